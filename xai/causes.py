@@ -1,0 +1,117 @@
+"""The causes that a verdict may name: what tells each one and which repair takes it away.
+
+One literal table, read by the ranking, the experiments and the verdicts. The words are the report's: ``condition`` is
+the subject of a sentence ("Strong glare covers 38% of this car"), ``advice`` tells the team what to do about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """One condition that can explain a miss.
+
+    Attributes:
+        told_by: attribute → the bins that stand for the condition.
+        repair: name of the repair in ``evidence.repair.REPAIRS``, or None where nothing takes the condition away.
+        condition: noun phrase for a sentence.
+        advice: what to do when the training set lacks the condition.
+        augmentable: whether augmentation can make more of it.
+    """
+
+    told_by: Mapping[str, tuple[str, ...]]
+    repair: str | None
+    condition: str
+    advice: str
+    augmentable: bool
+
+
+CAUSES: Mapping[str, Cause] = {
+    "glare": Cause(
+        {"glare": ("strong",), "object_glare": ("strong",)},
+        "tone_down_glare",
+        "strong glare",
+        "collect photos taken against the light",
+        False,
+    ),
+    "darkness": Cause(
+        {"brightness": ("dark",), "object_brightness": ("dark",)},
+        "lift_shadows",
+        "darkness",
+        "collect dark photos, or augment with lower exposure",
+        True,
+    ),
+    "overexposure": Cause(
+        {"clipped": ("much",)},
+        "compress_highlights",
+        "overexposure",
+        "collect overexposed photos, or augment with higher exposure",
+        True,
+    ),
+    "low_contrast": Cause(
+        {"contrast": ("low",), "object_contrast": ("low",)},
+        "stretch_contrast",
+        "low contrast",
+        "collect low-contrast photos, or augment contrast downwards",
+        True,
+    ),
+    "blur": Cause(
+        {"sharpness": ("blurred",), "object_sharpness": ("blurred",)},
+        "sharpen",
+        "blur",
+        "collect blurred photos, or augment with blur",
+        True,
+    ),
+    "noise": Cause(
+        {"noise": ("strong",)},
+        "denoise",
+        "strong noise",
+        "collect noisy photos, or augment with sensor noise",
+        True,
+    ),
+    "rotation": Cause(
+        {"rotation": ("90", "180", "270")},
+        "turn_upright",
+        "a photo that is not upright",
+        "turn photos upright before detection, or augment with quarter turns",
+        True,
+    ),
+    "tilt": Cause(
+        {"roll": ("left", "right")},
+        "level",
+        "a tilted camera",
+        "level photos before detection, or augment with rotation",
+        True,
+    ),
+    "small_object": Cause(
+        {"object_size": ("tiny", "small")},
+        "zoom_in",
+        "a small object",
+        "collect photos with small objects, or detect at a larger image size",
+        True,
+    ),
+    "large_object": Cause(
+        {"object_size": ("huge",)},
+        "zoom_out",
+        "an object that fills the photo",
+        "collect close-up photos",
+        True,
+    ),
+    "truncation": Cause(
+        {"truncation": ("cut",)},
+        "pad",
+        "an object cut off by the photo's edge",
+        "collect photos with objects at the edge, or augment with crops",
+        True,
+    ),
+    "crowding": Cause(
+        {"crowding": ("crowded",)},
+        "hide_neighbours",
+        "other objects crowding this one",
+        "collect photos of crowded scenes",
+        False,
+    ),
+}

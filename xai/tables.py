@@ -1,0 +1,211 @@
+"""The tables of a run: their columns, and how they reach the disk.
+
+Every table is Parquet with one row per thing. ``TABLES`` is the contract that other programs read; tables that carry
+attributes have further columns, named as in ``attributes.ATTRIBUTES`` or ``label_*``.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import polars as pl
+
+from xai.exceptions import RunError
+
+Schema = Mapping[str, pl.DataType | type[pl.DataType]]
+
+_KEY: Schema = {"split": pl.String, "image_id": pl.String}
+_BOX: Schema = {"x1": pl.Float64, "y1": pl.Float64, "x2": pl.Float64, "y2": pl.Float64}
+
+_FIGURES: Schema = {
+    "train_count": pl.Int64,
+    "train_photos": pl.Int64,
+    "train_share": pl.Float64,
+    "train_miss_rate": pl.Float64,
+    "eval_count": pl.Int64,
+    "eval_photos": pl.Int64,
+    "eval_share": pl.Float64,
+    "miss_count": pl.Int64,
+    "miss_photos": pl.Int64,
+    "miss_share": pl.Float64,
+    "miss_rate": pl.Float64,
+    "miss_rate_low": pl.Float64,
+    "miss_rate_high": pl.Float64,
+    "risk_ratio": pl.Float64,
+    "risk_ratio_low": pl.Float64,
+    "risk_ratio_high": pl.Float64,
+    "adjusted_risk_ratio": pl.Float64,
+    "adjusted_low": pl.Float64,
+    "adjusted_high": pl.Float64,
+    "q_value": pl.Float64,
+    "assessment": pl.String,
+    "collect": pl.Int64,
+}
+
+TABLES: Mapping[str, Schema] = {
+    "images": {
+        **_KEY,
+        "status": pl.String,
+        "width": pl.Int64,
+        "height": pl.Int64,
+        "exif_orientation": pl.Int64,
+        "captured_at": pl.String,
+        "camera": pl.String,
+        "focal_length": pl.Float64,
+    },
+    "objects": {
+        **_KEY,
+        "object_id": pl.Int64,
+        "label": pl.String,
+        **_BOX,
+        "outcome": pl.String,
+        "prediction_id": pl.Int64,
+        "score": pl.Float64,
+        "iou": pl.Float64,
+    },
+    "predictions": {
+        **_KEY,
+        "prediction_id": pl.Int64,
+        "label": pl.String,
+        "score": pl.Float64,
+        **_BOX,
+        "outcome": pl.String,
+        "object_id": pl.Int64,
+    },
+    "errors": {
+        "error_id": pl.String,
+        "kind": pl.String,
+        "image_id": pl.String,
+        "object_id": pl.Int64,
+        "prediction_id": pl.Int64,
+        "label": pl.String,
+        "mechanism": pl.String,
+        "best_score": pl.Float64,
+        "best_iou": pl.Float64,
+        "best_label": pl.String,
+    },
+    "coverage": {"attribute": pl.String, "bin": pl.String, "label": pl.String, "level": pl.String, **_FIGURES},
+    "slices": {"slice": pl.String, "conditions": pl.List(pl.String), **_FIGURES},
+    "uncovered": {
+        "pattern": pl.List(pl.String),
+        "train_count": pl.Int64,
+        "eval_count": pl.Int64,
+        "miss_count": pl.Int64,
+        "collect": pl.Int64,
+    },
+    "evidence": {
+        "error_id": pl.String,
+        "kind": pl.String,
+        "name": pl.String,
+        "before": pl.Float64,
+        "after": pl.Float64,
+        "placebo": pl.Float64,
+        "effect": pl.Float64,
+    },
+    "verdicts": {
+        "error_id": pl.String,
+        "cause": pl.String,
+        "verdict": pl.String,
+        "strength": pl.Float64,
+        "mechanism": pl.String,
+        "attribute": pl.String,
+        "value": pl.String,
+        "bin": pl.String,
+        "train_share": pl.Float64,
+        "eval_share": pl.Float64,
+        "miss_share": pl.Float64,
+        "risk_ratio": pl.Float64,
+        "repair": pl.String,
+        "sentence": pl.String,
+        "runner_up": pl.String,
+        "runner_up_strength": pl.Float64,
+    },
+    "issues": {
+        **_KEY,
+        "object_id": pl.Int64,
+        "code": pl.String,
+        "severity": pl.String,
+        "message": pl.String,
+        "file": pl.String,
+        "line": pl.Int64,
+    },
+}
+
+ISSUES = TABLES["issues"]
+
+LABELS: Schema = {
+    "image_id": pl.String,
+    "object_id": pl.Int64,
+    "label": pl.String,
+    **_BOX,
+    "normalised": pl.Boolean,
+    "ignore": pl.String,
+    "file": pl.String,
+    "line": pl.Int64,
+}
+"""Labels as read (``types.Dataset.labels``), beside ``label_*`` columns. ``label`` is the data set's own class name;
+``ignore`` is null or why the object is not scored (``difficult``, ``crowd``)."""
+
+CANDIDATES: Schema = {
+    "cand_score": pl.Float64,
+    "cand_iou": pl.Float64,
+    "cand_other_score": pl.Float64,
+    "cand_other_label": pl.String,
+    "cand_loose_score": pl.Float64,
+    "cand_loose_iou": pl.Float64,
+    "cand_max_iou": pl.Float64,
+    "cand_target": pl.Float64,
+}
+"""What the candidates say about each annotated object; kept in the shards beside ``objects``, read by the mechanism."""
+
+
+def empty(schema: Schema) -> pl.DataFrame:
+    """Return a table without rows."""
+    return pl.DataFrame(schema=dict(schema))
+
+
+def conform(frame: pl.DataFrame, schema: Schema) -> pl.DataFrame:
+    """Put the contract's columns first, in order and type, missing ones null; further columns follow as they are."""
+    fixed = [
+        (pl.col(name) if name in frame.columns else pl.lit(None)).cast(dtype).alias(name)
+        for name, dtype in schema.items()
+    ]
+    return frame.select(*fixed, *[name for name in frame.columns if name not in schema])
+
+
+def write(frame: pl.DataFrame, path: Path) -> None:
+    """Write a Parquet file so that readers see either the old file or the whole new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(handle)
+    try:
+        frame.write_parquet(temporary)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def read(folder: Path, table: str) -> pl.DataFrame:
+    """Read one table of a run.
+
+    Raises:
+        RunError: the table is not there, or lacks a column of the contract.
+    """
+    path = folder / f"{table}.parquet"
+    if not path.is_file():
+        raise RunError(f"expected a finished run with {path.name}, found none in {folder}: run 'xai triage' to the end")
+    frame = pl.read_parquet(path)
+    missing = [name for name in TABLES[table] if name not in frame.columns]
+    if missing:
+        raise RunError(f"{path} lacks the columns {', '.join(missing)}: it was written by another version; triage again")
+    return frame
+
+
+def stack(frames: Iterable[pl.DataFrame], schema: Schema) -> pl.DataFrame:
+    """Concatenate tables whose further columns may differ; absent ones become null."""
+    parts = list(frames)
+    return conform(pl.concat(parts, how="diagonal_relaxed"), schema) if parts else empty(schema)

@@ -6,17 +6,27 @@ The models below are the reference of every key. Relative paths are relative to 
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 
 from xai.exceptions import ConfigError
 
 Format = Literal["voc", "yolo"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+def _resolve(value: Any, info: ValidationInfo) -> Any:
+    base = (info.context or {}).get("base", Path())
+    return Path(os.path.normpath(base / Path(value).expanduser())) if isinstance(value, str | Path) else value
+
+
+ConfigPath = Annotated[Path, BeforeValidator(_resolve)]
+"""A path, made absolute by the folder of the config file."""
 
 
 class _Section(BaseModel):
@@ -26,8 +36,8 @@ class _Section(BaseModel):
 class TrainData(_Section):
     """The data that the detector was trained on, or a reference set, or a profile of either."""
 
-    path: Path | None = Field(None, description="data set folder or file")
-    profile: Path | None = Field(None, description="a directory that 'xai profile' made, in place of path")
+    path: ConfigPath | None = Field(None, description="data set folder or file")
+    profile: ConfigPath | None = Field(None, description="a directory that 'xai profile' made, in place of path")
     format: Format | None = Field(None, description="data set format")
     split: str | None = Field(None, description="split of a YOLO data.yaml; default train")
     is_training_set: bool = Field(True, description="false: the detector was not trained on it; sentences say so")
@@ -45,7 +55,7 @@ class TrainData(_Section):
 class EvalData(_Section):
     """The annotated evaluation set."""
 
-    path: Path = Field(description="data set folder or file")
+    path: ConfigPath = Field(description="data set folder or file")
     format: Format = Field(description="data set format")
     split: str | None = Field(None, description="split of a YOLO data.yaml; default val")
 
@@ -56,22 +66,28 @@ class Data(_Section):
     train: TrainData | None = None
     eval: EvalData
     classes: Mapping[str, str] = Field(default_factory=dict, description="data set name → detector name")
-    max_bad: Fraction = Field(0.05, description="largest share of unusable photos before the run stops with exit code 3")
+    max_bad: Fraction = Field(
+        0.05, description="largest share of unusable photos before the run stops with exit code 3"
+    )
 
 
 class DetectorConfig(_Section):
     """The detector as it is deployed."""
 
     kind: Literal["ultralytics", "torchvision", "predictions"]
-    weights: Path | None = Field(None, description="checkpoint, or for kind predictions the COCO results file")
-    annotations: Path | None = Field(None, description="for kind predictions: COCO file naming images and categories")
+    weights: ConfigPath | None = Field(None, description="checkpoint, or for kind predictions the COCO results file")
+    annotations: ConfigPath | None = Field(
+        None, description="for kind predictions: COCO file naming images and categories"
+    )
     names: tuple[str, ...] | None = Field(None, description="class names where the checkpoint does not tell")
     architecture: str | None = Field(None, description="torchvision builder, where the checkpoint does not tell")
     score_threshold: Fraction = 0.25
     nms_iou: Fraction = 0.7
     max_detections: Annotated[int, Field(ge=1)] = 300
     image_size: Annotated[int, Field(ge=32)] = 640
-    trust_checkpoint: bool = Field(False, description="load a pickle that runs code of its own; only for files you made")
+    trust_checkpoint: bool = Field(
+        False, description="load a pickle that runs code of its own; only for files you made"
+    )
 
     @model_validator(mode="after")
     def _has_weights(self) -> DetectorConfig:
@@ -122,4 +138,97 @@ class Config(_Section):
     seed: int = 0
     device: str = "auto"
     workers: Annotated[int, Field(ge=1)] | None = None
-    out: Path | None = Field(None, description="the run directory; default runs/NAME beside the config")
+    out: ConfigPath | None = Field(None, description="the run directory; default runs/NAME beside the config")
+
+
+def load(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """Read and validate a config file.
+
+    Args:
+        path: YAML file; relative paths in it are relative to its folder.
+        overrides: ``key=value`` pairs with dotted keys (``promise.recall=0.95``); values are read as YAML.
+
+    Raises:
+        ConfigError: the file cannot be read, or a key or value is not valid; the message names it.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"expected a readable YAML config at {path}, got: {error}") from error
+    try:
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path}: expected a mapping with at least 'data' and 'detector', got {type(raw).__name__}")
+    for override in overrides:
+        _override(raw, override)
+    return from_dict(raw, base=path.parent, where=str(path))
+
+
+def from_dict(raw: Mapping[str, Any], *, base: Path | None = None, where: str = "config") -> Config:
+    """Validate a config that is already a mapping.
+
+    Args:
+        raw: nested mapping of the keys above.
+        base: folder that relative paths are relative to; the working directory if left out.
+        where: what error messages call this config.
+
+    Raises:
+        ConfigError: a key or value is not valid.
+    """
+    try:
+        return Config.model_validate(raw, context={"base": (base or Path()).resolve()})
+    except ValidationError as error:
+        problems = [_explain(problem) for problem in error.errors()]
+        rest = f" (and {len(problems) - 2} more problems)" if len(problems) > 2 else ""
+        raise ConfigError("\n".join(f"{where}: {text}" for text in problems[:2]) + rest) from error
+
+
+def _override(raw: dict[str, Any], override: str) -> None:
+    key, sign, text = override.partition("=")
+    if not sign or not key:
+        raise ConfigError(f"--set expects key=value, for example promise.recall=0.95; got {override!r}")
+    *parents, last = key.split(".")
+    section = raw
+    for parent in parents:
+        section = section.setdefault(parent, {})
+        if not isinstance(section, dict):
+            raise ConfigError(f"--set {override}: {parent!r} is a value, not a section")
+    try:
+        section[last] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {override}: {text!r} is not valid YAML") from error
+
+
+def _explain(problem: Mapping[str, Any]) -> str:
+    """Turn one pydantic error into a sentence with the dotted key, what was expected and what came."""
+    location = [str(part) for part in problem["loc"]]
+    key = ".".join(location) or "the config"
+    if problem["type"] == "extra_forbidden":
+        valid = _valid_keys(location[:-1])
+        close = difflib.get_close_matches(location[-1], valid, n=1, cutoff=0.5)
+        hint = f"did you mean '{close[0]}'? " if close else ""
+        return f"unknown key '{key}': {hint}valid keys here: {', '.join(sorted(valid))}"
+    if problem["type"] == "missing":
+        return f"'{key}' is missing: it is required"
+    message = str(problem["msg"]).removeprefix("Value error, ").replace("Input should be", "expected")
+    if problem["type"] == "model_type":
+        message = "expected a section of keys"
+    got = problem.get("input")
+    came = f"; got {got!r}" if not isinstance(got, dict) else ""
+    hint = ""
+    if problem["type"] == "literal_error" and isinstance(got, str):
+        words = str(problem.get("ctx", {}).get("expected", "")).replace("'", "").replace(" or ", ", ").split(", ")
+        close = difflib.get_close_matches(got, words, n=1, cutoff=0.4)
+        hint = f"; did you mean '{close[0]}'?" if close else ""
+    return f"'{key}': {message[:1].lower()}{message[1:]}{came}{hint}"
+
+
+def _valid_keys(location: Sequence[str]) -> list[str]:
+    model: Any = Config
+    for part in location:
+        annotation = model.model_fields[part].annotation
+        candidates = [annotation, *getattr(annotation, "__args__", ())]
+        model = next(item for item in candidates if isinstance(item, type) and issubclass(item, BaseModel))
+    return list(model.model_fields)

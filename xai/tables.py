@@ -201,7 +201,8 @@ def read(folder: Path, table: str) -> pl.DataFrame:
     frame = pl.read_parquet(path)
     missing = [name for name in TABLES[table] if name not in frame.columns]
     if missing:
-        raise RunError(f"{path} lacks the columns {', '.join(missing)}: it was written by another version; triage again")
+        absent = ", ".join(missing)
+        raise RunError(f"{path} lacks the columns {absent}: it was written by another version; triage again")
     return frame
 
 

@@ -1,0 +1,42 @@
+# Everything runs in .venv, which the first target makes with nothing but Python and a package registry.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export YOLO_OFFLINE := true
+export YOLO_AUTOINSTALL := false
+export NO_ALBUMENTATIONS_UPDATE := 1
+
+.PHONY: demo test test-all lint format bench clean
+
+$(VENV)/.installed: pyproject.toml
+	@if command -v uv >/dev/null 2>&1; then \
+		uv venv --quiet --allow-existing --python ">=3.11" $(VENV) && uv pip install --quiet --python $(BIN)/python -e ".[yolo,dev]"; \
+	else \
+		$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "xai needs Python 3.11 or newer, this is " + sys.version.split()[0])' && \
+		$(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet -e ".[yolo,dev]"; \
+	fi
+	@touch $@
+
+demo: $(VENV)/.installed  ## the whole job on rendered scenes with known causes
+	$(BIN)/xai demo --out runs/demo
+
+test: $(VENV)/.installed  ## everything that is quick
+	$(BIN)/python -m pytest -q -n auto -m "not slow"
+
+test-all: $(VENV)/.installed  ## the long ones too
+	$(BIN)/python -m pytest -q -n auto
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(VENV)/.installed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.installed  ## one JSON line per figure, a table at the end
+	@for script in tests/benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+clean:
+	rm -rf $(VENV) runs build *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,27 @@
+"""Why did the detector miss it? Evidence for every missed object.
+
+``xai.triage(config)`` does the whole job and returns a ``Run``; ``Run(path)`` opens one that was made before.
+Importing the package is light: torch is loaded when a detector is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from xai.pipeline import profile, triage
+    from xai.run import Run
+
+__all__ = ["Run", "profile", "triage"]
+__version__ = "0.1.0"
+
+_HOMES = {"Run": "xai.run", "profile": "xai.pipeline", "triage": "xai.pipeline"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import the public names when they are first used."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'xai' has no attribute {name!r}; public names: {', '.join(__all__)}")
+    import importlib
+
+    return getattr(importlib.import_module(_HOMES[name]), name)

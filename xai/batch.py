@@ -1,0 +1,154 @@
+"""The batch core: one decode of each photo feeds the attributes and the detector, while the next batch decodes.
+
+Everything here works on arrays, so that the core runs wherever torch and OpenCV do; ``scan.py`` makes tables of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attributes import Measured, measure
+from attributes.decode import DecodeError, Photo, read
+from xai.detect.mechanism import summarise
+from xai.types import Boxes, Detections, Detector, Pixels
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+_NO_PIXELS: Pixels = np.empty((0, 0, 3), dtype=np.uint8)
+
+BATCH_SIZE = 16
+"""Photos that are decoded, tagged and detected together. A constant of the shard, so rows don't depend on workers."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Labelled:
+    """The annotated objects of one photo, in pixels of the displayed frame.
+
+    Attributes:
+        boxes: (n, 4).
+        labels: (n,) indices into the detector's names; −1 for a class that it lacks.
+    """
+
+    boxes: Boxes
+    labels: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """What the core found out about up to ``BATCH_SIZE`` photos.
+
+    Attributes:
+        image_ids: photos that were read, b of them, in the order asked.
+        photos: their metadata; pixels are already released.
+        failures: photos that could not be read, with the reason.
+        measured: attributes of the photos (b,) and of all their objects, photo after photo.
+        detections: per photo, or None where the detector was not asked.
+        candidates: per object, columns of ``tables.CANDIDATES``; NaN where the detector was not asked.
+    """
+
+    image_ids: tuple[str, ...]
+    photos: tuple[Photo, ...]
+    failures: tuple[tuple[str, DecodeError], ...]
+    measured: Measured
+    detections: tuple[Detections | None, ...]
+    candidates: dict[str, NDArray[np.float64]]
+
+
+def process(
+    root: Path,
+    image_ids: Sequence[str],
+    *,
+    label: Callable[[Sequence[str], Sequence[Photo]], Sequence[Labelled]],
+    detector: Detector | None,
+    detect_ids: Collection[str],
+    match_iou: float,
+    workers: int,
+) -> Iterator[Batch]:
+    """Decode, tag and detect photos batch by batch.
+
+    Memory holds the pixels of two batches: the one that is worked on and the one that decodes meanwhile.
+
+    Args:
+        root: folder that the ids are relative to.
+        image_ids: photos in the order in which they are to come out.
+        label: gives the objects of photos once their sizes are known.
+        detector: the detector, or None to tag only.
+        detect_ids: photos that the detector is asked about.
+        match_iou: IoU at which a candidate covers an object.
+        workers: threads that decode and tag.
+    """
+    batches = [image_ids[start : start + BATCH_SIZE] for start in range(0, len(image_ids), BATCH_SIZE)]
+    with ThreadPoolExecutor(max_workers=workers) as pool:
+        upcoming = _submit(pool, root, batches[0]) if batches else []
+        for position, batch in enumerate(batches):
+            current = upcoming
+            upcoming = _submit(pool, root, batches[position + 1]) if position + 1 < len(batches) else []
+            photos: list[Photo] = []
+            read_ids: list[str] = []
+            failures: list[tuple[str, DecodeError]] = []
+            for image_id, future in zip(batch, current, strict=True):
+                try:
+                    photos.append(future.result())
+                    read_ids.append(image_id)
+                except DecodeError as error:
+                    failures.append((image_id, error))
+            labelled = label(read_ids, photos)
+            pixels = [photo.pixels for photo in photos]
+            tagging = pool.submit(measure, pixels, [item.boxes for item in labelled])
+            asked = [index for index, image_id in enumerate(read_ids) if image_id in detect_ids]
+            detections, candidates = _detect(detector, pixels, labelled, asked, match_iou)
+            yield Batch(
+                image_ids=tuple(read_ids),
+                photos=tuple(replace(photo, pixels=_NO_PIXELS) for photo in photos),
+                failures=tuple(failures),
+                measured=tagging.result(),
+                detections=detections,
+                candidates=candidates,
+            )
+
+
+def _submit(pool: ThreadPoolExecutor, root: Path, batch: Sequence[str]) -> list[Future[Photo]]:
+    return [pool.submit(read, root / image_id) for image_id in batch]
+
+
+def _detect(
+    detector: Detector | None,
+    pixels: Sequence[Pixels],
+    labelled: Sequence[Labelled],
+    asked: Sequence[int],
+    match_iou: float,
+) -> tuple[tuple[Detections | None, ...], dict[str, NDArray[np.float64]]]:
+    """Run the detector on the photos at ``asked`` and reduce its candidates to one row per annotated object."""
+    detections: list[Detections | None] = [None] * len(pixels)
+    counts = np.array([len(item.boxes) for item in labelled], dtype=np.int64)
+    starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    columns: dict[str, NDArray[np.float64]] = {}
+    if detector is None or not asked:
+        return tuple(detections), columns
+    import torch
+
+    with torch.no_grad():
+        for prepared in detector.prepare([pixels[index] for index in asked]):
+            indices = [asked[index] for index in prepared.indices]
+            found = detector.forward(prepared.inputs)
+            for index, result in zip(indices, detector.select(found, prepared), strict=True):
+                detections[index] = result
+            summary = summarise(
+                found,
+                prepared,
+                [labelled[index].boxes for index in indices],
+                [labelled[index].labels for index in indices],
+                match_iou,
+            )
+            rows = np.concatenate([np.arange(starts[index], starts[index + 1]) for index in indices])
+            for name, values in summary.items():
+                columns.setdefault(name, np.full(int(starts[-1]), np.nan))[rows] = values
+    return tuple(detections), columns

@@ -1,0 +1,286 @@
+"""The command line: the only place that prints or exits."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from xai import types
+from xai.exceptions import RequestError, XaiError
+
+app = typer.Typer(
+    name="xai",
+    help="Why did the detector miss it? Evidence for every missed object.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:i")]
+Workers = Annotated[int | None, typer.Option(min=1, help="threads that decode and tag; default: all cores")]
+Seed = Annotated[int | None, typer.Option(help="seed of everything that is drawn at random")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="print the result only")]
+Json = Annotated[bool, typer.Option("--json", help="one JSON object a line instead of prose")]
+
+PROMISE_BROKEN = 4
+
+
+def main() -> None:
+    """Run the command line; errors that are meant for the user are one or two lines and an exit code."""
+    try:
+        app()
+    except XaiError as error:
+        Console(stderr=True, highlight=False).print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        Console(stderr=True).print("stopped; the same command resumes where it was")
+        sys.exit(130)
+
+
+@dataclass(frozen=True, slots=True)
+class _Voice:
+    """How a command speaks: prose with bars, prose alone, or JSON lines."""
+
+    quiet: bool
+    json: bool
+
+    @contextmanager
+    def progress(self) -> Iterator[types.Progress]:
+        """Yield a callback that draws bars, or prints an event whenever a stage is finished."""
+        if self.json or self.quiet:
+            yield self._event if self.json else types.no_progress
+            return
+        columns = (
+            TextColumn("{task.description:<24}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            _Rate(),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=Console(stderr=True)) as bars:
+            tasks: dict[str, Any] = {}
+
+            def draw(stage: str, done: int, total: int) -> None:
+                if stage not in tasks:
+                    tasks[stage] = bars.add_task(stage, total=total)
+                bars.update(tasks[stage], completed=done, total=total)
+
+            yield draw
+
+    def _event(self, stage: str, done: int, total: int) -> None:
+        if done >= total:
+            self.emit({"event": "stage", "stage": stage, "count": total})
+
+    def emit(self, event: Mapping[str, Any]) -> None:
+        """Print one JSON line."""
+        sys.stdout.write(json.dumps(event, default=str, ensure_ascii=False) + "\n")
+        sys.stdout.flush()
+
+
+class _Rate(ProgressColumn):
+    """Things per second."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:,.1f}/s" if speed else "", style="progress.data.speed")
+
+
+@app.command()
+def triage(
+    config: Annotated[Path, typer.Argument(help="YAML config")],
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="override a config key")] = None,
+    out: Annotated[Path | None, typer.Option(help="run directory; an interrupted one is resumed")] = None,
+    enforce_promise: Annotated[bool, typer.Option(help="exit with 4 when the promise is shown broken")] = False,
+    device: Device = "auto",
+    workers: Workers = None,
+    seed: Seed = None,
+    quiet: Quiet = False,
+    json_: Json = False,
+) -> None:
+    """Explain every miss of a detector on an evaluation set."""
+    from xai import config as configs
+    from xai import pipeline
+
+    voice = _Voice(quiet, json_)
+    overrides = [*(set_ or []), *_shared(device, workers, seed)]
+    with voice.progress() as progress:
+        run = pipeline.triage(
+            configs.load(config, overrides),
+            out=out or Path("runs") / config.stem,
+            progress=progress,
+            command=_command(),
+        )
+    _summarise(run.path, voice)
+    if enforce_promise and any(answer["answer"] == "broken" for answer in run.info["promise"]):
+        raise typer.Exit(PROMISE_BROKEN)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="folder for photos and run")] = Path("runs/demo"),
+    device: Device = "auto",
+    workers: Workers = None,
+    quiet: Quiet = False,
+    json_: Json = False,
+) -> None:
+    """Do the whole job on rendered scenes whose causes are known, with the shipped detector."""
+    from xai import config as configs
+    from xai import demo as scenes
+    from xai import pipeline
+
+    voice = _Voice(quiet, json_)
+    with voice.progress() as progress:
+        paths = scenes.make_demo(out, progress=progress)
+        loaded = configs.load(paths.config, _shared(device, workers, None))
+        run = pipeline.triage(loaded, out=out / "run", progress=progress, command=_command())
+    score = scenes.score(run.path, paths.truth)
+    if voice.json:
+        for row in score.iter_rows(named=True):
+            voice.emit({"event": "planted", **row})
+    else:
+        _print_score(score)
+    _summarise(run.path, voice)
+
+
+@app.command()
+def profile(
+    dataset: Annotated[Path, typer.Argument(help="folder of a VOC data set, or data.yaml of a YOLO one")],
+    out: Annotated[Path, typer.Option(help="profile directory")],
+    detector: Annotated[Path | None, typer.Option(help="triage config whose detector is run on the photos too")] = None,
+    format_: Annotated[str | None, typer.Option("--format", help="voc or yolo; default: told from the folder")] = None,
+    split: Annotated[str | None, typer.Option(help="split of the data set; default: train")] = None,
+    device: Device = "auto",
+    workers: Workers = None,
+    quiet: Quiet = False,
+    json_: Json = False,
+) -> None:
+    """Tag a training set once, to be kept with the model."""
+    from xai import config as configs
+    from xai import pipeline
+
+    voice = _Voice(quiet, json_)
+    with voice.progress() as progress:
+        made = pipeline.profile(
+            dataset,
+            out=out,
+            format=format_,
+            split=split,
+            config=configs.load(detector, _shared(device, workers, None)) if detector else None,
+            workers=workers,
+            progress=progress,
+            command=_command(),
+        )
+    if voice.json:
+        voice.emit({"event": "profile", "path": str(out), "photos": len(made.images), "objects": len(made.objects)})
+    else:
+        Console().print(f"profile of {len(made.images):,} photos and {len(made.objects):,} objects: {out}")
+
+
+@app.command()
+def tag(
+    photos: Annotated[Path, typer.Argument(help="a photo or a folder of photos")] = Path("."),
+    out: Annotated[Path | None, typer.Option(help="FILE.parquet or FILE.csv")] = None,
+    list_: Annotated[bool, typer.Option("--list", help="print the catalog of attributes and stop")] = False,
+    workers: Workers = None,
+    quiet: Quiet = False,
+    json_: Json = False,
+) -> None:
+    """Measure the attributes of photos; null where they cannot be told."""
+    import attributes
+
+    if list_:
+        _print_catalog(attributes.ATTRIBUTES, _Voice(quiet, json_))
+        return
+    if out is None or out.suffix not in {".parquet", ".csv"}:
+        raise RequestError(f"expected --out FILE.parquet or FILE.csv, got {out}")
+    if not photos.exists():
+        raise RequestError(f"expected a photo or a folder of photos, found nothing at {photos}")
+    frame = attributes.tag(photos, workers=workers)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if out.suffix == ".csv":
+        frame.write_csv(out)
+    else:
+        frame.write_parquet(out)
+    voice = _Voice(quiet, json_)
+    unread = frame.filter(frame["status"] != "ok").height
+    if voice.json:
+        voice.emit({"event": "tag", "path": str(out), "photos": frame.height, "unreadable": unread})
+    else:
+        Console().print(f"{frame.height:,} photos tagged ({unread:,} of them unreadable): {out}")
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="run directory")],
+    quiet: Quiet = False,
+    json_: Json = False,
+) -> None:
+    """Render the report again, without computing again."""
+    from xai import report as reports
+    from xai.run import Run
+
+    reports.render(Run(run).path)
+    _summarise(run, _Voice(quiet, json_))
+
+
+def _shared(device: str, workers: int | None, seed: int | None) -> list[str]:
+    """Turn the shared options into config overrides."""
+    given = {"device": None if device == "auto" else device, "workers": workers, "seed": seed}
+    return [f"{key}={value}" for key, value in given.items() if value is not None]
+
+
+def _command() -> str:
+    return shlex.join(["xai", *sys.argv[1:]])
+
+
+def _summarise(path: Path, voice: _Voice) -> None:
+    """Say what came out: the promise, the misses, the top causes and where the report is."""
+    from xai import report as reports
+
+    summary = reports.summarize(path)
+    if voice.json:
+        voice.emit({"event": "done", **summary.figures(), "report": str(path / "report.html")})
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    for line in summary.lines():
+        console.print(escape(line))
+    console.print(f"report: {path / 'report.html'}")
+
+
+def _print_score(score: Any) -> None:
+    table = Table(title="Planted causes", title_justify="left", box=None, pad_edge=False)
+    for name in score.columns:
+        table.add_column(name.replace("_", " "), justify="left" if score[name].dtype.is_(str) else "right")
+    for row in score.iter_rows():
+        table.add_row(
+            *("–" if cell is None else f"{cell:.0%}" if isinstance(cell, float) else str(cell) for cell in row)
+        )
+    Console(highlight=False).print(table)
+
+
+def _print_catalog(catalog: Mapping[str, Any], voice: _Voice) -> None:
+    if voice.json:
+        for name, attribute in catalog.items():
+            bins = {item.name: [item.low, item.high] for item in attribute.bins}
+            voice.emit({"name": name, "level": attribute.level, "unit": attribute.unit, "bins": bins})
+        return
+    table = Table("attribute", "level", "unit", "bins", "definition", box=None, pad_edge=False)
+    for name, attribute in catalog.items():
+        table.add_row(
+            name, attribute.level, attribute.unit, " ".join(b.name for b in attribute.bins), attribute.definition
+        )
+    Console(highlight=False).print(table)

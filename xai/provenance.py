@@ -1,0 +1,99 @@
+"""Which model, which data, which versions: what a run must be able to answer later."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import platform
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from xai.types import Dataset, ModelCard
+
+SCHEMA = 1
+"""Version of the run directory's layout; a run of another schema is refused with a clear message."""
+
+_PACKAGES = (
+    "xai-toolkit",
+    "torch",
+    "torchvision",
+    "captum",
+    "opencv-python",
+    "albumentations",
+    "ultralytics",
+    "numpy",
+    "polars",
+    "scipy",
+)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that the figures depend on; absent extras are left out."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def model(card: ModelCard) -> dict[str, Any]:
+    """Return a model card for ``run.json``; what nothing tells is ``unknown``."""
+    return {
+        "kind": card.kind,
+        "file": card.file or "unknown",
+        "sha256": card.sha256 or "unknown",
+        "architecture": card.architecture or "unknown",
+        "trained_at": card.trained_at or "unknown",
+        "details": dict(card.details),
+    }
+
+
+def captured_range(images: pl.DataFrame) -> list[str] | None:
+    """Return the first and last ``captured_at``, or None where no photo tells."""
+    known = images["captured_at"].drop_nulls()
+    return [str(known.min()), str(known.max())] if len(known) else None
+
+
+def now() -> str:
+    """Return the time in UTC, ISO 8601, whole seconds."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def funnel(data: Dataset, images: pl.DataFrame, objects: pl.DataFrame, issues: pl.DataFrame) -> list[dict[str, Any]]:
+    """Count photos and annotated objects from what was found to what was used, with every loss by its reason.
+
+    Args:
+        data: the split as it was read, before any photo was opened.
+        images: all its photos.
+        objects: the objects that survived validation.
+        issues: all problems of the split. An error that names an object is one lost label row; an error of the reader
+            without one is a row that could not be understood.
+    """
+    unread = images.filter(pl.col("status") != "ok")
+    by_reader = data.issues.filter((pl.col("severity") == "error") & pl.col("line").is_not_null())
+    invalid = issues.filter((pl.col("severity") == "error") & pl.col("object_id").is_not_null())
+    unseen = data.labels.filter(pl.col("image_id").is_in(unread["image_id"].to_list()))
+    unseen = unseen.join(unread.select("image_id", "status"), on="image_id")
+    kept = ["image_id", "object_id"]
+    reasons = objects.select(kept).join(data.labels.select(*kept, "ignore"), on=kept)["ignore"].drop_nulls()
+    lost = _counts(pl.concat([by_reader["code"], invalid["code"], unseen["status"]]))
+    return [
+        _step("found", len(images), "photos"),
+        _step("read", len(images) - len(unread), "photos", _counts(unread["status"])),
+        _step("found", len(objects) + sum(lost.values()), "objects"),
+        _step("valid", len(objects), "objects", lost),
+        _step("used", len(objects) - len(reasons), "objects", _counts(reasons)),
+    ]
+
+
+def _step(step: str, count: int, unit: str, lost: Mapping[str, int] | None = None) -> dict[str, Any]:
+    return {"step": step, "count": count, "unit": unit, "lost": dict(lost or {})}
+
+
+def _counts(values: pl.Series) -> dict[str, int]:
+    frame: Sequence[tuple[str, int]] = values.value_counts(sort=True).rows()
+    return {str(name): int(count) for name, count in frame}

@@ -1,0 +1,196 @@
+"""The training side of a run: a data set that is scanned, or a profile that was made of one before."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+
+from xai import dataset, detect, provenance, tables
+from xai import run as runs
+from xai.config import Config
+from xai.exceptions import ConfigError
+from xai.scan import Split, scan
+from xai.types import Dataset, Detector, PredictedOnly, Progress, no_progress
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reference:
+    """Tagged tables of the training set, or of a set that stands for it.
+
+    Attributes:
+        tables: images, objects, predictions and issues.
+        detected: whether the detector was run on (some of) its photos.
+        is_training_set: whether the detector was trained on it.
+        info: what ``run.json`` says of it.
+    """
+
+    tables: Split
+    detected: bool
+    is_training_set: bool
+    info: dict[str, Any]
+
+
+def read_split(config: Config, role: Literal["train", "eval"]) -> Dataset:
+    """Read the labels of a split that the config names by path."""
+    section = config.data.train if role == "train" else config.data.eval
+    if section is None or section.path is None or section.format is None:
+        raise ConfigError(f"expected 'data.{role}.path' and 'data.{role}.format'")
+    return dataset.read(section.path, section.format, role=role, split=section.split)
+
+
+def reference(
+    config: Config, detector: Detector | PredictedOnly, folder: Path, progress: Progress = no_progress
+) -> Reference | None:
+    """Return the training side that the config names, or None where it names none."""
+    section = config.data.train
+    if section is None:
+        return None
+    if section.profile is not None:
+        return replace(load_profile(section.profile, config, detector), is_training_set=section.is_training_set)
+    data = dataset.map_classes(read_split(config, "train"), config.data.classes, detector.names)
+    asked = [] if isinstance(detector, PredictedOnly) else draw(data.image_ids, section.detect, config.seed)
+    split = scan(
+        data,
+        detector=detector,
+        detect_ids=frozenset(asked),
+        match_iou=config.match.iou,
+        fingerprint={**fingerprint(config, detector), "detect": section.detect},
+        folder=folder,
+        workers=config.workers or os.cpu_count() or 1,
+        progress=progress,
+    )
+    return Reference(
+        split, bool(asked), section.is_training_set, describe(data, split, section.format, section.is_training_set)
+    )
+
+
+def draw(image_ids: Sequence[str], count: int, seed: int) -> list[str]:
+    """Draw up to ``count`` photos without replacement; the same for the same seed."""
+    if count >= len(image_ids):
+        return list(image_ids)
+    chosen = np.random.default_rng(seed).choice(len(image_ids), size=count, replace=False)
+    return [image_ids[index] for index in sorted(chosen.tolist())]
+
+
+def fingerprint(config: Config, detector: Detector | PredictedOnly | None) -> dict[str, Any]:
+    """Return what the rows of a scan depend on besides photos and labels."""
+    made_by = config.detector.model_dump(mode="json") if detector else None
+    weights = detector.card.sha256 if detector else None
+    return {
+        "detector": made_by,
+        "weights": weights,
+        "iou": config.match.iou,
+        "seed": config.seed,
+        "versions": provenance.versions(),
+    }
+
+
+def describe(data: Dataset, split: Split, format: str | None, is_training_set: bool | None) -> dict[str, Any]:
+    """Return what ``run.json`` says of a data set."""
+    read = split.images.filter(pl.col("status") == "ok")
+    return {
+        "path": str(data.root),
+        "format": format,
+        "sha256": dataset.digest(data.labels, read.select("image_id", "sha256")),
+        "is_training_set": is_training_set,
+        "captured_at": provenance.captured_range(split.images),
+        "photos": len(read),
+        "objects": len(split.objects),
+        "funnel": provenance.funnel(data, split.images, split.objects, split.issues),
+    }
+
+
+def profile(
+    path: str | Path,
+    *,
+    out: str | Path,
+    format: str | None = None,
+    split: str | None = None,
+    config: Config | None = None,
+    workers: int | None = None,
+    progress: Progress = no_progress,
+    command: str = "",
+) -> Split:
+    """Tag a training set once, so that runs can be compared with it without its photos.
+
+    Args:
+        path: the data set.
+        out: the profile directory.
+        format: a name in ``dataset.READERS``; told from the folder if left out.
+        split: split of the data set; ``train`` if left out.
+        config: a triage config; its detector is run on the photos too, up to ``data.train.detect`` of them, and its
+            class names are used.
+        workers: threads that decode and tag.
+        progress: told how far the scan is.
+        command: what the provenance names as the command that made the profile.
+    """
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    format = format or dataset.guess_format(Path(path))
+    data = dataset.read(Path(path), format, role="train", split=split)
+    detector = None
+    asked: list[str] = []
+    if config is not None:
+        detector = detect.load(config.detector, config.device, image_ids=data.image_ids)
+        data = dataset.map_classes(data, config.data.classes, detector.names)
+        wanted = config.data.train.detect if config.data.train else 0
+        asked = draw(data.image_ids, wanted or len(data.image_ids), config.seed)
+    tagged = scan(
+        data,
+        detector=detector,
+        detect_ids=frozenset(asked),
+        match_iou=config.match.iou if config else 0.5,
+        fingerprint={**(fingerprint(config, detector) if config else {}), "detect": len(asked)},
+        folder=folder / "shards",
+        workers=workers or os.cpu_count() or 1,
+        progress=progress,
+    )
+    for name in ("images", "objects", "predictions", "issues"):
+        tables.write(getattr(tagged, name), folder / f"{name}.parquet")
+    described = describe(data, tagged, format, None)
+    info = {
+        "schema": provenance.SCHEMA,
+        "versions": provenance.versions(),
+        "command": command,
+        "finished_at": provenance.now(),
+        "model": provenance.model(detector.card) if detector else None,
+        "detector": fingerprint(config, detector) if config else None,
+        "data": {"train": described},
+    }
+    runs.write_info(info, folder)
+    return tagged
+
+
+def load_profile(path: Path, config: Config, detector: Detector | PredictedOnly) -> Reference:
+    """Open a profile; its classes are renamed as the config says, and outcomes of another detector are refused.
+
+    Raises:
+        RunError: there is no finished profile.
+        ConfigError: the profile's miss rates belong to another detector or threshold.
+    """
+    info = runs.read_info(path)
+    split = Split(*(tables.read(path, name) for name in ("images", "objects", "predictions", "issues")))
+    detected = info["model"] is not None
+    if detected and _asked(info["detector"]) != _asked(fingerprint(config, detector)):
+        raise ConfigError(
+            f"data.train.profile: {path} was made with another detector, threshold or match.iou than this config names; "
+            "make it again with 'xai profile --detector CONFIG', or without a detector"
+        )
+    if not detected:
+        objects = dataset.rename_classes(split.objects, config.data.classes)
+        lacking = ~pl.col("label").is_in(list(detector.names))
+        outcome = pl.when(lacking).then(pl.lit("ignored")).otherwise("outcome").alias("outcome")
+        split = replace(split, objects=objects.with_columns(outcome))
+    return Reference(split, detected, True, info["data"]["train"])
+
+
+def _asked(made: dict[str, Any]) -> dict[str, Any]:
+    """What of a fingerprint decides which objects are found; where the weights lie does not."""
+    kept = {key: value for key, value in made["detector"].items() if key not in {"weights", "trust_checkpoint"}}
+    return {"detector": kept, "weights": made["weights"], "iou": made["iou"]}

@@ -1,0 +1,143 @@
+"""A run directory, opened: its tables as data frames, its provenance as a dictionary."""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from xai import provenance, tables
+from xai.exceptions import RunError
+
+
+class Run:
+    """The result of ``xai triage``.
+
+    Args:
+        path: the run directory.
+
+    Raises:
+        RunError: there is no finished run, or another version wrote it.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.info: dict[str, Any] = read_info(self.path)
+
+    def table(self, name: str) -> pl.DataFrame:
+        """Read one of ``xai.tables.TABLES``."""
+        if name not in tables.TABLES:
+            raise RunError(f"expected a table out of {', '.join(tables.TABLES)}; got {name!r}")
+        return tables.read(self.path, name)
+
+    @cached_property
+    def images(self) -> pl.DataFrame:
+        """One row per photo, with its attributes."""
+        return self.table("images")
+
+    @cached_property
+    def objects(self) -> pl.DataFrame:
+        """One row per annotated object, with outcome and attributes."""
+        return self.table("objects")
+
+    @cached_property
+    def predictions(self) -> pl.DataFrame:
+        """One row per deployed detection."""
+        return self.table("predictions")
+
+    @cached_property
+    def errors(self) -> pl.DataFrame:
+        """One row per error, with its mechanism."""
+        return self.table("errors")
+
+    @cached_property
+    def coverage(self) -> pl.DataFrame:
+        """One row per attribute, bin and label: shares, miss rates, risk ratios, assessment."""
+        return self.table("coverage")
+
+    @cached_property
+    def slices(self) -> pl.DataFrame:
+        """Slices of one to three bins that fail more than their parents explain."""
+        return self.table("slices")
+
+    @cached_property
+    def uncovered(self) -> pl.DataFrame:
+        """Maximal patterns of bins that the training set does not cover."""
+        return self.table("uncovered")
+
+    @cached_property
+    def evidence(self) -> pl.DataFrame:
+        """One row per miss and line of evidence."""
+        return self.table("evidence")
+
+    @cached_property
+    def verdicts(self) -> pl.DataFrame:
+        """One row per miss: cause, strength, sentence."""
+        return self.table("verdicts")
+
+    @cached_property
+    def issues(self) -> pl.DataFrame:
+        """One row per data problem."""
+        return self.table("issues")
+
+    @property
+    def report(self) -> Path:
+        """The stakeholder's page."""
+        return self.path / "report.html"
+
+    def causes(self) -> pl.DataFrame:
+        """Count the misses by cause, most frequent first."""
+        return self.verdicts.group_by("cause").agg(misses=pl.len()).sort(["misses", "cause"], descending=[True, False])
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r}: {len(self.verdicts)} misses explained)"
+
+    def _repr_html_(self) -> str:
+        """Show the promise and the causes in a notebook."""
+        answers = "".join(f"<li>{html.escape(str(answer['sentence']))}</li>" for answer in self.info["promise"])
+        rows = "".join(
+            f"<tr><td>{html.escape(cause)}</td><td style='text-align:right'>{count}</td></tr>"
+            for cause, count in self.causes().iter_rows()
+        )
+        return (
+            f"<p><b>{html.escape(str(self.path))}</b>: {len(self.verdicts)} misses explained</p><ul>{answers}</ul>"
+            f"<table><thead><tr><th>cause</th><th>misses</th></tr></thead><tbody>{rows}</tbody></table>"
+        )
+
+
+def read_info(path: Path) -> dict[str, Any]:
+    """Read ``run.json``.
+
+    Raises:
+        RunError: it is missing, damaged or of another schema.
+    """
+    file = path / "run.json"
+    if not file.is_file():
+        raise RunError(
+            f"expected a finished run or profile at {path}, found no {file.name}: run 'xai triage' to the end"
+        )
+    try:
+        info = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunError(f"{file} is damaged ({error}): triage again") from error
+    if not isinstance(info, dict) or info.get("schema") != provenance.SCHEMA:
+        found = info.get("schema") if isinstance(info, dict) else None
+        raise RunError(
+            f"{file}: expected schema {provenance.SCHEMA}, got {found}: written by another version; triage again"
+        )
+    return info
+
+
+def write_info(info: Mapping[str, Any], path: Path) -> None:
+    """Write ``run.json`` whole or not at all."""
+    handle, temporary = tempfile.mkstemp(prefix=".run.", dir=path)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        json.dump(info, file, indent=2, default=str, ensure_ascii=False)
+    os.replace(temporary, path / "run.json")

@@ -1,0 +1,346 @@
+"""Reads a split once: photos and labels in, tables of images, objects, predictions and issues out, shard by shard.
+
+A shard is a folder that appears whole (written aside, then renamed), so a killed scan loses at most one and resumes
+with the next. Shards of another data set, detector or threshold are recognised by their fingerprint and made anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from attributes import ATTRIBUTES
+from attributes.decode import Photo
+from xai import batch, dataset, tables
+from xai.detect.matching import match
+from xai.types import Boxes, Dataset, Detections, Detector, PredictedOnly, Progress
+
+SHARD_SIZE = 128
+"""Photos a shard: the unit that is lost when a run is killed."""
+
+IMAGE_ATTRIBUTES = [name for name, attribute in ATTRIBUTES.items() if attribute.level == "image"]
+OBJECT_ATTRIBUTES = [name for name, attribute in ATTRIBUTES.items() if attribute.level == "object"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Split:
+    """The tables of one scanned split; columns as in ``tables.TABLES`` plus attributes.
+
+    Attributes:
+        images: all photos that the data set names, ``status`` tells which could be read; also ``sha256``.
+        objects: annotated objects of the photos that were read, ``outcome`` null where the detector was not asked;
+            also the columns of ``tables.CANDIDATES``.
+        predictions: deployed detections.
+        issues: problems of photos and labels.
+    """
+
+    images: pl.DataFrame
+    objects: pl.DataFrame
+    predictions: pl.DataFrame
+    issues: pl.DataFrame
+
+
+def scan(
+    data: Dataset,
+    *,
+    detector: Detector | PredictedOnly | None,
+    detect_ids: Collection[str],
+    match_iou: float,
+    fingerprint: Mapping[str, object],
+    folder: Path,
+    workers: int,
+    progress: Progress,
+) -> Split:
+    """Tag all photos of a split, run the detector on ``detect_ids`` and match what it finds.
+
+    Args:
+        data: the split, its labels already in the detector's class names.
+        detector: None to tag only.
+        detect_ids: photos that the detector is asked about.
+        match_iou: IoU at which a detection finds an object.
+        fingerprint: what the rows depend on besides the labels (detector, thresholds); JSON values.
+        folder: where the shards are kept.
+        workers: threads that decode and tag; they do not change the rows.
+        progress: told after each batch.
+    """
+    _claim(folder, data, fingerprint)
+    shards = [data.image_ids[start : start + SHARD_SIZE] for start in range(0, len(data.image_ids), SHARD_SIZE)]
+    done = 0
+    for index, image_ids in enumerate(shards):
+        target = folder / f"{index:05d}"
+        if not target.is_dir():
+            shard = _scan_shard(
+                data,
+                image_ids,
+                detector=detector,
+                detect_ids=detect_ids,
+                match_iou=match_iou,
+                workers=workers,
+                progress=lambda stage, count, total, base=done: progress(stage, base + count, total),  # type: ignore[misc]
+            )
+            _write(shard, target)
+        done += len(image_ids)
+        progress(f"scan {data.split}", done, len(data.image_ids))
+    return _read(folder, len(shards), data)
+
+
+def _claim(folder: Path, data: Dataset, fingerprint: Mapping[str, object]) -> None:
+    """Keep the shards that were made from the same request, remove those of another."""
+    digest = hashlib.sha256(json.dumps(fingerprint, sort_keys=True, default=str).encode())
+    digest.update("\n".join(data.image_ids).encode())
+    digest.update(data.labels.write_csv().encode())
+    stamp = folder / "fingerprint"
+    if stamp.is_file() and stamp.read_text() == digest.hexdigest():
+        for leftover in folder.glob(".shard-*"):
+            shutil.rmtree(leftover)
+        return
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    stamp.write_text(digest.hexdigest())
+
+
+def _write(shard: Split, target: Path) -> None:
+    aside = Path(tempfile.mkdtemp(prefix=".shard-", dir=target.parent))
+    for name in ("images", "objects", "predictions", "issues"):
+        getattr(shard, name).write_parquet(aside / f"{name}.parquet")
+    aside.rename(target)
+
+
+def _read(folder: Path, count: int, data: Dataset) -> Split:
+    def load(name: str) -> pl.DataFrame:
+        frames = [pl.read_parquet(folder / f"{index:05d}" / f"{name}.parquet") for index in range(count)]
+        return tables.stack(frames, tables.TABLES[name])
+
+    issues = tables.stack([data.issues, load("issues")], tables.ISSUES)
+    images = load("images")
+    repeated = dataset.duplicates(images)
+    return Split(images, load("objects"), load("predictions"), tables.stack([issues, repeated], tables.ISSUES))
+
+
+def _scan_shard(
+    data: Dataset,
+    image_ids: Sequence[str],
+    *,
+    detector: Detector | PredictedOnly | None,
+    detect_ids: Collection[str],
+    match_iou: float,
+    workers: int,
+    progress: Progress,
+) -> Split:
+    names = detector.names if detector else ()
+    codes = {name: code for code, name in enumerate(names)}
+    labels = data.labels.filter(pl.col("image_id").is_in(list(image_ids)))
+    objects: list[pl.DataFrame] = []
+    issues: list[pl.DataFrame] = []
+
+    def label(ids: Sequence[str], photos: Sequence[Photo]) -> list[batch.Labelled]:
+        resolved, found = dataset.resolve(labels.filter(pl.col("image_id").is_in(list(ids))), _sizes(ids, photos))
+        resolved = resolved.sort(
+            pl.col("image_id").replace_strict(dict(zip(ids, range(len(ids)), strict=True))), "object_id"
+        )
+        objects.append(resolved)
+        issues.append(found)
+        return _labelled(resolved, ids, codes)
+
+    images: list[pl.DataFrame] = []
+    measured: list[pl.DataFrame] = []
+    detections: dict[str, Detections] = {}
+    live = None if isinstance(detector, PredictedOnly) else detector
+    for result in batch.process(
+        data.root,
+        image_ids,
+        label=label,
+        detector=live,
+        detect_ids=detect_ids,
+        match_iou=match_iou,
+        workers=workers,
+    ):
+        images.append(_image_rows(data.split, result))
+        issues.append(_failure_rows(data.split, result))
+        measured.append(_object_columns(result, names))
+        for image_id, found in zip(result.image_ids, result.detections, strict=True):
+            if isinstance(detector, PredictedOnly) and image_id in detect_ids:
+                detections[image_id] = detector.by_image.get(image_id, _NOTHING)
+            elif found is not None:
+                detections[image_id] = found
+        progress(f"scan {data.split}", sum(map(len, images)), len(data.image_ids))
+    table = pl.concat([tables.stack(objects, {}), pl.concat(measured, how="diagonal_relaxed")], how="horizontal")
+    table = table.with_columns(split=pl.lit(data.split))
+    annotated = frozenset(data.labels["label"].unique().to_list())
+    matched, predictions = _match(table, detections, names, match_iou, annotated, data.split)
+    return Split(
+        tables.stack(images, tables.TABLES["images"]),
+        tables.conform(matched.drop("ignore"), tables.TABLES["objects"]),
+        predictions,
+        tables.stack([frame.with_columns(split=pl.lit(data.split)) for frame in issues], tables.ISSUES),
+    )
+
+
+_NOTHING = Detections(np.empty((0, 4)), np.empty(0), np.empty(0, dtype=np.int64))
+
+
+def _sizes(ids: Sequence[str], photos: Sequence[Photo]) -> pl.DataFrame:
+    return pl.DataFrame(
+        {"image_id": list(ids), "width": [p.width for p in photos], "height": [p.height for p in photos]},
+        schema={"image_id": pl.String, "width": pl.Int64, "height": pl.Int64},
+    )
+
+
+def _labelled(objects: pl.DataFrame, ids: Sequence[str], codes: Mapping[str, int]) -> list[batch.Labelled]:
+    """Split a table that is sorted by photo into one ``Labelled`` per photo."""
+    boxes: Boxes = objects.select("x1", "y1", "x2", "y2").to_numpy().astype(np.float64)
+    labels = objects["label"].replace_strict(codes, default=-1, return_dtype=pl.Int64).to_numpy()
+    counts = dict(objects.group_by("image_id").len().iter_rows())
+    ends = np.cumsum([counts.get(image_id, 0) for image_id in ids]).tolist()
+    starts = [0, *ends[:-1]]
+    return [batch.Labelled(boxes[a:b], labels[a:b]) for a, b in zip(starts, ends, strict=True)]
+
+
+def _image_rows(split: str, result: batch.Batch) -> pl.DataFrame:
+    photos = result.photos
+    read = {
+        "image_id": list(result.image_ids),
+        "status": ["ok"] * len(photos),
+        "width": [photo.width for photo in photos],
+        "height": [photo.height for photo in photos],
+        "exif_orientation": [photo.exif_orientation for photo in photos],
+        "captured_at": [photo.captured_at for photo in photos],
+        "camera": [photo.camera for photo in photos],
+        "focal_length": [photo.focal_length for photo in photos],
+        "sha256": [photo.sha256 for photo in photos],
+    }
+    schema = {**{name: tables.TABLES["images"].get(name, pl.String) for name in read}}
+    frame = pl.DataFrame(read, schema=schema).with_columns(_series(result.measured.images, IMAGE_ATTRIBUTES))
+    failed = pl.DataFrame(
+        {
+            "image_id": [image_id for image_id, _ in result.failures],
+            "status": [error.code for _, error in result.failures],
+        },
+        schema={"image_id": pl.String, "status": pl.String},
+    )
+    return pl.concat([frame, failed], how="diagonal").with_columns(split=pl.lit(split))
+
+
+def _failure_rows(split: str, result: batch.Batch) -> pl.DataFrame:
+    rows = [
+        {
+            "split": split,
+            "image_id": image_id,
+            "code": error.code,
+            "severity": "error",
+            "message": str(error),
+            "file": image_id,
+        }
+        for image_id, error in result.failures
+    ]
+    return tables.conform(pl.DataFrame(rows, schema=None if rows else dict(tables.ISSUES)), tables.ISSUES)
+
+
+def _series(values: Mapping[str, np.ndarray], names: Sequence[str]) -> list[pl.Series]:
+    """NaN means unknown in arrays and null in tables."""
+    return [pl.Series(name, values[name], dtype=pl.Float64).fill_nan(None) for name in names]
+
+
+def _object_columns(result: batch.Batch, names: Sequence[str]) -> pl.DataFrame:
+    """Attributes and candidate summaries of a batch's objects, one row per object."""
+    columns = _series(result.measured.objects, OBJECT_ATTRIBUTES)
+    count = len(columns[0]) if columns else 0
+    for name, dtype in tables.CANDIDATES.items():
+        values = result.candidates.get(name, np.full(count, np.nan))
+        series = pl.Series(name, values, dtype=pl.Float64).fill_nan(None)
+        if dtype == pl.String:
+            series = series.cast(pl.Int64).replace_strict(dict(enumerate(names)), default=None, return_dtype=pl.String)
+        columns.append(series.alias(name))
+    return pl.DataFrame(columns)
+
+
+def _match(
+    objects: pl.DataFrame,
+    detections: Mapping[str, Detections],
+    names: Sequence[str],
+    match_iou: float,
+    annotated: Collection[str],
+    split: str,
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Give objects and detections of a shard their outcomes."""
+    order = {image_id: index for index, image_id in enumerate(detections)}
+    vocabulary = {name: code for code, name in enumerate([*names, *sorted(set(annotated) - set(names))])}
+    asked = objects["image_id"].is_in(list(order))
+    part = objects.filter(asked)
+    counts = [len(item) for item in detections.values()]
+    result = match(
+        object_photo=part["image_id"].replace_strict(order, return_dtype=pl.Int64).to_numpy(),
+        object_boxes=part.select("x1", "y1", "x2", "y2").to_numpy().astype(np.float64),
+        object_labels=part["label"].replace_strict(vocabulary, return_dtype=pl.Int64).to_numpy(),
+        object_ignored=part["ignore"].is_not_null().to_numpy(),
+        detection_photo=np.repeat(np.arange(len(counts)), counts),
+        detection_boxes=np.concatenate([_NOTHING.boxes, *(item.boxes for item in detections.values())]),
+        detection_labels=np.concatenate([_NOTHING.labels, *(item.labels for item in detections.values())]),
+        detection_scores=np.concatenate([_NOTHING.scores, *(item.scores for item in detections.values())]),
+        iou_threshold=match_iou,
+        annotated_labels=frozenset(vocabulary[name] for name in annotated),
+    )
+    predictions = _prediction_rows(detections, names, split).with_columns(
+        outcome=pl.Series(result.detection_outcome, dtype=pl.String),
+        object_row=pl.Series(result.detection_object, dtype=pl.Int64),
+    )
+    part = part.with_columns(
+        outcome=pl.Series(result.object_outcome, dtype=pl.String),
+        detection_row=pl.Series(result.object_detection, dtype=pl.Int64),
+        iou=pl.Series(result.object_iou, dtype=pl.Float64).fill_nan(None),
+    )
+    part = part.with_columns(
+        prediction_id=_pick(predictions["prediction_id"], part["detection_row"]),
+        score=_pick(predictions["score"], part["detection_row"]),
+    ).drop("detection_row")
+    predictions = predictions.with_columns(object_id=_pick(part["object_id"], predictions["object_row"]))
+    rest = objects.filter(~asked).with_columns(
+        outcome=pl.when(pl.col("ignore").is_not_null()).then(pl.lit("ignored")).otherwise(None).cast(pl.String)
+    )
+    return tables.stack([part, rest], tables.TABLES["objects"]), tables.conform(
+        predictions.drop("object_row"), tables.TABLES["predictions"]
+    )
+
+
+def _pick(values: pl.Series, rows: pl.Series) -> pl.Series:
+    """``values[rows]``, null where the row is −1."""
+    return values.gather(rows.replace(-1, None)) if len(values) else pl.Series([None] * len(rows), dtype=values.dtype)
+
+
+def _prediction_rows(detections: Mapping[str, Detections], names: Sequence[str], split: str) -> pl.DataFrame:
+    parts = [
+        pl.DataFrame(
+            {
+                "image_id": [image_id] * len(found),
+                "prediction_id": np.arange(len(found)),
+                "label": found.labels,
+                "score": found.scores,
+                **{name: found.boxes[:, column] for column, name in enumerate(("x1", "y1", "x2", "y2"))},
+            },
+            schema={
+                "image_id": pl.String,
+                "prediction_id": pl.Int64,
+                "label": pl.Int64,
+                "score": pl.Float64,
+                "x1": pl.Float64,
+                "y1": pl.Float64,
+                "x2": pl.Float64,
+                "y2": pl.Float64,
+            },
+        )
+        for image_id, found in detections.items()
+    ]
+    if not parts:
+        return tables.empty(tables.TABLES["predictions"]).drop("outcome", "object_id")
+    return pl.concat(parts).with_columns(
+        pl.col("label").replace_strict(dict(enumerate(names)), return_dtype=pl.String), split=pl.lit(split)
+    )

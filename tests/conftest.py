@@ -1,0 +1,22 @@
+"""Shared by all tests: where the real photos are, and an environment that never reaches for the network."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ["YOLO_OFFLINE"] = "true"
+os.environ["YOLO_AUTOINSTALL"] = "false"
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
+
+collect_ignore_glob = ["benchmarks/*"]
+
+SHARED_DATA = Path(__file__).resolve().parents[1] / "../shared/data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real photos, labels and weights; tests that ask for it skip where it is absent."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("no ../shared/data: real photos are not part of the repository")
+    return SHARED_DATA.resolve()

@@ -1,0 +1,165 @@
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from xai.config import DetectorConfig
+from xai.detect.detector import load
+from xai.detect.ultralytics import Yolo
+from xai.exceptions import DetectorError
+
+
+def open_yolo(weights: Path, **options: object) -> Yolo:
+    detector = load(DetectorConfig(kind="ultralytics", weights=weights, **options), "cpu")
+    assert isinstance(detector, Yolo)
+    return detector
+
+
+@pytest.fixture(scope="module")
+def yolo(yolo_weights: Path) -> Yolo:
+    return open_yolo(yolo_weights)
+
+
+def random_photos(*shapes: tuple[int, int]) -> list[np.ndarray]:
+    generator = np.random.default_rng(0)
+    return [generator.integers(0, 256, (*shape, 3), dtype=np.uint8) for shape in shapes]
+
+
+def test_detections_equal_predict_photo_by_photo(yolo: Yolo, yolo_weights: Path, data: Path, tmp_path: Path) -> None:
+    from ultralytics import YOLO
+
+    paths = sorted((data / "voc/eval/JPEGImages").glob("*.jpg"))[:12]
+    photos = [cv2.imread(str(path)) for path in paths]
+    photos[0] = photos[0][:41, :]  # much wider than high
+    photos[1] = cv2.resize(photos[1], (1301, 977))  # scaled down, odd sides
+    files = []
+    for index, photo in enumerate(photos):
+        files.append(tmp_path / f"{index}.png")
+        cv2.imwrite(str(files[-1]), photo)
+    rgb = [np.ascontiguousarray(photo[..., ::-1]) for photo in photos]
+    theirs = YOLO(str(yolo_weights))
+    found = {}
+    with torch.inference_mode():
+        for prepared in yolo.prepare(rgb):
+            found.update(zip(prepared.indices, yolo.select(yolo.forward(prepared.inputs), prepared), strict=True))
+    assert sorted(found) == list(range(len(photos)))
+    assert sum(map(len, found.values())) > 30
+    for index, file in enumerate(files):
+        expected = theirs.predict(str(file), conf=0.25, iou=0.7, max_det=300, imgsz=640, device="cpu", verbose=False)
+        boxes = expected[0].boxes
+        np.testing.assert_array_equal(found[index].labels, boxes.cls.numpy())
+        np.testing.assert_allclose(found[index].scores, boxes.conf.numpy(), atol=1e-4)
+        np.testing.assert_allclose(found[index].boxes, boxes.xyxy.numpy(), atol=1e-2)
+        assert (np.diff(found[index].scores) <= 0).all()
+
+
+def test_max_detections_and_threshold_are_the_deployed_ones(yolo_weights: Path, data: Path) -> None:
+    from ultralytics import YOLO
+
+    path = min((data / "voc/eval/JPEGImages").glob("*.jpg"))
+    photo = np.ascontiguousarray(cv2.imread(str(path))[..., ::-1])
+    detector = open_yolo(yolo_weights, score_threshold=0.001, nms_iou=0.5, max_detections=7, image_size=310)
+    (prepared,) = detector.prepare([photo])
+    (found,) = detector.select(detector.forward(prepared.inputs), prepared)
+    boxes = (
+        YOLO(str(yolo_weights))
+        .predict(photo[..., ::-1], conf=0.001, iou=0.5, max_det=7, imgsz=320, device="cpu", verbose=False)[0]
+        .boxes
+    )
+    assert len(found) == 7
+    np.testing.assert_allclose(found.boxes, boxes.xyxy.numpy(), atol=1e-2)
+
+
+def test_photo_and_input_pixels_correspond(yolo: Yolo) -> None:
+    for prepared in yolo.prepare(random_photos((480, 640), (333, 500), (1000, 30), (77, 640))):
+        height, width = prepared.inputs.shape[-2:]
+        assert height % 32 == 0
+        assert width % 32 == 0
+        corners = prepared.sizes * prepared.scale + prepared.offset
+        assert (prepared.offset >= 0).all()
+        assert (corners <= [width, height]).all()
+        padding = prepared.inputs[0, :, : int(prepared.offset[0, 1])]
+        assert (padding == 114 / 255).all()
+
+
+def test_candidates_carry_a_gradient_even_after_inference_mode(yolo: Yolo) -> None:
+    (prepared,) = yolo.prepare(random_photos((96, 640)))
+    with torch.inference_mode():
+        yolo.forward(prepared.inputs)
+    inputs = prepared.inputs.clone().requires_grad_()
+    candidates = yolo.forward(inputs)
+    assert candidates.boxes.shape[:2] == candidates.scores.shape[:2]
+    assert candidates.scores.shape[2] == len(yolo.names)
+    (candidates.scores.max() + candidates.boxes.mean()).backward()
+    assert inputs.grad is not None
+    assert inputs.grad.abs().sum() > 0
+    assert not any(parameter.requires_grad for parameter in yolo.model.parameters())
+
+
+def test_gradient_equals_finite_differences(yolo: Yolo) -> None:
+    (prepared,) = yolo.prepare(random_photos((64, 64)))
+    inputs = prepared.inputs.clone().requires_grad_()
+    yolo.forward(inputs).scores.log().mean().backward()
+    assert inputs.grad is not None
+    slope = float(inputs.grad.norm())
+    direction = inputs.grad / slope
+    step = 1e-2
+    with torch.no_grad():
+        ahead = yolo.forward(prepared.inputs + step * direction).scores.log().mean()
+        behind = yolo.forward(prepared.inputs - step * direction).scores.log().mean()
+    assert float(ahead - behind) / (2 * step) == pytest.approx(slope, rel=0.05)
+
+
+def test_batch_of_one_shape_equals_photos_alone(yolo: Yolo) -> None:
+    (prepared,) = yolo.prepare(random_photos((96, 128), (96, 128)))
+    with torch.no_grad():
+        together = yolo.forward(prepared.inputs)
+        alone = yolo.forward(prepared.inputs[1:])
+    torch.testing.assert_close(together.scores[1:], alone.scores, atol=1e-4, rtol=0)
+
+
+def test_no_photos(yolo: Yolo) -> None:
+    assert yolo.prepare([]) == []
+
+
+def test_card_tells_what_the_checkpoint_tells(yolo: Yolo) -> None:
+    assert yolo.card.architecture == "yolo11n.yaml"
+    assert yolo.card.trained_at is not None
+    assert yolo.card.trained_at.startswith("20")
+    assert len(yolo.card.sha256 or "") == 64
+
+
+def test_wrong_number_of_names_is_an_error(yolo_weights: Path) -> None:
+    with pytest.raises(DetectorError, match=r"detector.names: expected 80 class names .* got 2"):
+        open_yolo(yolo_weights, names=("a", "b"))
+
+
+def test_absent_package_names_the_extra_and_its_licence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "ultralytics"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    monkeypatch.setattr(sys, "meta_path", [finder for finder in sys.meta_path if "editable" not in repr(finder)])
+    with pytest.raises(DetectorError, match=r"AGPL-3.0.*pip install 'xai-toolkit\[yolo\]'"):
+        open_yolo(tmp_path / "model.pt")
+
+
+def test_other_ultralytics_checkpoints_are_refused(tmp_path: Path) -> None:
+    tasks = pytest.importorskip("ultralytics.nn.tasks")
+    torch.save({"model": tasks.ClassificationModel("yolo11n-cls.yaml", verbose=False)}, tmp_path / "classify.pt")
+    with pytest.raises(DetectorError, match="expected a YOLO detection checkpoint"):
+        open_yolo(tmp_path / "classify.pt")
+    torch.save({"model": tasks.DetectionModel("yolov10n.yaml", verbose=False)}, tmp_path / "v10.pt")
+    with pytest.raises(DetectorError, match="v8 or v11"):
+        open_yolo(tmp_path / "v10.pt")
+
+
+def test_untrained_v8_from_yaml_loads_without_trust(tmp_path: Path) -> None:
+    tasks = pytest.importorskip("ultralytics.nn.tasks")
+    torch.save({"model": tasks.DetectionModel("yolov8n.yaml", nc=3, verbose=False).half()}, tmp_path / "v8.pt")
+    detector = open_yolo(tmp_path / "v8.pt")
+    assert len(detector.names) == 3
+    (prepared,) = detector.prepare(random_photos((64, 64)))
+    assert detector.forward(prepared.inputs).scores.shape == (1, 8400, 3)

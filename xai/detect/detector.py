@@ -1,0 +1,72 @@
+"""Opens the detector that a config names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from xai.config import DetectorConfig
+from xai.exceptions import DetectorError
+from xai.types import Detector, PredictedOnly
+
+
+def load(config: DetectorConfig, device: str, *, image_ids: Sequence[str] = ()) -> Detector | PredictedOnly:
+    """Open a detector, or the detections of one.
+
+    Args:
+        config: the ``detector`` section.
+        device: ``auto`` (a CUDA device where there is one), ``cpu``, ``cuda`` or ``cuda:INDEX``.
+        image_ids: photos of the evaluation set; a results file is matched with them.
+
+    Raises:
+        DetectorError: the weights, the architecture or the results file cannot be used, or the device isn't there.
+    """
+    return LOADERS[config.kind](config, device, image_ids)
+
+
+def resolve_device(device: str) -> str:
+    """Turn ``auto`` into a device that exists, and check the others.
+
+    Raises:
+        DetectorError: not the name of a device, or not of one that is there.
+    """
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        wanted = torch.device(device)
+    except RuntimeError as error:
+        raise DetectorError(f"device: expected auto, cpu, cuda or cuda:INDEX, got {device!r}") from error
+    if wanted.type == "cuda" and (wanted.index or 0) >= torch.cuda.device_count():
+        raise DetectorError(
+            f"device: expected a CUDA device for {device!r}, PyTorch sees {torch.cuda.device_count()}; use cpu or auto"
+        )
+    return device
+
+
+# The adapters are imported when they are asked for: torchvision needs no ultralytics, a results file needs no torch.
+
+
+def _ultralytics(config: DetectorConfig, device: str, image_ids: Sequence[str]) -> Detector:
+    from xai.detect import ultralytics
+
+    return ultralytics.load(config, resolve_device(device))
+
+
+def _torchvision(config: DetectorConfig, device: str, image_ids: Sequence[str]) -> Detector:
+    from xai.detect import torchvision
+
+    return torchvision.load(config, resolve_device(device))
+
+
+def _predictions(config: DetectorConfig, device: str, image_ids: Sequence[str]) -> PredictedOnly:
+    from xai.detect import predictions
+
+    return predictions.load(config, image_ids)
+
+
+LOADERS: Mapping[str, Callable[[DetectorConfig, str, Sequence[str]], Detector | PredictedOnly]] = {
+    "ultralytics": _ultralytics,
+    "torchvision": _torchvision,
+    "predictions": _predictions,
+}

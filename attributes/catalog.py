@@ -1,0 +1,190 @@
+"""The one table of attributes: what each measures, in which unit and range, and where its bins lie.
+
+Thresholds were chosen on 650 photos of PASCAL VOC 2007 (1,600 objects) so that the extreme bins hold a few per cent of
+them and show the condition to the naked eye. To add an attribute: one function of ``Views``, one entry here, one test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from attributes import exposure, glare, noise, objects, sharpness
+from attributes.views import Floats, Views
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """A named range of an attribute: ``low <= value < high``, the last bin's ``high`` inclusive, ``None`` open."""
+
+    name: str
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """A measured property of a photo or of an object in it.
+
+    Attributes:
+        name: the column's name.
+        level: ``image`` or ``object``.
+        unit: of the values; empty for shares and severities.
+        range: smallest and largest possible value, ``None`` where open.
+        bins: by rising threshold.
+        definition: what a value says, in one sentence.
+        function: photos and boxes → (B,) or (N,) values, NaN where it cannot be told.
+        source: where the measure comes from.
+    """
+
+    name: str
+    level: str
+    unit: str
+    range: tuple[float | None, float | None]
+    bins: tuple[Bin, ...]
+    definition: str
+    function: Callable[[Views], Floats]
+    source: str
+
+
+def _bins(*parts: str | float) -> tuple[Bin, ...]:
+    """Bins from names and the thresholds between them: ``_bins("low", 0.1, "high")``."""
+    names, cuts = parts[0::2], parts[1::2]
+    lows, highs = [None, *map(float, cuts)], [*map(float, cuts), None]
+    return tuple(Bin(str(name), low, high) for name, low, high in zip(names, lows, highs, strict=True))
+
+
+_TABLE = (
+    Attribute(
+        name="brightness",
+        level="image",
+        unit="",
+        range=(0.0, 1.0),
+        bins=_bins("dark", 0.22, "normal", 0.70, "bright"),
+        definition="mean luma of the photo",
+        function=exposure.brightness,
+        source="ITU-R BT.601 luma",
+    ),
+    Attribute(
+        name="contrast",
+        level="image",
+        unit="",
+        range=(0.0, 0.5),
+        bins=_bins("low", 0.13, "normal", 0.33, "high"),
+        definition="standard deviation of luma (RMS contrast)",
+        function=exposure.contrast,
+        source="Peli, Contrast in complex images, JOSA A 1990",
+    ),
+    Attribute(
+        name="clipped",
+        level="image",
+        unit="",
+        range=(0.0, 1.0),
+        bins=_bins("little", 0.05, "some", 0.20, "much"),
+        definition="share of pixels whose three channels are burned out (250 of 255 or more)",
+        function=exposure.clipped,
+        source="own definition",
+    ),
+    Attribute(
+        name="glare",
+        level="image",
+        unit="",
+        range=(0.0, 1.0),
+        bins=_bins("none", 0.2, "mild", 0.5, "strong"),
+        definition="severity of burned-out light sources and the halo around them",
+        function=glare.glare,
+        source="own definition",
+    ),
+    Attribute(
+        name="sharpness",
+        level="image",
+        unit="",
+        range=(0.0, None),
+        bins=_bins("blurred", 0.6, "soft", 0.8, "sharp"),
+        definition="1 / sqrt(1 + s^2) for edges blurred by s px at 640 px longest side; above 1 oversharpened",
+        function=sharpness.sharpness,
+        source="after Zhuo & Sim, Defocus map estimation from a single image, Pattern Recognition 2011",
+    ),
+    Attribute(
+        name="noise",
+        level="image",
+        unit="grey levels",
+        range=(0.0, None),
+        bins=_bins("low", 3.0, "moderate", 7.0, "strong"),
+        definition="standard deviation of noise in the flattest parts, at 640 px longest side",
+        function=noise.noise,
+        source="after Immerkaer, Fast noise variance estimation, CVIU 1996",
+    ),
+    Attribute(
+        name="object_size",
+        level="object",
+        unit="",
+        range=(0.0, 1.0),
+        bins=_bins("tiny", 0.05, "small", 0.15, "medium", 0.4, "large", 0.8, "huge"),
+        definition="square root of the share of the photo that the box covers",
+        function=objects.object_size,
+        source="own definition",
+    ),
+    Attribute(
+        name="truncation",
+        level="object",
+        unit="",
+        range=(0.0, 1.0),
+        bins=_bins("whole", 0.001, "touching", 0.15, "cut"),
+        definition="share of the box's outline that lies on the photo's edge",
+        function=objects.truncation,
+        source="own definition",
+    ),
+    Attribute(
+        name="crowding",
+        level="object",
+        unit="",
+        range=(0.0, 1.0),
+        bins=_bins("alone", 0.05, "some", 0.5, "crowded"),
+        definition="share of the box that other annotated boxes cover",
+        function=objects.crowding,
+        source="own definition",
+    ),
+    Attribute(
+        name="object_glare",
+        level="object",
+        unit="",
+        range=(0.0, 1.0),
+        bins=_bins("none", 0.1, "mild", 0.3, "strong"),
+        definition="mean of the glare map in the box",
+        function=objects.object_glare,
+        source="as glare",
+    ),
+    Attribute(
+        name="object_brightness",
+        level="object",
+        unit="",
+        range=(0.0, 1.0),
+        bins=_bins("dark", 0.15, "normal", 0.75, "bright"),
+        definition="mean luma in the box",
+        function=objects.object_brightness,
+        source="ITU-R BT.601 luma",
+    ),
+    Attribute(
+        name="object_contrast",
+        level="object",
+        unit="ΔE",
+        range=(0.0, None),
+        bins=_bins("low", 8.0, "normal", 40.0, "high"),
+        definition="Frechet distance in CIELAB between the colours in the box and in the ring around it",
+        function=objects.object_contrast,
+        source="Dowson & Landau, The Frechet distance between multivariate normal distributions, JMVA 1982",
+    ),
+    Attribute(
+        name="object_sharpness",
+        level="object",
+        unit="",
+        range=(0.0, None),
+        bins=_bins("blurred", 0.6, "soft", 0.8, "sharp"),
+        definition="sharpness of the edges in the box",
+        function=sharpness.object_sharpness,
+        source="as sharpness",
+    ),
+)
+
+ATTRIBUTES: Mapping[str, Attribute] = {attribute.name: attribute for attribute in _TABLE}

@@ -1,0 +1,175 @@
+"""Photos → attributes: arrays for a batch, tables for a folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attributes.catalog import ATTRIBUTES
+from attributes.decode import DecodeError, Photo, read
+from attributes.views import Boxes, Floats, Pixels, Views
+
+if TYPE_CHECKING:
+    import polars as pl
+
+BATCH_SIZE = 16
+"""Photos measured together. A constant, so that values do not depend on the number of workers."""
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
+"""Files that ``tag`` takes for photos when it is given a folder."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Measured:
+    """Attributes of a batch; NaN where one cannot be told.
+
+    Attributes:
+        images: image attribute → (B,) float64.
+        objects: object attribute → (N,) float64, the objects of all photos, photo after photo.
+    """
+
+    images: dict[str, Floats]
+    objects: dict[str, Floats]
+
+
+def measure(photos: Sequence[Pixels], boxes: Sequence[Boxes] | None = None) -> Measured:
+    """Measure all attributes of photos and of the objects in them.
+
+    Thread-safe. Values of a photo do not depend on the others in the batch.
+
+    Args:
+        photos: B arrays H×W×3 uint8 RGB in the displayed frame, of any sizes.
+        boxes: per photo (n, 4) ``x1 y1 x2 y2`` in its pixels; None measures photos only.
+
+    Raises:
+        ValueError: a photo or its boxes have another shape.
+    """
+    views = Views(photos, boxes)
+    values = {name: attribute.function(views) for name, attribute in ATTRIBUTES.items()}
+    levels = {name: attribute.level for name, attribute in ATTRIBUTES.items()}
+    return Measured(
+        images={name: item for name, item in values.items() if levels[name] == "image"},
+        objects={name: item for name, item in values.items() if levels[name] == "object"},
+    )
+
+
+def tag(
+    photos: Path | Sequence[Path],
+    *,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> pl.DataFrame:
+    """Measure the image attributes of a folder's photos, or of the files named.
+
+    Memory holds the pixels of two batches a worker, whatever the number of photos.
+
+    Args:
+        photos: a folder, searched with its subfolders for ``SUFFIXES``; a file; or paths.
+        workers: threads; default the number of processors.
+        progress: told (done, total) after each batch.
+
+    Returns:
+        One row per photo, sorted by ``image_id`` (path relative to the folder, or as given): ``image_id status width
+        height exif_orientation captured_at camera focal_length sha256`` and the image attributes, null where unknown.
+        ``status`` is ``ok`` or the code of ``DecodeError``.
+
+    Raises:
+        FileNotFoundError: there is nothing at the path.
+    """
+    import polars as pl
+
+    named = _find(photos)
+    count = workers or os.cpu_count() or 1
+    batches = [named[start : start + BATCH_SIZE] for start in range(0, len(named), BATCH_SIZE)]
+    schema = _schema()
+    frames = [pl.DataFrame(schema=schema)]
+    done = 0
+    with ThreadPoolExecutor(max_workers=count) as pool:
+        for rows in _in_order(pool, _tag_batch, batches, ahead=2 * count):
+            frames.append(pl.DataFrame(rows, schema=schema, orient="row"))
+            done += len(rows)
+            if progress is not None:
+                progress(done, len(named))
+    names = [name for name, attribute in ATTRIBUTES.items() if attribute.level == "image"]
+    return pl.concat(frames).with_columns(pl.col(names).fill_nan(None))
+
+
+def _schema() -> dict[str, pl.DataType | type[pl.DataType]]:
+    import polars as pl
+
+    attributes = {name: pl.Float64 for name, attribute in ATTRIBUTES.items() if attribute.level == "image"}
+    return {
+        "image_id": pl.String,
+        "status": pl.String,
+        "width": pl.Int64,
+        "height": pl.Int64,
+        "exif_orientation": pl.Int64,
+        "captured_at": pl.String,
+        "camera": pl.String,
+        "focal_length": pl.Float64,
+        "sha256": pl.String,
+        **attributes,
+    }
+
+
+def _find(photos: Path | Sequence[Path]) -> list[tuple[str, Path]]:
+    """Names and paths of the photos, sorted by name."""
+    if not isinstance(photos, Path | str):
+        return sorted((Path(path).as_posix(), Path(path)) for path in photos)
+    root = Path(photos)
+    if root.is_dir():
+        found = (path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+        return sorted((path.relative_to(root).as_posix(), path) for path in found)
+    if not root.exists():
+        raise FileNotFoundError(f"expected a photo or a folder of photos, found nothing at {root}")
+    return [(root.name, root)]
+
+
+def _tag_batch(batch: Sequence[tuple[str, Path]]) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = []
+    read_rows: list[dict[str, object]] = []
+    photos: list[Photo] = []
+    for name, path in batch:
+        row: dict[str, object] = {"image_id": name}
+        rows.append(row)
+        try:
+            photos.append(read(path))
+        except DecodeError as error:
+            row["status"] = error.code
+        else:
+            read_rows.append(row)
+    measured = measure([photo.pixels for photo in photos])
+    for index, (row, photo) in enumerate(zip(read_rows, photos, strict=True)):
+        row.update(
+            status="ok",
+            width=photo.width,
+            height=photo.height,
+            exif_orientation=photo.exif_orientation,
+            captured_at=photo.captured_at,
+            camera=photo.camera,
+            focal_length=photo.focal_length,
+            sha256=photo.sha256,
+            **{name: float(values[index]) for name, values in measured.images.items()},
+        )
+    return rows
+
+
+def _in_order(
+    pool: ThreadPoolExecutor,
+    work: Callable[[Sequence[tuple[str, Path]]], list[dict[str, object]]],
+    batches: Sequence[Sequence[tuple[str, Path]]],
+    *,
+    ahead: int,
+) -> Iterator[list[dict[str, object]]]:
+    """Results in the order of the batches, with at most ``ahead`` batches in flight."""
+    pending: list[Future[list[dict[str, object]]]] = []
+    for batch in batches:
+        pending.append(pool.submit(work, batch))
+        if len(pending) >= ahead:
+            yield pending.pop(0).result()
+    for future in pending:
+        yield future.result()

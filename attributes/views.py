@@ -1,0 +1,172 @@
+"""What several measures look at, computed once per photo and only when asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import TypeVar, cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Shared = TypeVar("Shared")
+
+Pixels = NDArray[np.uint8]
+"""A photo: H×W×3 RGB, 0–255, in the displayed frame."""
+
+Gray = NDArray[np.uint8]
+"""Rec. 601 luma, H×W, 0–255."""
+
+Floats = NDArray[np.float64]
+
+Boxes = NDArray[np.float64]
+"""(n, 4) boxes ``x1 y1 x2 y2`` in pixels of the displayed frame."""
+
+SMALL = 320
+"""Longest side at which tones, colours and structure are measured: they do not depend on finer detail."""
+
+DETAIL = 640
+"""Longest side at which sharpness and noise are measured, the usual input size of a detector.
+
+At 320 px averaging halves noise and hides blur. Above 640 px both would be measured in detail that the detector's own
+resizing throws away, and the cost would grow with the camera.
+"""
+
+
+class Views:
+    """A batch of photos with their boxes, and the reduced versions of them that measures share.
+
+    Attributes:
+        photos: H×W×3 uint8 RGB.
+        boxes: per photo (n, 4), clipped to the photo; empty where no boxes were given.
+    """
+
+    def __init__(self, photos: Sequence[Pixels], boxes: Sequence[Boxes] | None = None) -> None:
+        """Check shapes once, here.
+
+        Raises:
+            ValueError: a photo is not H×W×3 uint8 or is empty, boxes are not (n, 4), or their numbers differ.
+        """
+        for index, photo in enumerate(photos):
+            if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8 or photo.size == 0:
+                raise ValueError(
+                    f"expected photo {index} as a non-empty HxWx3 uint8 array, got {photo.dtype} {photo.shape}"
+                )
+        if boxes is None:
+            boxes = [np.empty((0, 4))] * len(photos)
+        if len(boxes) != len(photos):
+            raise ValueError(f"expected boxes for {len(photos)} photos, got {len(boxes)}")
+        for index, item in enumerate(boxes):
+            if item.ndim != 2 or item.shape[1] != 4:
+                raise ValueError(f"expected the boxes of photo {index} as (n, 4) x1 y1 x2 y2, got {item.shape}")
+        self._shared: dict[str, object] = {}
+        self.photos: tuple[Pixels, ...] = tuple(photos)
+        self.boxes: tuple[Boxes, ...] = tuple(
+            np.clip(item, 0.0, [photo.shape[1], photo.shape[0]] * 2) for photo, item in zip(photos, boxes, strict=True)
+        )
+
+    def __len__(self) -> int:
+        return len(self.photos)
+
+    @cached_property
+    def detail(self) -> tuple[Gray, ...]:
+        """Luma of at most ``DETAIL`` px."""
+        return tuple(cv2.cvtColor(fit(photo, DETAIL), cv2.COLOR_RGB2GRAY) for photo in self.photos)
+
+    @cached_property
+    def small(self) -> tuple[Pixels, ...]:
+        """RGB of at most ``SMALL`` px."""
+        return tuple(fit(photo, SMALL) for photo in self.photos)
+
+    @cached_property
+    def gray(self) -> tuple[Gray, ...]:
+        """Luma of at most ``SMALL`` px."""
+        return tuple(cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY) for photo in self.small)
+
+    @cached_property
+    def histograms(self) -> tuple[Floats, ...]:
+        """Share of pixels at each of the 256 luma levels of ``gray``."""
+        return tuple(cv2.calcHist([gray], [0], None, [256], [0, 256]).ravel() / float(gray.size) for gray in self.gray)
+
+    @cached_property
+    def sizes(self) -> Floats:
+        """(B, 2) width and height of the photos."""
+        return np.array([photo.shape[1::-1] for photo in self.photos], dtype=np.float64).reshape(-1, 2)
+
+    @cached_property
+    def photo_of(self) -> NDArray[np.int64]:
+        """(N,) the photo that each of all boxes belongs to."""
+        return np.repeat(np.arange(len(self)), [len(item) for item in self.boxes])
+
+    @cached_property
+    def all_boxes(self) -> Boxes:
+        """(N, 4) the boxes of all photos, photo after photo."""
+        return np.concatenate([np.empty((0, 4)), *self.boxes])
+
+    def shared(self, key: str, compute: Callable[[], Shared]) -> Shared:
+        """Return what an earlier measure left under ``key``, or compute and leave it there."""
+        if key not in self._shared:
+            self._shared[key] = compute()
+        return cast(Shared, self._shared[key])
+
+    def boxes_at(self, index: int, shape: tuple[int, ...]) -> Boxes:
+        """Boxes of photo ``index`` in the pixels of a reduced version with this shape (height, width, ...)."""
+        width, height = self.sizes[index]
+        return np.multiply(self.boxes[index], [shape[1] / width, shape[0] / height] * 2)
+
+
+def fit(photo: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
+    """Reduce a photo by area averaging so that its longest side is at most ``longest`` px; never enlarge it."""
+    height, width = photo.shape[:2]
+    scale = longest / max(height, width)
+    if scale >= 1:
+        return photo
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(cv2.resize(photo, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def integral(values: NDArray[np.uint8] | NDArray[np.float32] | Floats) -> Floats:
+    """Summed-area table, (H+1)×(W+1)[×C] float64, with a zero first row and column (Crow 1984)."""
+    return np.asarray(cv2.integral(values, sdepth=cv2.CV_64F), dtype=np.float64)
+
+
+def box_sum(table: Floats, boxes: Boxes) -> Floats:
+    """Sums over boxes with fractional corners, exact for an image that is constant within each pixel.
+
+    Args:
+        table: (H+1)×(W+1)[×C] from ``integral``.
+        boxes: (n, 4) in pixels of the image, within it.
+
+    Returns:
+        (n,) or (n, C).
+    """
+    return (
+        _at(table, boxes[:, 2], boxes[:, 3])
+        - _at(table, boxes[:, 0], boxes[:, 3])
+        - _at(table, boxes[:, 2], boxes[:, 1])
+        + _at(table, boxes[:, 0], boxes[:, 1])
+    )
+
+
+def box_area(boxes: Boxes) -> Floats:
+    """(n,) areas; 0 for boxes without extent."""
+    return np.asarray(np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0.0), axis=1))
+
+
+def divide(numerator: Floats, denominator: Floats) -> Floats:
+    """Quotient; NaN where the denominator is not positive."""
+    quotient: Floats = np.full(np.shape(numerator), np.nan)
+    np.divide(numerator, denominator, out=quotient, where=denominator > 0)
+    return quotient
+
+
+def _at(table: Floats, x: Floats, y: Floats) -> Floats:
+    """Bilinear interpolation of a summed-area table."""
+    column = np.clip(np.floor(x).astype(np.int64), 0, table.shape[1] - 2)
+    row = np.clip(np.floor(y).astype(np.int64), 0, table.shape[0] - 2)
+    shape = (-1,) + (1,) * (table.ndim - 2)
+    right, down = (x - column).reshape(shape), (y - row).reshape(shape)
+    upper = table[row, column] * (1 - right) + table[row, column + 1] * right
+    lower = table[row + 1, column] * (1 - right) + table[row + 1, column + 1] * right
+    return np.asarray(upper * (1 - down) + lower * down)

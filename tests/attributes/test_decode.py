@@ -1,0 +1,212 @@
+"""Decoding against Pillow: pixels, all eight orientations, metadata, and every way in which a file can be broken."""
+
+import hashlib
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from attributes import decode as module
+from attributes.decode import DecodeError, decode, read
+
+DATA = Path(__file__).resolve().parents[2] / "../shared/data"
+
+
+def picture(width: int = 40, height: int = 24, seed: int = 0) -> Image.Image:
+    pixels = np.random.default_rng(seed).integers(0, 256, (height // 4, width // 4, 3), dtype=np.uint8)
+    return Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def encoded(image: Image.Image, kind: str = "JPEG", **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def exif_of(**tags: object) -> Image.Exif:
+    exif = Image.Exif()
+    names = {"orientation": 0x0112, "make": 0x010F, "model": 0x0110}
+    for name, number in names.items():
+        if name in tags:
+            exif[number] = tags[name]
+    inner = {0x9003: tags.get("taken"), 0x920A: tags.get("focal_length")}
+    exif.get_ifd(0x8769).update({number: value for number, value in inner.items() if value is not None})
+    return exif
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_is_applied_as_pillow_does(kind: str, orientation: int) -> None:
+    data = encoded(picture(), kind, exif=exif_of(orientation=orientation))
+    upright = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+    photo = decode(data)
+    np.testing.assert_array_equal(photo.pixels, np.asarray(upright))
+    assert (photo.width, photo.height) == upright.size
+    assert photo.stored_size == (40, 24)
+    assert photo.exif_orientation == orientation
+    assert photo.pixels.flags.c_contiguous
+
+
+@pytest.mark.parametrize("orientation", [0, 9, 77])
+def test_an_invalid_orientation_is_none(orientation: int) -> None:
+    photo = decode(encoded(picture(), exif=exif_of(orientation=orientation)))
+    assert photo.exif_orientation is None
+    assert (photo.width, photo.height) == (40, 24)
+
+
+def test_metadata() -> None:
+    exif = exif_of(make="NIKON CORPORATION\x00", model="NIKON D70", taken="2007:03:09 17:45:01", focal_length=18.5)
+    data = encoded(picture(), exif=exif)
+    photo = decode(data)
+    assert photo.captured_at == "2007-03-09T17:45:01"
+    assert photo.camera == "NIKON D70"
+    assert photo.focal_length == 18.5
+    assert photo.sha256 == hashlib.sha256(data).hexdigest()
+    assert photo.exif_orientation is None
+
+
+def test_absent_and_unset_metadata_is_none() -> None:
+    bare = decode(encoded(picture()))
+    assert (bare.captured_at, bare.camera, bare.focal_length, bare.exif_orientation) == (None, None, None, None)
+    unset = decode(encoded(picture(), exif=exif_of(taken="    :  :     :  :  ", focal_length=0.0, make="  ")))
+    assert (unset.captured_at, unset.camera, unset.focal_length) == (None, None, None)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_damaged_exif_is_no_exif() -> None:
+    data = encoded(picture(), exif=exif_of(orientation=6, make="Maker", taken="2007:03:09 17:45:01"))
+    start = data.index(b"Exif\x00\x00") + 6
+    whole = decode(data).pixels
+    generator = np.random.default_rng(3)
+    for _ in range(200):
+        broken = bytearray(data)
+        for position in generator.integers(start, start + 60, size=4):
+            broken[position] = generator.integers(256)
+        photo = decode(bytes(broken))
+        assert sorted(photo.pixels.shape) == sorted(whole.shape)
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "LA", "1", "I;16"])
+def test_png_modes_become_rgb(mode: str) -> None:
+    source = picture().convert("L") if mode == "I;16" else picture()
+    image = Image.fromarray(np.asarray(source).astype(np.uint16) * 257) if mode == "I;16" else source.convert(mode)
+    photo = decode(encoded(image, "PNG"))
+    expected = source if mode == "I;16" else image
+    assert photo.pixels.dtype == np.uint8
+    np.testing.assert_array_equal(photo.pixels, np.asarray(expected.convert("RGB")))
+
+
+@pytest.mark.parametrize("options", [{"subsampling": 0}, {"subsampling": 2}, {"progressive": True}, {"quality": 20}])
+def test_jpeg_pixels_equal_pillow(options: dict[str, object]) -> None:
+    data = encoded(picture(61, 47), **options)
+    np.testing.assert_array_equal(decode(data).pixels, np.asarray(Image.open(io.BytesIO(data))))
+
+
+def test_gray_and_cmyk_jpeg_become_rgb() -> None:
+    gray = encoded(picture().convert("L"))
+    np.testing.assert_array_equal(decode(gray).pixels, np.asarray(Image.open(io.BytesIO(gray)).convert("RGB")))
+    inks = decode(encoded(picture().convert("CMYK"), quality=95)).pixels
+    assert np.abs(inks.astype(int) - np.asarray(picture()).astype(int)).mean() < 8
+
+
+def code_of(data: bytes) -> str:
+    with pytest.raises(DecodeError) as caught:
+        decode(data, name="a photo.jpg")
+    assert "a photo.jpg" in str(caught.value)
+    assert caught.value.message == str(caught.value)
+    return caught.value.code
+
+
+def test_empty_and_foreign_files() -> None:
+    assert code_of(b"") == "photo_empty"
+    assert code_of(b"<html>404</html>") == "photo_unreadable"
+    assert code_of(encoded(picture(), "GIF")) == "photo_unreadable"
+    assert code_of(b"\xff\xd8\xff" + b"\x00" * 400) == "photo_unreadable"
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.95])
+def test_truncated_files(kind: str, share: float) -> None:
+    data = encoded(picture(200, 160), kind)
+    assert code_of(data[: max(12, int(share * len(data)))]) == "photo_truncated"
+
+
+def test_truncation_cannot_hide_behind_an_embedded_thumbnail() -> None:
+    thumbnail = encoded(picture(16, 12))
+    whole = encoded(picture(200, 160), comment=thumbnail)
+    assert decode(whole).width == 200
+    assert code_of(whole[: len(whole) // 2]) == "photo_truncated"
+
+
+def test_bytes_after_the_end_do_no_harm() -> None:
+    data = encoded(picture())
+    np.testing.assert_array_equal(decode(data + b"\x00" * 99).pixels, decode(data).pixels)
+
+
+def test_bytes_between_segments_do_no_harm() -> None:
+    data = encoded(picture())
+    scan = data.index(b"\xff\xda")
+    np.testing.assert_array_equal(decode(data[:scan] + b"\x00\x00" + data[scan:]).pixels, decode(data).pixels)
+
+
+def test_damaged_jpeg_pixels_are_unreadable() -> None:
+    data = bytearray(encoded(picture(200, 160)))
+    scan = data.index(b"\xff\xda") + 300
+    data[scan : scan + 4] = b"\xff\xd3\xff\x00"
+    assert code_of(bytes(data)) == "photo_unreadable"
+
+
+def test_damaged_png_pixels_are_unreadable() -> None:
+    data = bytearray(encoded(picture(200, 160), "PNG"))
+    start = data.index(b"IDAT") + 200
+    data[start : start + 50] = bytes(50)
+    assert code_of(bytes(data)) == "photo_unreadable"
+
+
+def test_bombs_are_refused_before_decoding() -> None:
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + b"IHDR" + header + struct.pack(">I", zlib.crc32(b"IHDR" + header))
+    assert code_of(b"\x89PNG\r\n\x1a\n" + chunk + b"\x00" * 64) == "photo_too_large"
+    jpeg = bytearray(encoded(picture()))
+    frame = jpeg.index(b"\xff\xc0")
+    jpeg[frame + 5 : frame + 9] = struct.pack(">HH", 65_000, 65_000)
+    assert code_of(bytes(jpeg)) == "photo_too_large"
+
+
+def test_limit_is_one_constant(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = encoded(picture(40, 24))
+    monkeypatch.setattr(module, "MAX_PIXELS", 40 * 24)
+    assert decode(data).width == 40
+    monkeypatch.setattr(module, "MAX_PIXELS", 40 * 24 - 1)
+    assert code_of(data) == "photo_too_large"
+
+
+def test_read_from_disk(tmp_path: Path) -> None:
+    path = tmp_path / "Straße 雨.jpg"
+    path.write_bytes(encoded(picture()))
+    assert read(path).width == 40
+    for name, code in (("absent.jpg", "photo_missing"), ("", "photo_unreadable")):
+        with pytest.raises(DecodeError) as caught:
+            read(tmp_path / name)
+        assert caught.value.code == code
+
+
+def test_one_pixel() -> None:
+    for kind in ("JPEG", "PNG"):
+        assert decode(encoded(Image.new("RGB", (1, 1), (10, 20, 30)), kind)).pixels.shape == (1, 1, 3)
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="real photos are kept outside the repository")
+def test_real_photos_equal_pillow() -> None:
+    paths = [*sorted((DATA / "york").glob("*.jpg"))[:8], *sorted((DATA / "glare/images").glob("*.jpg"))[:40]]
+    for path in paths:
+        photo = read(path)
+        image = Image.open(path)
+        np.testing.assert_array_equal(photo.pixels, np.asarray(ImageOps.exif_transpose(image).convert("RGB")))
+        inner = image.getexif().get_ifd(0x8769)
+        assert photo.focal_length == (float(inner[0x920A]) if 0x920A in inner else None)
+        assert (photo.captured_at is None) == (0x9003 not in inner and 0x9004 not in inner)

@@ -1,0 +1,1 @@
+"""Evidence by experiment: what brings a missed object back, where the detector looks, and what suppresses it."""

@@ -36,12 +36,16 @@ class _Section(BaseModel):
 class TrainData(_Section):
     """The data that the detector was trained on, or a reference set, or a profile of either."""
 
-    path: ConfigPath | None = Field(None, description="data set folder or file")
-    profile: ConfigPath | None = Field(None, description="a directory that 'xai profile' made, in place of path")
-    format: Format | None = Field(None, description="data set format")
-    split: str | None = Field(None, description="split of a YOLO data.yaml; default train")
-    is_training_set: bool = Field(True, description="false: the detector was not trained on it; sentences say so")
-    detect: int = Field(0, ge=0, description="run the detector on up to this many training photos")
+    path: ConfigPath | None = Field(default=None, description="data set folder or file")
+    profile: ConfigPath | None = Field(
+        default=None, description="a directory that 'xai profile' made, in place of path"
+    )
+    format: Format | None = Field(default=None, description="data set format")
+    split: str | None = Field(default=None, description="split of a YOLO data.yaml; default train")
+    is_training_set: bool = Field(
+        default=True, description="false: the detector was not trained on it; sentences say so"
+    )
+    detect: int = Field(default=0, ge=0, description="run the detector on up to this many training photos")
 
     @model_validator(mode="after")
     def _one_source(self) -> TrainData:
@@ -57,7 +61,7 @@ class EvalData(_Section):
 
     path: ConfigPath = Field(description="data set folder or file")
     format: Format = Field(description="data set format")
-    split: str | None = Field(None, description="split of a YOLO data.yaml; default val")
+    split: str | None = Field(default=None, description="split of a YOLO data.yaml; default val")
 
 
 class Data(_Section):
@@ -75,12 +79,16 @@ class DetectorConfig(_Section):
     """The detector as it is deployed."""
 
     kind: Literal["ultralytics", "torchvision", "predictions"]
-    weights: ConfigPath | None = Field(None, description="checkpoint, or for kind predictions the COCO results file")
+    weights: ConfigPath | None = Field(
+        default=None, description="checkpoint, or for kind predictions the COCO results file"
+    )
     annotations: ConfigPath | None = Field(
         None, description="for kind predictions: COCO file naming images and categories"
     )
-    names: tuple[str, ...] | None = Field(None, description="class names where the checkpoint does not tell")
-    architecture: str | None = Field(None, description="torchvision builder, where the checkpoint does not tell")
+    names: tuple[str, ...] | None = Field(default=None, description="class names where the checkpoint does not tell")
+    architecture: str | None = Field(
+        default=None, description="torchvision builder, where the checkpoint does not tell"
+    )
     score_threshold: Fraction = 0.25
     nms_iou: Fraction = 0.7
     max_detections: Annotated[int, Field(ge=1)] = 300
@@ -113,9 +121,9 @@ class Promise(_Section):
 class Explain(_Section):
     """How much is spent on experiments."""
 
-    budget: Annotated[int, Field(ge=0)] = Field(40, description="detector forwards per miss, on average")
-    maps: Annotated[int, Field(ge=0)] = Field(20, description="misses that get a heat map")
-    repairs: bool = Field(True, description="test causes by repairing the condition")
+    budget: Annotated[int, Field(ge=0)] = Field(default=40, description="detector forwards per miss, on average")
+    maps: Annotated[int, Field(ge=0)] = Field(default=20, description="misses that get a heat map")
+    repairs: bool = Field(default=True, description="test causes by repairing the condition")
 
 
 class Report(_Section):
@@ -138,7 +146,7 @@ class Config(_Section):
     seed: int = 0
     device: str = "auto"
     workers: Annotated[int, Field(ge=1)] | None = None
-    out: ConfigPath | None = Field(None, description="the run directory; default runs/NAME beside the config")
+    out: ConfigPath | None = Field(default=None, description="the run directory; default runs/NAME beside the config")
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Config:

@@ -5,26 +5,28 @@ Data flows one way. A stage reads tables and returns tables; this module hands t
 
 from __future__ import annotations
 
-import datetime
 import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from xai import coverage, detect, evidence, provenance, reference, report, tables, verdict
+from attributes.decode import read
+from xai import __version__, coverage, dataset, detect, evidence, provenance, reference, report, tables, verdict
 from xai import run as runs
 from xai.config import Config, load
 from xai.exceptions import DataError
 from xai.reference import Reference, profile
 from xai.scan import Split, scan
-from xai.types import Detector, PredictedOnly, Progress, no_progress
+from xai.types import Detector, Pixels, PredictedOnly, Progress, no_progress
 
 __all__ = ["profile", "triage"]
+
+SCANNED = ("images", "objects", "predictions", "issues")
 
 
 def triage(
@@ -47,27 +49,28 @@ def triage(
     folder.mkdir(parents=True, exist_ok=True)
     clock = _Clock()
     with clock("read"):
-        evaluation_data = reference.read_split(config, "eval")
-        detector = detect.load(config.detector, config.device, image_ids=evaluation_data.image_ids)
-        evaluation_data = reference.name_as_detector(evaluation_data, config, detector.names)
+        data = reference.read_split(config, "eval")
+        detector = detect.load(config.detector, config.device, image_ids=data.image_ids)
+        data = reference.name_as_detector(data, config.data.classes, detector.names)
     with clock("scan train"):
         train = reference.reference(config, detector, folder / "shards" / "train", progress)
     with clock("scan eval"):
         evaluation = scan(
-            evaluation_data,
+            data,
             detector=detector,
-            detect_ids=frozenset(evaluation_data.image_ids),
+            detect_ids=frozenset(data.image_ids),
             match_iou=config.match.iou,
             fingerprint=reference.fingerprint(config, detector),
             folder=folder / "shards" / "eval",
             workers=config.workers or os.cpu_count() or 1,
             progress=progress,
         )
-        _refuse_bad(evaluation, config)
+        _refuse_bad(evaluation, config.data.max_bad)
+        if train:
+            leaked = dataset.leaks(train.tables.images, evaluation.images)
+            evaluation = replace(evaluation, issues=tables.stack([evaluation.issues, leaked], tables.ISSUES))
     with clock("match"):
-        errors = detect.errors(evaluation.objects, evaluation.predictions)
-        errors = detect.mechanisms(
-            errors,
+        errors = detect.errors(
             evaluation.objects,
             evaluation.predictions,
             score_threshold=detector.score_threshold,
@@ -80,11 +83,9 @@ def triage(
         promises = coverage.promise(evaluation.objects, evaluation.predictions, config.promise)
     with clock("explain"):
         lines = verdict.rank(errors, evaluation.objects, evaluation.images, found.coverage)
-        if isinstance(detector, PredictedOnly):
-            tried = tables.empty(tables.TABLES["evidence"])
-        else:
-            tried = _experiment(config, detector, evaluation, errors, lines, folder, progress)
-        lines = tables.stack([lines, tried], tables.TABLES["evidence"])
+        if not isinstance(detector, PredictedOnly):
+            tried = _experiment(config, detector, evaluation, data.root, errors, lines, folder, progress)
+            lines = tables.stack([lines, tried], tables.TABLES["evidence"])
         verdicts = verdict.judge(
             errors,
             evaluation.objects,
@@ -95,22 +96,107 @@ def triage(
             score_threshold=detector.score_threshold,
             is_training_set=train.is_training_set if train else True,
         )
-    made = {
-        "images": _both(train, evaluation, "images"),
-        "objects": _both(train, evaluation, "objects"),
-        "predictions": _both(train, evaluation, "predictions"),
-        "issues": _both(train, evaluation, "issues"),
-        "errors": errors,
-        "coverage": found.coverage,
-        "slices": found.slices,
-        "uncovered": found.uncovered,
-        "evidence": lines,
-        "verdicts": verdicts,
-    }
     with clock("write"):
+        made = {name: _both(train, evaluation, name) for name in SCANNED}
+        made |= {"errors": errors, "evidence": lines, "verdicts": verdicts}
+        made |= {"coverage": found.coverage, "slices": found.slices, "uncovered": found.uncovered}
         for name, frame in made.items():
             tables.write(tables.conform(frame, tables.TABLES[name]), folder / f"{name}.parquet")
-        info = _info(config, detector, train, evaluation, evaluation_data, clock, command)
-        runs.write_info({**info, "promise": [asdict(answer) for answer in promises]}, folder)
+        described = {"train": dict(train.info)} if train else {}
+        described["eval"] = reference.describe(data, evaluation, config.data.eval.format, None)
+        runs.write_info(_info(config, detector, described, promises, clock, command), folder)
         report.render(folder)
     return runs.Run(folder)
+
+
+def _experiment(
+    config: Config,
+    detector: Detector,
+    evaluation: Split,
+    root: Path,
+    errors: pl.DataFrame,
+    lines: pl.DataFrame,
+    folder: Path,
+    progress: Progress,
+) -> pl.DataFrame:
+    """Repair and map the misses within the budget; return the lines of evidence that this adds."""
+    keys = ["image_id", "object_id"]
+    misses = (
+        errors.filter(pl.col("kind").is_in(["missed", "confused", "mislocated"]))
+        .select("error_id", *keys, "mechanism")
+        .join(evaluation.objects, on=keys)
+        .join(evaluation.images.drop("split"), on="image_id")
+    )
+
+    def load_pixels(image_id: str) -> Pixels:
+        return read(root / image_id).pixels
+
+    return evidence.explain(
+        misses,
+        plan=verdict.plan(lines, errors, config.explain.budget) if config.explain.repairs else None,
+        objects=evaluation.objects,
+        load_pixels=load_pixels,
+        detector=detector,
+        budget=config.explain.budget,
+        maps=config.explain.maps,
+        match_iou=config.match.iou,
+        seed=config.seed,
+        folder=folder,
+        progress=progress,
+    )
+
+
+def _refuse_bad(split: Split, max_bad: float) -> None:
+    total = len(split.images)
+    bad = split.images.filter(pl.col("status") != "ok")
+    if total and len(bad) / total > max_bad:
+        first = bad.row(0, named=True)
+        raise DataError(
+            f"{len(bad)} of {total} evaluation photos cannot be used ({len(bad) / total:.0%}, data.max_bad is {max_bad:.0%})"
+            f"; first: {first['image_id']} ({first['status']}). Mend them or raise data.max_bad"
+        )
+
+
+def _both(train: Reference | None, evaluation: Split, name: str) -> pl.DataFrame:
+    frames = [getattr(train.tables, name)] if train else []
+    return tables.stack([*frames, getattr(evaluation, name)], tables.TABLES[name])
+
+
+class _Clock:
+    """Seconds spent in each stage."""
+
+    def __init__(self) -> None:
+        self.started_at = provenance.now()
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[stage] = round(time.perf_counter() - start, 3)
+
+
+def _info(
+    config: Config,
+    detector: Detector | PredictedOnly,
+    described: dict[str, Any],
+    promises: list[Any],
+    clock: _Clock,
+    command: str,
+) -> dict[str, Any]:
+    """Return ``run.json``: what the run can be asked later."""
+    return {
+        "schema": provenance.SCHEMA,
+        "version": __version__,
+        "versions": provenance.versions(),
+        "seed": config.seed,
+        "command": command or "xai.triage(...)",
+        "config": config.model_dump(mode="json"),
+        "started_at": clock.started_at,
+        "finished_at": provenance.now(),
+        "model": provenance.model(detector.card),
+        "data": described,
+        "funnel": {split: data.pop("funnel") for split, data in described.items()},
+        "promise": [asdict(answer) for answer in promises],
+        "timings": clock.seconds,
+    }

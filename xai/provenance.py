@@ -78,8 +78,7 @@ def funnel(data: Dataset, images: pl.DataFrame, objects: pl.DataFrame, issues: p
     invalid = issues.filter((pl.col("severity") == "error") & pl.col("object_id").is_not_null())
     unseen = data.labels.filter(pl.col("image_id").is_in(unread["image_id"].to_list()))
     unseen = unseen.join(unread.select("image_id", "status"), on="image_id")
-    kept = ["image_id", "object_id"]
-    reasons = objects.select(kept).join(data.labels.select(*kept, "ignore"), on=kept)["ignore"].drop_nulls()
+    reasons = objects["ignore"].drop_nulls()
     lost = _counts(pl.concat([by_reader["code"], invalid["code"], unseen["status"]]))
     return [
         _step("found", len(images), "photos"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -44,6 +44,12 @@ def read_split(config: Config, role: Literal["train", "eval"]) -> Dataset:
     return dataset.read(section.path, section.format, role=role, split=section.split)
 
 
+def name_as_detector(data: Dataset, classes: Mapping[str, str], names: Sequence[str]) -> Dataset:
+    """Give the labels of a split the detector's class names; classes that it lacks are kept and not scored."""
+    labels, issues = dataset.map_classes(data.labels, classes, names, split=data.split)
+    return replace(data, labels=labels, issues=tables.stack([data.issues, issues], tables.ISSUES))
+
+
 def reference(
     config: Config, detector: Detector | PredictedOnly, folder: Path, progress: Progress = no_progress
 ) -> Reference | None:
@@ -53,7 +59,7 @@ def reference(
         return None
     if section.profile is not None:
         return replace(load_profile(section.profile, config, detector), is_training_set=section.is_training_set)
-    data = dataset.map_classes(read_split(config, "train"), config.data.classes, detector.names)
+    data = name_as_detector(read_split(config, "train"), config.data.classes, detector.names)
     asked = [] if isinstance(detector, PredictedOnly) else draw(data.image_ids, section.detect, config.seed)
     split = scan(
         data,
@@ -138,7 +144,7 @@ def profile(
     asked: list[str] = []
     if config is not None:
         detector = detect.load(config.detector, config.device, image_ids=data.image_ids)
-        data = dataset.map_classes(data, config.data.classes, detector.names)
+        data = name_as_detector(data, config.data.classes, detector.names)
         wanted = config.data.train.detect if config.data.train else 0
         asked = draw(data.image_ids, wanted or len(data.image_ids), config.seed)
     tagged = scan(
@@ -179,14 +185,17 @@ def load_profile(path: Path, config: Config, detector: Detector | PredictedOnly)
     detected = info["model"] is not None
     if detected and _asked(info["detector"]) != _asked(fingerprint(config, detector)):
         raise ConfigError(
-            f"data.train.profile: {path} was made with another detector, threshold or match.iou than this config names; "
+            f"data.train.profile: {path} was made with another detector, threshold or match.iou than the config's; "
             "make it again with 'xai profile --detector CONFIG', or without a detector"
         )
     if not detected:
         objects = dataset.rename_classes(split.objects, config.data.classes)
         lacking = ~pl.col("label").is_in(list(detector.names))
-        outcome = pl.when(lacking).then(pl.lit("ignored")).otherwise("outcome").alias("outcome")
-        split = replace(split, objects=objects.with_columns(outcome))
+        objects = objects.with_columns(
+            outcome=pl.when(lacking).then(pl.lit("ignored")).otherwise("outcome"),
+            ignore=pl.coalesce("ignore", pl.when(lacking).then(pl.lit("class"))),
+        )
+        split = replace(split, objects=objects)
     return Reference(split, detected, True, info["data"]["train"])
 
 

@@ -37,7 +37,8 @@ class Split:
     Attributes:
         images: all photos that the data set names, ``status`` tells which could be read; also ``sha256``.
         objects: annotated objects of the photos that were read, ``outcome`` null where the detector was not asked;
-            also the columns of ``tables.CANDIDATES``.
+            also ``ignore`` (null, or why it is not scored) and
+            the columns of ``tables.CANDIDATES``.
         predictions: deployed detections.
         issues: problems of photos and labels.
     """
@@ -72,6 +73,7 @@ def scan(
         progress: told after each batch.
     """
     _claim(folder, data, fingerprint)
+    labels = data.labels.sort("image_id", "object_id")
     shards = [data.image_ids[start : start + SHARD_SIZE] for start in range(0, len(data.image_ids), SHARD_SIZE)]
     done = 0
     for index, image_ids in enumerate(shards):
@@ -80,6 +82,7 @@ def scan(
             shard = _scan_shard(
                 data,
                 image_ids,
+                _between(labels, image_ids[0], image_ids[-1]),
                 detector=detector,
                 detect_ids=detect_ids,
                 match_iou=match_iou,
@@ -122,13 +125,14 @@ def _read(folder: Path, count: int, data: Dataset) -> Split:
 
     issues = tables.stack([data.issues, load("issues")], tables.ISSUES)
     images = load("images")
-    repeated = dataset.duplicates(images)
-    return Split(images, load("objects"), load("predictions"), tables.stack([issues, repeated], tables.ISSUES))
+    issues = tables.stack([issues, dataset.duplicates(images)], tables.ISSUES)
+    return Split(images, load("objects"), load("predictions"), issues)
 
 
 def _scan_shard(
     data: Dataset,
     image_ids: Sequence[str],
+    labels: pl.DataFrame,
     *,
     detector: Detector | PredictedOnly | None,
     detect_ids: Collection[str],
@@ -138,15 +142,11 @@ def _scan_shard(
 ) -> Split:
     names = detector.names if detector else ()
     codes = {name: code for code, name in enumerate(names)}
-    labels = data.labels.filter(pl.col("image_id").is_in(list(image_ids)))
     objects: list[pl.DataFrame] = []
     issues: list[pl.DataFrame] = []
 
     def label(ids: Sequence[str], photos: Sequence[Photo]) -> list[batch.Labelled]:
         resolved, found = dataset.resolve(labels.filter(pl.col("image_id").is_in(list(ids))), _sizes(ids, photos))
-        resolved = resolved.sort(
-            pl.col("image_id").replace_strict(dict(zip(ids, range(len(ids)), strict=True))), "object_id"
-        )
         objects.append(resolved)
         issues.append(found)
         return _labelled(resolved, ids, codes)
@@ -179,13 +179,19 @@ def _scan_shard(
     matched, predictions = _match(table, detections, names, match_iou, annotated, data.split)
     return Split(
         tables.stack(images, tables.TABLES["images"]),
-        tables.conform(matched.drop("ignore"), tables.TABLES["objects"]),
+        tables.conform(matched, tables.TABLES["objects"]),
         predictions,
         tables.stack([frame.with_columns(split=pl.lit(data.split)) for frame in issues], tables.ISSUES),
     )
 
 
 _NOTHING = Detections(np.empty((0, 4)), np.empty(0), np.empty(0, dtype=np.int64))
+
+
+def _between(labels: pl.DataFrame, first: str, last: str) -> pl.DataFrame:
+    """Return the rows of photos from ``first`` to ``last`` of a table sorted by photo; the rest is not touched."""
+    start = labels["image_id"].search_sorted(first, side="left")
+    return labels.slice(start, labels["image_id"].search_sorted(last, side="right") - start)
 
 
 def _sizes(ids: Sequence[str], photos: Sequence[Photo]) -> pl.DataFrame:

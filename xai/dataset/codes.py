@@ -1,0 +1,127 @@
+"""The problems that a data set can have, and how they become rows of the issues table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, NamedTuple
+
+import polars as pl
+
+from xai import tables
+
+Severity = Literal["error", "warning", "info"]
+
+
+class Code(NamedTuple):
+    """What an issue code stands for.
+
+    Attributes:
+        severity: ``error`` = the label row, label file or photo is not used; ``warning`` = it is used, left out on
+            purpose or changed, and somebody should look; ``info`` = legal, worth knowing.
+        meaning: what was found.
+        advice: what to do about it.
+    """
+
+    severity: Severity
+    meaning: str
+    advice: str
+
+
+CODES: Mapping[str, Code] = {
+    # the label file
+    "unreadable_label_file": Code(
+        "error", "the label file cannot be read; its photo is left out", "export the file again"
+    ),
+    "unparsable_line": Code("error", "the row is not text, or its class is no whole number", "correct the row"),
+    "wrong_field_count": Code(
+        "error", "the row has more or fewer fields than a box needs", "export boxes, five fields"
+    ),
+    "missing_field": Code("error", "the object has no class name or no complete box", "complete the object"),
+    "not_a_number": Code("error", "a coordinate is not a number", "correct the row"),
+    "not_finite": Code("error", "a coordinate is infinite or NaN", "correct the row"),
+    "class_out_of_range": Code(
+        "error", "the class number has no name", "use the list of names that the labels were written with"
+    ),
+    "class_numbers_with_gaps": Code(
+        "warning",
+        "the names are not numbered 0, 1, 2, ...",
+        "check that the labels use these numbers, else classes swap names",
+    ),
+    "normalised_pixel_mixup": Code(
+        "error", "fractions where pixels are expected, or the reverse", "export with the format's own unit"
+    ),
+    "unclear_flag": Code("warning", "'difficult' is neither 0 nor 1; the object is scored", "write 0 or 1"),
+    # the box
+    "negative_area": Code("error", "right is left of left, or bottom above top", "swap or redraw the corners"),
+    "zero_area": Code("error", "the box has no area", "redraw or delete the box"),
+    "box_off_photo": Code("error", "the whole box lies outside the photo", "redraw or delete the box"),
+    "box_outside_photo": Code("warning", "the box sticks out of the photo; it was clipped", "redraw the box"),
+    "duplicate_box": Code(
+        "warning", "the object repeats another of its class in the photo; it is not scored", "delete one of the two"
+    ),
+    # the photo
+    "photo_missing": Code("error", "the photo is named and not there", "restore the photo or take its name out"),
+    "photo_empty": Code("error", "the photo's file is empty", "copy the photo again"),
+    "photo_unreadable": Code("error", "the file is no photo that can be decoded", "convert it to JPEG or PNG"),
+    "photo_truncated": Code("error", "the photo's file ends early", "copy the photo again"),
+    "photo_too_large": Code("error", "the photo is too large to decode safely", "scale it down"),
+    "photo_without_label": Code(
+        "warning", "nobody annotated the photo; it is left out", "annotate it, or add a label file without objects"
+    ),
+    "background_photo": Code("info", "no label file: by convention a photo without objects", "check that it has none"),
+    "label_without_photo": Code("error", "the label file's photo is not there", "restore the photo or delete the file"),
+    "size_mismatch": Code(
+        "warning",
+        "the label file states another photo size than the photo has",
+        "label the photo as it is displayed, at its full size",
+    ),
+    "path_leaves_root": Code("error", "a listed path lies outside the data set", "list paths inside the data set"),
+    "path_not_unicode": Code("error", "the file's name is not valid UTF-8; it is left out", "rename the file"),
+    "listed_twice": Code("info", "the split lists the photo more than once; it counts once", "remove the repetition"),
+    # the data set
+    "duplicate_photo": Code("warning", "another photo of the split has the same content", "remove one of the two"),
+    "leaked_photo": Code(
+        "warning", "the photo is in the training set and in the evaluation set", "remove it from one of them"
+    ),
+    "class_not_in_detector": Code(
+        "info", "the detector lacks the class; its objects are not scored", "map the class under data.classes"
+    ),
+    "class_mapping_unused": Code(
+        "info", "data.classes renames a class that the split does not have", "check the spelling"
+    ),
+}
+"""Code → severity, meaning, advice; the ``photo_*`` codes of ``attributes.decode.DecodeError`` included."""
+
+Row = dict[str, Any]
+
+
+def issue(code: str, message: str, *, split: str | None, image_id: str | None = None, file: str | None = None) -> Row:
+    """Return one row of the issues table about a file, a photo or a data set."""
+    return {
+        "split": split,
+        "image_id": image_id,
+        "code": code,
+        "severity": CODES[code].severity,
+        "message": message,
+        "file": file,
+    }
+
+
+def table(rows: Iterable[Row]) -> pl.DataFrame:
+    """Return rows made by ``issue`` as a table with the columns of ``tables.ISSUES``."""
+    return pl.DataFrame(list(rows), schema=dict(tables.ISSUES))
+
+
+def from_labels(labels: pl.DataFrame, *, split: str | None) -> pl.DataFrame:
+    """Return an issue for every label row whose ``code`` is not null.
+
+    Args:
+        labels: label rows with ``code`` and ``message``; ``object_id`` where the row is an object.
+        split: what the issues name as the split; null leaves it to the caller.
+    """
+    severities = {code: entry.severity for code, entry in CODES.items()}
+    found = labels.filter(pl.col("code").is_not_null()).with_columns(
+        split=pl.lit(split, dtype=pl.String),
+        severity=pl.col("code").replace_strict(severities, return_dtype=pl.String),
+    )
+    return tables.conform(found, tables.ISSUES).select(list(tables.ISSUES))

@@ -1,0 +1,7 @@
+"""Is this condition in the training set, and is it a quality problem? Tables in, tables out; no torch."""
+
+from xai.coverage.analyse import Analysis, analyse
+from xai.coverage.bins import bin_columns
+from xai.coverage.promise import Answer, promise
+
+__all__ = ["Analysis", "Answer", "analyse", "bin_columns", "promise"]

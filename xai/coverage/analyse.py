@@ -1,0 +1,62 @@
+"""Bins both data sets once and makes the three tables of coverage from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import polars as pl
+
+from xai import tables
+from xai.coverage.bins import Catalog, catalog_or_default, fit_user_bins, inherit
+from xai.coverage.sample import sample
+from xai.coverage.table import tabulate
+
+
+class Tables(Protocol):
+    """A scanned data set: what ``analyse`` reads of it."""
+
+    @property
+    def images(self) -> pl.DataFrame: ...  # noqa: D102
+    @property
+    def objects(self) -> pl.DataFrame: ...  # noqa: D102
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Analysis:
+    """What the comparison of training and evaluation set found.
+
+    Attributes:
+        coverage: ``tables.TABLES["coverage"]``.
+        slices: ``tables.TABLES["slices"]``.
+        uncovered: ``tables.TABLES["uncovered"]``.
+        bins: the scored evaluation objects with ``image_id object_id label`` and the bin of every attribute.
+    """
+
+    coverage: pl.DataFrame
+    slices: pl.DataFrame
+    uncovered: pl.DataFrame
+    bins: pl.DataFrame
+
+
+def analyse(
+    train: Tables | None, evaluation: Tables, *, train_detected: bool, catalog: Catalog | None = None
+) -> Analysis:
+    """Compare where the evaluation set fails with what the training set holds.
+
+    Args:
+        train: images and objects of the training set, or None.
+        evaluation: images and objects of the evaluation set, with outcomes.
+        train_detected: whether the detector was run on (some of) the training photos.
+        catalog: attributes by name; ``attributes.ATTRIBUTES`` if left out.
+    """
+    catalog = catalog_or_default(catalog)
+    user = fit_user_bins(inherit(evaluation.objects, evaluation.images, catalog))
+    right = sample(evaluation.images, evaluation.objects, catalog, user)
+    left = sample(train.images, train.objects, catalog, user, detected=train_detected) if train else None
+    return Analysis(
+        coverage=tabulate(left, right, catalog, user),
+        slices=tables.empty(tables.TABLES["slices"]),
+        uncovered=tables.empty(tables.TABLES["uncovered"]),
+        bins=right.objects,
+    )

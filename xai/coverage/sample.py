@@ -1,0 +1,117 @@
+"""One side of the comparison, binned and encoded once: the scored objects and the photos of a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import polars as pl
+from scipy import sparse
+
+from xai.coverage.bins import Catalog, UserBins, bin_columns, bin_names, inherit
+from xai.coverage.intervals import Bools, Integers, indicator, intraclass_correlation
+
+MISSES = ("missed", "confused", "mislocated")
+"""Outcomes of an object that is not found."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """Scored objects (n rows) and their photos.
+
+    Attributes:
+        objects: ``image_id object_id label`` and the bins of all attributes, image attributes inherited.
+        codes: attribute → (n,) position of each object's bin in ``bin_names``; measured attributes only.
+        image_codes: image attribute → the same for the photos that were read, those without objects too.
+        photo: (n,) the photo of each object, codes 0–P−1.
+        photos: P.
+        miss: (n,) not found.
+        asked: (n,) whether the detector was asked, so that ``miss`` means something.
+    """
+
+    objects: pl.DataFrame
+    codes: Mapping[str, Integers]
+    image_codes: Mapping[str, Integers]
+    photo: Integers
+    photos: int
+    miss: Bools
+    asked: Bools
+
+    def where(self, keep: Bools) -> Sample:
+        """Return the sample with some of the objects; photos keep their codes."""
+        return replace(
+            self,
+            objects=self.objects.filter(pl.Series(keep)),
+            codes={name: values[keep] for name, values in self.codes.items()},
+            photo=self.photo[keep],
+            miss=self.miss[keep],
+            asked=self.asked[keep],
+        )
+
+    def clusters(self) -> sparse.csr_array:
+        """Return the (P, n) indicator that sums over the objects of each photo."""
+        return indicator(self.photo, self.photos)
+
+    def correlation(self) -> float:
+        """Return the intraclass correlation of misses within photos, 1 where it cannot be told."""
+        return intraclass_correlation(self.miss, self.clusters()) if len(self.miss) else 1.0
+
+
+def sample(
+    images: pl.DataFrame, objects: pl.DataFrame, catalog: Catalog, user: UserBins, *, detected: bool = True
+) -> Sample:
+    """Bin a data set and keep what is scored: objects that are not ``ignored``, photos that were read.
+
+    Args:
+        images: columns of ``tables.TABLES["images"]`` and image attributes.
+        objects: columns of ``tables.TABLES["objects"]``, object attributes and ``label_*``.
+        catalog: attributes by name.
+        user: bins of the ``label_*`` columns.
+        detected: False where outcomes are to be disregarded: the detector was not run.
+    """
+    photos = images.filter(pl.col("status") == "ok") if "status" in images.columns else images
+    photos = photos.unique("image_id", keep="first", maintain_order=True)
+    scored = objects.filter(pl.col("outcome").is_null() | (pl.col("outcome") != "ignored"))
+    binned = bin_columns(inherit(scored, photos, catalog), catalog, user)
+    names = pl.concat([photos["image_id"], scored["image_id"]]).unique(maintain_order=True)
+    codes = pl.DataFrame({"image_id": names}).with_row_index("photo")
+    photo = scored.select("image_id").join(codes, on="image_id", how="left", maintain_order="left")["photo"]
+    image_columns = [name for name, item in catalog.items() if item.level == "image" and name in photos.columns]
+    binned_photos = bin_columns(photos.select("image_id", *image_columns), catalog, {})
+    columns = [name for name in [*catalog, *user] if name in binned.columns]
+    return Sample(
+        objects=binned.select("image_id", "object_id", "label", *columns),
+        codes=_encode(binned, columns, catalog, user),
+        image_codes=_encode(binned_photos, image_columns, catalog, user),
+        photo=photo.cast(pl.Int64).to_numpy(),
+        photos=len(names),
+        miss=scored["outcome"].is_in(list(MISSES)).fill_null(False).to_numpy() & detected,
+        asked=scored["outcome"].is_not_null().to_numpy() & detected,
+    )
+
+
+def strata(sample: Sample, *, size: bool, label: bool) -> Integers | None:
+    """Return (n,) codes of object size × label, the strata of adjusted ratios; None where there is one stratum only.
+
+    Args:
+        sample: its objects are stratified.
+        size: by object size, where it was measured.
+        label: by label.
+    """
+    code = sample.codes.get("object_size") if size else None
+    code = np.zeros(len(sample.photo), dtype=np.int64) if code is None else code
+    if label:
+        labels = sample.objects["label"].cast(pl.Categorical).to_physical().to_numpy().astype(np.int64)
+        code = code * (int(labels.max(initial=0)) + 1) + labels
+    values, compact = np.unique(code, return_inverse=True)
+    return compact.astype(np.int64) if len(values) > 1 else None
+
+
+def _encode(frame: pl.DataFrame, columns: list[str], catalog: Catalog, user: UserBins) -> dict[str, Integers]:
+    codes = {}
+    for column in columns:
+        names = bin_names(column, catalog, user)
+        order = dict(zip(names, range(len(names)), strict=True))
+        codes[column] = frame[column].replace_strict(order, return_dtype=pl.Int64).to_numpy()
+    return codes

@@ -1,0 +1,309 @@
+"""The coverage table: every bin's share of misses, evaluation and training set, its risk, and what to make of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+import polars.selectors as cs
+
+from xai import tables
+from xai.coverage.bins import UNKNOWN, Catalog, UserBins, bin_names
+from xai.coverage.intervals import Bools, Floats, Integers, false_discovery, rates, risk_ratios
+from xai.coverage.sample import Sample, strata
+
+ELEVATED_RATIO = 1.5
+"""Adjusted risk ratio from which a bin counts as elevated."""
+
+FALSE_DISCOVERY_RATE = 0.05
+"""q-value up to which a bin counts as elevated."""
+
+RARE_SHARE = 0.5
+"""A bin is rare in training below this part of its share of the evaluation set ..."""
+
+RARE_COUNT = 50
+"""... or with fewer training objects than this."""
+
+UNDECIDED = (1.0, 3.0)
+"""A bin whose interval allows both of these risk ratios has too few objects to be judged."""
+
+MIN_LABEL_OBJECTS = 30
+"""Labels with fewer scored evaluation objects have no rows of their own."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Side:
+    """A sample with what all its bins share: the part that the detector was asked about, and how its misses cluster."""
+
+    sample: Sample
+    asked: Sample
+    correlation: float
+
+    @classmethod
+    def of(cls, sample: Sample) -> Side:
+        """Derive the side of a sample."""
+        asked = sample.where(sample.asked)
+        return cls(sample, asked, asked.correlation())
+
+    def of_label(self, label: str) -> Side:
+        """Return the side's objects of one label; how misses cluster is still told by all objects."""
+        sample = self.sample.where((self.sample.objects["label"] == label).to_numpy())
+        return Side(sample, sample.where(sample.asked), self.correlation)
+
+
+def tabulate(
+    train: Sample | None, evaluation: Sample, catalog: Catalog, user: UserBins, *, labels: bool = True
+) -> pl.DataFrame:
+    """Return the coverage table, columns as in ``tables.TABLES["coverage"]``.
+
+    Rows with a null ``label`` are over all objects, all bins of the catalog and of the user's columns, and ``unknown``
+    where it occurs; further rows per label of at least 30 scored evaluation objects, for the bins that occur. Counts
+    and shares are of scored objects, ``unknown`` included, so that the shares of an attribute add up to 1; photo counts
+    of image attributes over all labels include photos without objects. The risk ratio compares a bin with the other
+    known bins; the adjusted one is Mantel–Haenszel over object size × label (for ``object_size`` over labels, per label
+    over sizes). q-values are Benjamini–Hochberg over the adjusted ratios' p-values, one family over all labels and one
+    of the rows per label. An infinite upper bound is null.
+
+    ``assessment`` (null for ``unknown``), the first that applies:
+
+    - ``coverage_gap``: elevated (q ≤ 0.05, adjusted ratio ≥ 1.5), rare in training (under half of the evaluation share
+      or under 50 objects), and not elevated among the training objects (ratio ≥ 1.5 with a 95% interval above 1);
+    - ``hard``: elevated otherwise; also without a training set, where nothing can be called rare;
+    - ``too_few``: the adjusted interval allows 3, and it or the q-value allows 1; or nothing can be compared;
+    - ``rare_harmless``: rare in training;
+    - ``fine``.
+
+    ``collect`` is the number of photos of this kind that bring training's share up to the evaluation set's: of photos
+    for image attributes, of objects for the others, where a new photo is taken to hold as many objects as the
+    evaluation photos of this bin do. Null where the bin is not rare or no number of photos does it.
+
+    Args:
+        train: the training set, or None; where the detector was not asked its miss rates are null.
+        evaluation: the evaluation set.
+        catalog: attributes by name.
+        user: bins of the ``label_*`` columns.
+        labels: also one block of rows per label.
+    """
+    attributes = list(evaluation.codes)
+    left = Side.of(train) if train else None
+    right = Side.of(evaluation.where(evaluation.asked))
+    families = [_family([None], attributes, left, right, catalog, user)]
+    if labels:
+        families.append(_family(_frequent_labels(right.sample), attributes, left, right, catalog, user))
+    table = tables.stack([_assess(family) for family in families if len(family)], tables.TABLES["coverage"])
+    return table.select(list(tables.TABLES["coverage"]))
+
+
+def _frequent_labels(sample: Sample) -> list[str | None]:
+    counts = sample.objects["label"].value_counts().filter(pl.col("count") >= MIN_LABEL_OBJECTS)
+    return sorted(counts["label"].drop_nulls().to_list())
+
+
+def _family(
+    labels: list[str | None],
+    attributes: list[str],
+    train: Side | None,
+    evaluation: Side,
+    catalog: Catalog,
+    user: UserBins,
+) -> pl.DataFrame:
+    blocks: list[pl.DataFrame] = []
+    for label in labels:
+        left = train.of_label(label) if train and label is not None else train
+        right = evaluation.of_label(label) if label is not None else evaluation
+        blocks.extend(_block(name, label, left, right, catalog, user) for name in attributes)
+    if not blocks:
+        return pl.DataFrame()
+    frame = pl.concat(blocks).with_columns(cs.float().fill_nan(None))
+    q_values = false_discovery(frame["p_value"].fill_null(np.nan).to_numpy())
+    return frame.with_columns(q_value=pl.Series(q_values).fill_nan(None))
+
+
+def _block(
+    attribute: str, label: str | None, train: Side | None, evaluation: Side, catalog: Catalog, user: UserBins
+) -> pl.DataFrame:
+    """Rows of one attribute and label, NaN for null; assessment and q-value are still to come."""
+    names = bin_names(attribute, catalog, user)
+    image_level = attribute in catalog and catalog[attribute].level == "image"
+    count_photos = image_level and label is None
+    by_label, by_size = label is None, attribute != "object_size"
+    columns: dict[str, Floats | Integers | Bools] = {}
+    ours = _Counts.of(evaluation.sample, attribute, len(names), count_photos)
+    seen = ours.objects > 0
+    theirs = None
+    if train is not None and attribute in train.sample.codes:
+        theirs = _Counts.of(train.sample, attribute, len(names), count_photos)
+        seen |= theirs.objects > 0
+        risk, elevated = _training_risk(train, attribute, len(names), by_label=by_label, by_size=by_size)
+        columns |= theirs.columns("train") | {"train_miss_rate": risk, "train_elevated": elevated}
+    columns |= ours.columns("eval") | _risk(evaluation, attribute, len(names), by_label=by_label, by_size=by_size)
+    columns["collect"] = _photos_to_collect(theirs, ours, photos_only=image_level)
+    always = label is None and attribute in catalog
+    keep = seen | np.array([always and name != UNKNOWN for name in names])
+    return (
+        pl.DataFrame({"bin": names, **columns})
+        .filter(pl.Series(keep))
+        .select(
+            pl.lit(attribute).alias("attribute"),
+            "bin",
+            pl.lit(label, dtype=pl.String).alias("label"),
+            pl.lit("image" if image_level else "object").alias("level"),
+            *[
+                (pl.col(name) if name in columns else pl.lit(None)).cast(dtype).alias(name)
+                for name, dtype in _FIGURES.items()
+            ],
+        )
+    )
+
+
+_FIGURES: dict[str, pl.DataType | type[pl.DataType]] = {
+    **{
+        name: dtype
+        for name, dtype in tables.TABLES["coverage"].items()
+        if name not in {"attribute", "bin", "label", "level", "q_value", "assessment"}
+    },
+    "collect": pl.Float64,
+    "train_elevated": pl.Boolean,
+    "p_value": pl.Float64,
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Counts:
+    """How often each bin (K of them) occurs.
+
+    Attributes:
+        objects: (K,) objects.
+        photos: (K,) photos: that have the bin (image attributes over all labels), else that hold such an object.
+        all_objects: objects in all.
+        all_photos: photos in all, or that hold an object.
+        neighbours: (K,) objects on the photos that hold an object of the bin.
+    """
+
+    objects: Integers
+    photos: Integers
+    all_objects: int
+    all_photos: int
+    neighbours: Integers
+
+    @classmethod
+    def of(cls, sample: Sample, attribute: str, bins: int, count_photos: bool) -> _Counts:
+        codes = sample.codes[attribute]
+        held = _held(sample.photo, sample.photos, codes, bins)
+        objects = np.bincount(codes, minlength=bins)
+        on_photo = np.bincount(sample.photo, minlength=sample.photos)
+        photos, all_photos = held.sum(axis=1), int((on_photo > 0).sum())
+        if count_photos:
+            photos = np.bincount(sample.image_codes[attribute], minlength=bins)
+            all_photos = len(sample.image_codes[attribute])
+        return cls(objects, photos, len(codes), all_photos, held @ on_photo)
+
+    def columns(self, side: str) -> dict[str, Floats | Integers | Bools]:
+        share = self.objects / self.all_objects if self.all_objects else np.full(len(self.objects), np.nan)
+        return {f"{side}_count": self.objects, f"{side}_photos": self.photos, f"{side}_share": share}
+
+
+def _held(photo: Integers, photos: int, codes: Integers, bins: int) -> Bools:
+    """(K, P) whether a photo holds an object of a bin."""
+    pairs = np.bincount(codes * photos + photo, minlength=bins * photos)
+    return np.asarray(pairs.reshape(bins, photos) > 0)
+
+
+def _risk(
+    side: Side, attribute: str, bins: int, *, by_label: bool, by_size: bool
+) -> dict[str, Floats | Integers | Bools]:
+    """Misses, miss rates and risk ratios per bin (K,); ratios of the last, ``unknown``, are NaN."""
+    sample = side.asked
+    codes = sample.codes[attribute]
+    inside = codes[:, None] == np.arange(bins)
+    misses = np.bincount(codes[sample.miss], minlength=bins)
+    holding = _held(sample.photo[sample.miss], sample.photos, codes[sample.miss], bins)
+    photos = sample.clusters()
+    rate = rates(inside, sample.miss, photos, icc=side.correlation)
+    known = inside[:, :-1]
+    compared = known.any(axis=1)[:, None]
+    crude = risk_ratios(known, compared, sample.miss, photos, icc=side.correlation)
+    layers = strata(sample, size=by_size, label=by_label)
+    adjusted = crude
+    if layers is not None:
+        adjusted = risk_ratios(known, compared, sample.miss, photos, layers, icc=side.correlation)
+    return {
+        "miss_count": misses,
+        "miss_photos": holding.sum(axis=1),
+        "miss_share": misses / misses.sum() if misses.sum() else np.full(bins, np.nan),
+        "miss_rate": rate.rate,
+        "miss_rate_low": rate.low,
+        "miss_rate_high": rate.high,
+        "risk_ratio": _tested(crude.ratio),
+        "risk_ratio_low": _tested(crude.low),
+        "risk_ratio_high": _tested(crude.high),
+        "adjusted_risk_ratio": _tested(adjusted.ratio),
+        "adjusted_low": _tested(adjusted.low),
+        "adjusted_high": _tested(adjusted.high),
+        "p_value": _tested(adjusted.p_value),
+    }
+
+
+def _training_risk(side: Side, attribute: str, bins: int, *, by_label: bool, by_size: bool) -> tuple[Floats, Bools]:
+    """Miss rate per bin among the training objects that the detector was asked about, and whether it is elevated."""
+    sample = side.asked
+    codes = sample.codes[attribute]
+    size, misses = np.bincount(codes, minlength=bins), np.bincount(codes[sample.miss], minlength=bins)
+    rate = np.divide(misses, size, out=np.full(bins, np.nan), where=size > 0)
+    if not len(codes):
+        return rate, np.zeros(bins, dtype=np.bool_)
+    known = codes[:, None] == np.arange(bins - 1)
+    layers = strata(sample, size=by_size, label=by_label)
+    compared = known.any(axis=1)[:, None]
+    ratios = risk_ratios(known, compared, sample.miss, sample.clusters(), layers, icc=side.correlation)
+    elevated = (ratios.ratio >= ELEVATED_RATIO) & (ratios.low > 1)
+    return rate, np.append(elevated, False)
+
+
+def _photos_to_collect(train: _Counts | None, evaluation: _Counts, *, photos_only: bool) -> Floats:
+    """Photos after which (t + n·m) / (T + n·k) equals the evaluation share: each holds k objects, m of the bin."""
+    missing = np.full(len(evaluation.objects), np.nan)
+    if train is None:
+        return missing
+    if photos_only:
+        present, everything = train.photos, train.all_photos
+        wanted = evaluation.photos / max(evaluation.all_photos, 1)
+        inside = among = np.ones(len(missing))
+    else:
+        present, everything = train.objects, train.all_objects
+        wanted = evaluation.objects / max(evaluation.all_objects, 1)
+        holders = np.maximum(evaluation.photos, 1)
+        inside, among = evaluation.objects / holders, evaluation.neighbours / holders
+    gain = inside - wanted * among
+    np.divide(wanted * everything - present, gain, out=missing, where=(gain > 1e-12) & (evaluation.objects > 0))
+    return np.asarray(np.ceil(np.maximum(missing - 1e-9, 0.0)))
+
+
+def _assess(family: pl.DataFrame) -> pl.DataFrame:
+    tested = pl.col("bin") != UNKNOWN
+    rare = (pl.col("train_share") < RARE_SHARE * pl.col("eval_share")) | (pl.col("train_count") < RARE_COUNT)
+    rare = rare.fill_null(False)
+    elevated = (pl.col("q_value") <= FALSE_DISCOVERY_RATE) & (pl.col("adjusted_risk_ratio") >= ELEVATED_RATIO)
+    low, high = pl.col("adjusted_low"), pl.col("adjusted_high")
+    allows_none = (low <= UNDECIDED[0]) | (pl.col("q_value") > FALSE_DISCOVERY_RATE)
+    undecided = low.is_null() | (allows_none & (high.is_null() | (high >= UNDECIDED[1])))
+    assessment = (
+        pl.when(~tested)
+        .then(None)
+        .when(elevated & rare & ~pl.col("train_elevated").fill_null(False))
+        .then(pl.lit("coverage_gap"))
+        .when(elevated)
+        .then(pl.lit("hard"))
+        .when(undecided)
+        .then(pl.lit("too_few"))
+        .when(rare)
+        .then(pl.lit("rare_harmless"))
+        .otherwise(pl.lit("fine"))
+    )
+    return family.with_columns(assessment=assessment, collect=pl.when(rare & tested).then(pl.col("collect")))
+
+
+def _tested(values: Floats) -> Floats:
+    """The figures of the known bins, NaN for bounds that the data do not set and for ``unknown``, which comes last."""
+    return np.append(np.where(np.isfinite(values), values, np.nan), np.nan)

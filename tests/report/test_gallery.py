@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from xai import report, tables
+from xai.report import gallery
+from xai.report.summarize import open_run
+
+
+def _iou(a: Mapping[str, float], b: Mapping[str, float]) -> float:
+    wide = max(0.0, min(a["x2"], b["x2"]) - max(a["x1"], b["x1"]))
+    high = max(0.0, min(a["y2"], b["y2"]) - max(a["y1"], b["y1"]))
+    area = (a["x2"] - a["x1"]) * (a["y2"] - a["y1"]) + (b["x2"] - b["x1"]) * (b["y2"] - b["y1"])
+    return wide * high / (area - wide * high)
+
+
+def test_nearby_detections_equal_a_search_by_hand(run_dir: Path) -> None:
+    built = gallery.build(open_run(run_dir), report.summarize(run_dir))
+    predictions = [row for row in tables.read(run_dir, "predictions").rows(named=True) if row["split"] == "eval"]
+    assert any(card.nearby for card in built.cards)
+    for card in built.cards:
+        row, (_, _, width, height) = card.row, card.box
+        near = [
+            prediction
+            for prediction in predictions
+            if prediction["image_id"] == row["image_id"]
+            and prediction["x1"] < row["x2"] + width / 2
+            and prediction["x2"] > row["x1"] - width / 2
+            and prediction["y1"] < row["y2"] + height / 2
+            and prediction["y2"] > row["y1"] - height / 2
+        ]
+        expected = sorted(((_iou(row, item), item["score"]) for item in near), reverse=True)[: gallery.NEARBY]
+        assert [item["iou"] for item in card.nearby] == pytest.approx([iou for iou, _ in expected])
+        assert [item["score"] for item in card.nearby] == [score for _, score in expected]
+
+
+def test_the_close_look_holds_the_box_and_stays_inside_the_photo(run_dir: Path) -> None:
+    for card in gallery.build(open_run(run_dir), report.summarize(run_dir)).cards:
+        left, top, width, height = card.close
+        x, y, w, h = card.box
+        assert left >= 0
+        assert top >= 0
+        assert left + width <= card.row["width"] + 1e-6
+        assert top + height <= card.row["height"] + 1e-6
+        assert left <= x + 1e-6
+        assert top <= y + 1e-6
+        assert left + width >= x + w - 1e-6
+        assert top + height >= y + h - 1e-6
+        assert width / height == pytest.approx(card.row["width"] / card.row["height"])
+
+
+def test_every_cause_gets_its_turn_when_cards_are_few(full_run: Path) -> None:
+    run = full_run
+    source, summary = open_run(run), report.summarize(run)
+    whole = gallery.build(source, summary)
+    assert len(whole.cards) == summary.misses
+    causes = {card.row["shown_cause"] for card in whole.cards}
+    few = gallery.build(source, summary, max_cards=len(causes))
+    assert {card.row["shown_cause"] for card in few.cards} == causes
+    for card in few.cards:
+        rivals = [other.row["strength"] for other in whole.cards if other.row["shown_cause"] == card.row["shown_cause"]]
+        assert card.row["strength"] == max(rivals)
+
+
+def test_ledgers_belong_to_their_miss(run_dir: Path) -> None:
+    evidence = tables.read(run_dir, "evidence")
+    for card in gallery.build(open_run(run_dir), report.summarize(run_dir)).cards:
+        own = evidence.filter(pl.col("error_id") == card.row["error_id"])
+        assert [dict(line) for line in card.evidence] == own.rows(named=True)
+
+
+def test_misses_of_one_photo_share_its_picture(full_run: Path) -> None:
+    built = gallery.build(open_run(full_run), report.summarize(full_run))
+    per_photo = {card.row["image_id"]: card.photo.key for card in built.cards}
+    assert len(built.pictures) == len(set(per_photo.values())) <= len(per_photo) < len(built.cards)
+    assert np.all([card.photo.key == per_photo[card.row["image_id"]] for card in built.cards])

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+from make_run import make_run
+
+from xai import report, tables
+from xai.exceptions import RunError
+from xai.report.summarize import open_run
+
+MISSES = {"missed", "confused", "mislocated"}
+
+
+def test_counts_equal_a_count_by_hand(run_dir: Path) -> None:
+    summary = report.summarize(run_dir)
+    objects = [row for row in tables.read(run_dir, "objects").rows(named=True) if row["split"] == "eval"]
+    scored = [row for row in objects if row["outcome"] != "ignored"]
+    missed = [row for row in scored if row["outcome"] in MISSES]
+    verdicts = tables.read(run_dir, "verdicts").rows(named=True)
+    assert (summary.objects, summary.ignored) == (len(scored), len(objects) - len(scored))
+    assert summary.misses == len(missed) == sum(summary.kinds.values()) == sum(summary.mechanisms.values())
+    assert summary.miss_photos == len({row["image_id"] for row in missed})
+    assert summary.photos == 40
+    assert summary.miss_rate == pytest.approx(len(missed) / len(scored))
+    assert summary.chance == sum(row["verdict"] == "chance" for row in verdicts)
+    assert summary.unexplained == sum(row["verdict"] == "unexplained" for row in verdicts)
+    assert summary.explained + summary.chance + summary.unexplained + summary.unjudged == summary.misses
+
+
+def test_causes_are_sorted_and_their_shares_are_sums_of_the_coverage_table(run_dir: Path) -> None:
+    summary = report.summarize(run_dir)
+    coverage = tables.read(run_dir, "coverage").filter(pl.col("label").is_null())
+    assert [line.misses for line in summary.causes] == sorted((line.misses for line in summary.causes), reverse=True)
+    assert summary.causes, "the fixture must name causes"
+    for line in summary.causes:
+        rows = [
+            row for row in coverage.rows(named=True) if row["attribute"] == line.attribute and row["bin"] in line.bins
+        ]
+        for name in ("train_share", "eval_share", "miss_share"):
+            assert getattr(line, name) == pytest.approx(sum(row[name] for row in rows))
+        assert sum(line.verdicts.values()) == line.misses
+        assert line.share == pytest.approx(line.misses / summary.misses)
+
+
+def test_unknown_shares_stay_unknown(tmp_path: Path) -> None:
+    run = make_run(tmp_path, photos=25, gallery=0)
+    coverage = tables.read(run, "coverage").with_columns(train_share=pl.lit(None, dtype=pl.Float64))
+    tables.write(coverage, run / "coverage.parquet")
+    for line in report.summarize(run).causes:
+        assert line.train_share is None
+        assert line.miss_share is not None
+
+
+@pytest.mark.parametrize("train", [True, False, None])
+def test_reference_is_named_for_what_it_is(tmp_path: Path, train: bool | None) -> None:
+    summary = report.summarize(make_run(tmp_path, photos=10, train=train, gallery=0))
+    assert summary.reference == {True: "training set", False: "reference set", None: None}[train]
+    text = " ".join(summary.lines())
+    assert ("No training set was given" in text) == (train is None)
+    assert ("not what the detector was trained on" in text) == (train is False)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ("inside", "Not a quality problem"),
+        ("broken", "A quality problem"),
+        ("not shown", "Not settled"),
+        (None, "No promise"),
+    ],
+)
+def test_the_first_line_answers_the_question(tmp_path: Path, answer: str | None, words: str) -> None:
+    lines = report.summarize(make_run(tmp_path, photos=12, promise=answer, gallery=0)).lines()
+    assert lines[0].startswith(words)
+
+
+def test_the_worst_of_several_promises_counts(tmp_path: Path) -> None:
+    run = make_run(tmp_path, photos=6, promise="inside", gallery=0)
+    info = json.loads((run / "run.json").read_text())
+    info["promise"].append(info["promise"][0] | {"metric": "precision", "answer": "broken", "sentence": "So so."})
+    (run / "run.json").write_text(json.dumps(info))
+    summary = report.summarize(run)
+    assert summary.answer == "broken"
+    assert "So so." in summary.lines()
+
+
+def test_figures_are_json_and_lines_are_plain_text(run_dir: Path) -> None:
+    summary = report.summarize(run_dir)
+    assert json.loads(json.dumps(summary.figures()))["misses"] == summary.misses
+    text = "\n".join(summary.lines())
+    assert f"{summary.misses} of {summary.objects} annotated objects" in text
+    assert not any(mark in text for mark in ("<", "&amp;", "None", "nan", "{{"))
+
+
+def test_no_misses_no_verdicts_no_objects(tmp_path: Path) -> None:
+    whole = report.summarize(make_run(tmp_path / "whole", photos=8, missing=False))
+    assert (whole.misses, whole.causes, whole.miss_rate) == (0, (), 0.0)
+    assert any("found all" in line for line in whole.lines())
+    unjudged = report.summarize(make_run(tmp_path / "unjudged", photos=20, judged=False, gallery=0))
+    assert unjudged.unjudged == unjudged.misses > 0
+    assert any("no verdict" in line for line in unjudged.lines())
+    empty = make_run(tmp_path / "empty", photos=8, missing=False)
+    tables.write(tables.empty(tables.TABLES["objects"]), empty / "objects.parquet")
+    nothing = report.summarize(empty)
+    assert nothing.miss_rate is None
+    assert nothing.lines()[0].startswith("Nothing to judge")
+
+
+def test_cost_is_stated_where_it_is_configured(tmp_path: Path) -> None:
+    run = make_run(tmp_path, photos=20, gallery=0)
+    info = json.loads((run / "run.json").read_text())
+    info["config"]["report"] |= {"cost_per_miss": 12.5, "currency": "EUR"}
+    (run / "run.json").write_text(json.dumps(info))
+    summary = report.summarize(run)
+    assert f"EUR {12.5 * summary.misses:,.0f}" in " ".join(summary.lines())
+
+
+def test_a_directory_without_a_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"found no run\.json"):
+        open_run(tmp_path)
+    (tmp_path / "run.json").write_text("{")
+    with pytest.raises(RunError, match="damaged"):
+        open_run(tmp_path)
+    (tmp_path / "run.json").write_text('{"schema": 99}')
+    with pytest.raises(RunError, match="expected schema 1, got 99"):
+        open_run(tmp_path)
+    (tmp_path / "run.json").write_text('{"schema": 1}')
+    with pytest.raises(RunError, match=r"errors\.parquet|objects\.parquet"):
+        report.summarize(tmp_path)

@@ -1,0 +1,102 @@
+"""Render: the summary and the sections as one self-contained page.
+
+No request leaves the page and nothing from data runs: the Content-Security-Policy allows pictures as ``data:`` and the
+one script by its hash, and every value is escaped by the template engine. Charts come as static SVG that has been
+escaped by its renderer.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from markupsafe import Markup
+
+from attributes import ATTRIBUTES
+from xai.report import charts, gallery, sections
+from xai.report.sentences import TEMPLATES, environment
+from xai.report.summarize import Source, Summary, open_run, summarize_source
+
+
+def render(run_dir: Path) -> Path:
+    """Write ``report.html`` into a finished run, whole or not at all.
+
+    Args:
+        run_dir: the run directory with its tables, ``run.json`` and, where misses were explained, ``gallery/``.
+
+    Returns:
+        The page's path.
+
+    Raises:
+        RunError: the run is missing, incomplete, damaged or from another version.
+    """
+    source = open_run(Path(run_dir))
+    summary = summarize_source(source)
+    page = environment(autoescape=True).get_template("report.html.j2").render(_context(source, summary))
+    _write(page, summary.report)
+    return summary.report
+
+
+def _context(source: Source, summary: Summary) -> dict[str, Any]:
+    classes = sections.recall_by_class(source)
+    promised = next((answer["target"] for answer in summary.promises if answer["metric"] == "recall"), None)
+    coverage = sections.coverage(source)
+    script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    named = {row["attribute"] for row in coverage.overall}
+    return {
+        "s": summary,
+        "info": source.info,
+        "style": Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
+        "script": Markup(script),
+        "script_hash": f"sha256-{digest}",
+        "model_name": _model_name(source),
+        "finished": str(source.info.get("finished_at") or "")[:16].replace("T", " "),
+        "shares_chart": _both_widths(charts.shares, summary.causes, summary.reference),
+        "recall_chart": _both_widths(charts.recall, classes, promised),
+        "promised": promised,
+        "classes": classes,
+        "covered": coverage,
+        "slices": sections.slices(source),
+        "uncovered": sections.uncovered(source),
+        "gallery": gallery.build(source, summary),
+        "issues": sections.issues(source),
+        "provenance": sections.provenance(source),
+        "config_text": yaml.safe_dump(source.config, sort_keys=False, allow_unicode=True),
+        "split_names": {"train": summary.reference or "training set", "eval": "evaluation set"},
+        "definitions": {
+            name: attribute.definition
+            for name, attribute in ATTRIBUTES.items()
+            if name in named or not coverage.overall
+        },
+    }
+
+
+def _both_widths(draw: Any, *arguments: Any) -> dict[str, Markup] | None:
+    """Draw a chart for wide and narrow screens; the page shows the one that fits."""
+    wide, narrow = draw(*arguments, charts.WIDE), draw(*arguments, charts.NARROW)
+    # The renderer escapes every text of the chart; tests hold it to that.
+    return {"wide": Markup(wide), "narrow": Markup(narrow)} if wide and narrow else None
+
+
+def _model_name(source: Source) -> str:
+    model = source.info.get("model") or {}
+    parts: Sequence[str | None] = (Path(str(model.get("file") or "unknown model")).name, model.get("architecture"))
+    return " · ".join(part for part in parts if part and part != "unknown") or "unknown model"
+
+
+def _write(text: str, path: Path) -> None:
+    handle, temporary = tempfile.mkstemp(prefix=".report.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

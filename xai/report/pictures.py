@@ -1,0 +1,96 @@
+"""Photos and heat maps as data URIs, shrunk until all of them together fit the page."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+from xai.exceptions import RunError
+
+PHOTO_BYTES = 7_000_000
+"""What all photos of a page may weigh together, before base64 adds a third."""
+
+MAP_BYTES = 1_500_000
+"""What all heat maps of a page may weigh together."""
+
+PHOTO_STEPS = ((640, 85), (640, 72), (512, 70), (448, 65), (384, 60), (320, 55), (256, 50))
+"""Longest side in pixels and JPEG quality, tried in order until a photo fits its part."""
+
+MAP_STEPS = ((480, 80), (320, 75), (240, 70), (160, 60), (96, 50))
+"""The same for heat maps (WebP, which keeps transparency); they are smooth, so little is lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture inside the page.
+
+    Attributes:
+        key: unique name, made of the content; equal files share one.
+        uri: ``data:`` URI.
+        opaque: it has no transparency, so as an overlay it takes the photo's place.
+    """
+
+    key: str
+    uri: str
+    opaque: bool
+
+
+def embed_photos(files: Sequence[Path], budget: int = PHOTO_BYTES) -> dict[Path, Picture]:
+    """Embed JPEG files; files of equal content (misses in one photo) become one picture.
+
+    Args:
+        files: existing files.
+        budget: bytes for all of them.
+
+    Raises:
+        RunError: a file is not a picture.
+    """
+    return _embed(files, budget, PHOTO_STEPS, "JPEG")
+
+
+def embed_maps(files: Sequence[Path], budget: int = MAP_BYTES) -> dict[Path, Picture]:
+    """Embed heat maps, with transparency where they have it.
+
+    Raises:
+        RunError: a file is not a picture.
+    """
+    return _embed(files, budget, MAP_STEPS, "WEBP")
+
+
+def _embed(files: Sequence[Path], budget: int, steps: Sequence[tuple[int, int]], kind: str) -> dict[Path, Picture]:
+    contents = {file: file.read_bytes() for file in files}
+    keys = {file: hashlib.sha256(data).hexdigest()[:16] for file, data in contents.items()}
+    distinct: Mapping[str, Path] = {key: file for file, key in keys.items()}
+    part = budget // max(1, len(distinct))
+    made = {key: _fit(file, contents[file], part, steps, kind, key) for key, file in distinct.items()}
+    return {file: made[key] for file, key in keys.items()}
+
+
+def _fit(file: Path, data: bytes, part: int, steps: Sequence[tuple[int, int]], kind: str, key: str) -> Picture:
+    try:
+        with Image.open(io.BytesIO(data)) as opened:
+            if opened.format == kind == "JPEG" and len(data) <= part:
+                return Picture(key, _uri(data, kind), opaque=True)
+            opaque = not opened.has_transparency_data
+            image = opened.convert("RGB" if opaque or kind == "JPEG" else "RGBA")
+    except (UnidentifiedImageError, OSError) as error:
+        raise RunError(f"expected a picture at {file}, cannot read it ({error}): delete it or triage again") from error
+    encoded = b""
+    for side, quality in steps:
+        image.thumbnail((side, side), Image.Resampling.LANCZOS)
+        buffer = io.BytesIO()
+        image.save(buffer, kind, quality=quality)
+        encoded = buffer.getvalue()
+        if len(encoded) <= part:
+            break
+    return Picture(key, _uri(encoded, kind), opaque)
+
+
+def _uri(data: bytes, kind: str) -> str:
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(data).decode('ascii')}"

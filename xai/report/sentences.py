@@ -1,0 +1,72 @@
+"""The template engine, and the answer as plain text.
+
+All sentences live in ``templates/sentences.j2``; the page escapes them, the command line prints them as they are.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from xai.report import format as fmt
+from xai.report import words
+
+if TYPE_CHECKING:
+    from xai.report.summarize import Summary
+
+TEMPLATES = Path(__file__).with_name("templates")
+
+
+def answer_lines(summary: Summary) -> list[str]:
+    """Return the sentences that open the report, as plain text, one a line."""
+    text = environment(autoescape=False).get_template("answer.txt.j2").render(s=summary)
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def environment(*, autoescape: bool) -> Environment:
+    """Return a template engine that knows the report's figures and words.
+
+    Args:
+        autoescape: True for HTML, False for plain text.
+    """
+    made = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=autoescape,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= _FILTERS
+    made.globals |= _GLOBALS
+    made.tests["figure"] = fmt.known
+    return made
+
+
+_FILTERS: dict[str, Any] = {
+    "about": words.about,
+    "count": fmt.count,
+    "money": fmt.money,
+    "number": fmt.number,
+    "plural": fmt.plural,
+    "ratio": fmt.ratio,
+    "seconds": fmt.seconds,
+    "sentence": fmt.sentence,
+    "share": fmt.share,
+    "signed": fmt.signed,
+    "words": words.name,
+}
+
+_GLOBALS: dict[str, Any] = {
+    "assessments": words.ASSESSMENTS,
+    "cause": words.cause,
+    "condition": words.condition,
+    "evidence_kinds": words.EVIDENCE,
+    "kinds": words.KINDS,
+    "mechanisms": words.MECHANISMS,
+    "pattern": words.pattern,
+    "ratio_interval": fmt.ratio_interval,
+    "share_interval": fmt.share_interval,
+    "verdicts": words.VERDICTS,
+}

@@ -1,0 +1,309 @@
+"""Measure: from a run's tables to the few figures that the report opens with and the command line ends with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from xai import tables
+from xai.exceptions import RunError
+from xai.report import words
+from xai.report.sentences import answer_lines
+
+SCHEMA = 1
+"""The layout of a run directory that this report reads."""
+
+UNCLEAR = ("chance", "unexplained")
+"""Verdicts that name no cause."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A finished run on disk; tables are read when they are first asked for.
+
+    Attributes:
+        path: the run directory.
+        info: ``run.json``.
+    """
+
+    path: Path
+    info: Mapping[str, Any]
+
+    def table(self, name: str) -> pl.DataFrame:
+        """Read one table, once."""
+        if name not in self._read:
+            self._read[name] = tables.read(self.path, name)
+        return self._read[name]
+
+    @cached_property
+    def _read(self) -> dict[str, pl.DataFrame]:
+        return {}
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The resolved config; empty where the run did not keep one."""
+        return self.info.get("config") or {}
+
+    @cached_property
+    def scored(self) -> pl.DataFrame:
+        """The annotated objects of the evaluation set that count: neither ignored nor unjudged."""
+        objects = self.table("objects").filter(pl.col("split") == "eval")
+        return objects.filter(pl.col("outcome").is_not_null() & (pl.col("outcome") != "ignored"))
+
+    @cached_property
+    def misses(self) -> pl.DataFrame:
+        """One row per miss: the error, its verdict where one was reached, the object's box and the photo's size."""
+        keys = ["image_id", "object_id"]
+        box = self.table("objects").filter(pl.col("split") == "eval").select(*keys, "x1", "y1", "x2", "y2")
+        photos = self.table("images").filter(pl.col("split") == "eval").select("image_id", "width", "height")
+        return (
+            self.table("errors")
+            .filter(pl.col("kind").is_in(list(words.KINDS)))
+            .join(self.table("verdicts").drop("mechanism"), on="error_id", how="left")
+            .join(box, on=keys, how="left")
+            .join(photos, on="image_id", how="left")
+        )
+
+    @property
+    def reference(self) -> str | None:
+        """What the training split is called: training set, reference set, or None where there is none."""
+        described = (self.info.get("data") or {}).get("train")
+        if not described:
+            return None
+        return "training set" if described.get("is_training_set", True) else "reference set"
+
+
+@dataclass(frozen=True, slots=True)
+class CauseLine:
+    """One cause and how often it is named.
+
+    Attributes:
+        cause: the name as in ``verdicts.parquet``.
+        words: noun phrase.
+        advice: what to do about it, or None where the toolkit has no advice.
+        misses: misses whose verdict names this cause.
+        share: of all misses.
+        verdicts: verdict → count, most frequent first.
+        attribute: the attribute that tells it most often, or None.
+        bins: the attribute's bins that the verdicts name.
+        train_share: share of the training set's objects in these bins; None where unknown.
+        eval_share: share of the scored evaluation objects in these bins.
+        miss_share: share of the misses in these bins, whatever their verdict says.
+        collect: photos to collect until training's share equals the evaluation set's; None where none are asked for.
+        conditions: the rows of ``coverage.parquet`` behind the shares.
+    """
+
+    cause: str
+    words: str
+    advice: str | None
+    misses: int
+    share: float
+    verdicts: Mapping[str, int]
+    attribute: str | None
+    bins: tuple[str, ...]
+    train_share: float | None
+    eval_share: float | None
+    miss_share: float | None
+    collect: int | None
+    conditions: tuple[Mapping[str, Any], ...]
+
+    @property
+    def verdict(self) -> str:
+        """The verdict that is reached most often with this cause."""
+        return next(iter(self.verdicts))
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a run says in one paragraph.
+
+    Attributes:
+        title: of the report.
+        report: where the page is (or will be).
+        photos: evaluation photos that were used.
+        objects: annotated objects that are scored.
+        ignored: annotated objects that are not.
+        misses: scored objects that were not found.
+        miss_photos: photos that hold at least one miss.
+        kinds: kind of miss → count.
+        promises: the answers as the promise stage wrote them; ``answer`` is inside, broken or not shown.
+        causes: named causes, most frequent first.
+        chance: misses whose verdict is chance.
+        unexplained: misses whose verdict is unexplained.
+        unjudged: misses without a verdict.
+        mechanisms: mechanism → count, most frequent first.
+        reference: "training set", "reference set", or None where there is none.
+        cost_per_miss: as configured.
+        currency: of the cost.
+    """
+
+    title: str
+    report: Path
+    photos: int
+    objects: int
+    ignored: int
+    misses: int
+    miss_photos: int
+    kinds: Mapping[str, int]
+    promises: tuple[Mapping[str, Any], ...]
+    causes: tuple[CauseLine, ...]
+    chance: int
+    unexplained: int
+    unjudged: int
+    mechanisms: Mapping[str, int]
+    reference: str | None
+    cost_per_miss: float | None
+    currency: str
+
+    @property
+    def miss_rate(self) -> float | None:
+        """Misses per scored object; None where nothing is scored."""
+        return self.misses / self.objects if self.objects else None
+
+    @property
+    def explained(self) -> int:
+        """Misses whose verdict names a cause."""
+        return sum(line.misses for line in self.causes)
+
+    @property
+    def answer(self) -> str | None:
+        """The worst answer of the promises: broken, then not_shown, then inside; None without a promise."""
+        given = {str(promise.get("answer")).replace(" ", "_") for promise in self.promises}
+        return next((answer for answer in ("broken", "not_shown", "inside") if answer in given), None)
+
+    def figures(self) -> dict[str, Any]:
+        """Return the figures as plain JSON values."""
+        return {
+            "photos": self.photos,
+            "objects": self.objects,
+            "misses": self.misses,
+            "miss_rate": self.miss_rate,
+            "promise": [dict(promise) for promise in self.promises],
+            "causes": {line.cause: line.misses for line in self.causes},
+            "chance": self.chance,
+            "unexplained": self.unexplained,
+            "unjudged": self.unjudged,
+            "mechanisms": dict(self.mechanisms),
+        }
+
+    def lines(self) -> list[str]:
+        """Return the answer as lines of plain text, the same sentences that open the report."""
+        return answer_lines(self)
+
+
+def open_run(run_dir: Path) -> Source:
+    """Open a finished run.
+
+    Raises:
+        RunError: there is no ``run.json``, it is damaged, or another version wrote it.
+    """
+    file = run_dir / "run.json"
+    if not file.is_file():
+        raise RunError(f"expected a finished run at {run_dir}, found no {file.name}: run 'xai triage' to the end")
+    try:
+        info = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunError(f"{file} is damaged ({error}): triage again") from error
+    schema = info.get("schema") if isinstance(info, dict) else None
+    if schema != SCHEMA:
+        raise RunError(f"{file}: expected schema {SCHEMA}, got {schema}: written by another version; triage again")
+    return Source(run_dir, info)
+
+
+def summarize(run_dir: Path) -> Summary:
+    """Sum up a finished run.
+
+    Args:
+        run_dir: the run directory with its tables and ``run.json``.
+
+    Raises:
+        RunError: the run is missing, incomplete or from another version.
+    """
+    return summarize_source(open_run(Path(run_dir)))
+
+
+def summarize_source(source: Source) -> Summary:
+    """Sum up an opened run."""
+    misses = source.misses
+    photos = source.table("images").filter((pl.col("split") == "eval") & (pl.col("status") == "ok"))
+    annotated = source.table("objects").filter(pl.col("split") == "eval")
+    verdicts = _counts(misses["verdict"])
+    settings = source.config.get("report") or {}
+    return Summary(
+        title=settings.get("title") or "Why did the detector miss it?",
+        report=source.path / "report.html",
+        photos=photos.height,
+        objects=source.scored.height,
+        ignored=annotated.height - source.scored.height,
+        misses=misses.height,
+        miss_photos=misses["image_id"].n_unique(),
+        kinds=_counts(misses["kind"]),
+        promises=tuple(source.info.get("promise") or ()),
+        causes=_causes(misses, source.table("coverage")),
+        chance=verdicts.get("chance", 0),
+        unexplained=verdicts.get("unexplained", 0),
+        unjudged=misses["verdict"].null_count(),
+        mechanisms=_counts(misses["mechanism"].fill_null("unknown")),
+        reference=source.reference,
+        cost_per_miss=settings.get("cost_per_miss"),
+        currency=settings.get("currency") or "",
+    )
+
+
+def _causes(misses: pl.DataFrame, coverage: pl.DataFrame) -> tuple[CauseLine, ...]:
+    """Group the misses by the cause that their verdict names, and look the three shares up in the coverage table."""
+    named = misses.filter(pl.col("cause").is_not_null() & ~pl.col("verdict").is_in(UNCLEAR))
+    overall = coverage.filter(pl.col("label").is_null())
+    lines = [
+        _cause_line(str(cause), named.filter(pl.col("cause") == cause), overall, misses.height)
+        for cause in _counts(named["cause"])
+    ]
+    return tuple(lines)
+
+
+def _cause_line(cause: str, rows: pl.DataFrame, coverage: pl.DataFrame, total: int) -> CauseLine:
+    noun, advice = words.cause(cause)
+    attribute = next(iter(_counts(rows["attribute"])), None)
+    bins = tuple(_counts(rows.filter(pl.col("attribute") == attribute)["bin"])) if attribute else ()
+    found = coverage.filter((pl.col("attribute") == attribute) & pl.col("bin").is_in(list(bins)))
+    # Bins of one attribute do not overlap, so their shares add up; an unknown share makes the sum unknown.
+    whole = found.height == len(bins) > 0
+    shares = {name: _sum(found[name]) if whole else None for name in ("train_share", "eval_share", "miss_share")}
+    asked = found.filter(pl.col("assessment") == "coverage_gap")["collect"].drop_nulls()
+    return CauseLine(
+        cause=cause,
+        words=noun,
+        advice=advice,
+        misses=rows.height,
+        share=rows.height / total,
+        verdicts=_counts(rows["verdict"]),
+        attribute=attribute,
+        bins=bins,
+        train_share=shares["train_share"],
+        eval_share=shares["eval_share"],
+        miss_share=shares["miss_share"],
+        collect=int(asked.sum()) or None,
+        conditions=tuple(found.rows(named=True)),
+    )
+
+
+def _sum(values: pl.Series) -> float | None:
+    return None if values.is_null().any() or values.is_nan().any() else float(values.sum())
+
+
+def _counts(values: pl.Series) -> dict[str, int]:
+    """Count the values, most frequent first, ties by name; nulls are left out."""
+    pairs: Sequence[tuple[str, int]] = (
+        values.drop_nulls()
+        .rename("value")
+        .value_counts(name="count")
+        .sort(["count", "value"], descending=[True, False])
+        .rows()
+    )
+    return {str(value): int(count) for value, count in pairs}

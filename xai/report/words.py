@@ -1,0 +1,181 @@
+"""The report's vocabulary: what mechanisms, verdicts, assessments and bins are called in plain words.
+
+Sentences live in ``templates/sentences.j2``; here are only names and definitions, one literal table each. A name that a
+table does not list (a user's own attribute, a label's column) is written as it stands, with underscores as spaces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from xai.causes import CAUSES
+
+KINDS: Mapping[str, str] = {
+    "missed": "not found",
+    "confused": "taken for another class",
+    "mislocated": "found with a poor box",
+}
+"""The kinds of error that are misses."""
+
+MECHANISMS: Mapping[str, tuple[str, str]] = {
+    "no_candidate": ("Never proposed", "Nothing the detector considered lies on the object."),
+    "poor_box": ("Poor box", "The object was recognised, but its box fits too badly to count."),
+    "wrong_class": ("Wrong class", "The object was located, but another class scored higher."),
+    "low_score": ("Low score", "The right box and class were there, below the deployed score threshold."),
+    "suppressed": ("Suppressed", "A good box was removed in favour of an overlapping detection."),
+    "annotation": ("Annotation", "The annotation and the photo seem to disagree."),
+    "unknown": ("Unknown", "The detector's inside could not be looked at."),
+}
+"""Mechanism → name, what it means."""
+
+VERDICTS: Mapping[str, tuple[str, str]] = {
+    "coverage_gap": ("Coverage gap", "The condition is missed more often and is rare in the {reference}."),
+    "hard": (
+        "Hard condition",
+        "The condition is missed more often although the {reference} shows it, or it fails there too.",
+    ),
+    "threshold": ("Score threshold", "A threshold slightly below the deployed one finds the object."),
+    "label": ("Label problem", "The annotation is probably wrong: review it before blaming the detector."),
+    "chance": ("Chance", "Nothing stands out, and the run is inside its promise."),
+    "unexplained": ("Unexplained", "Nothing that was measured stands out."),
+}
+"""Verdict → name, what it means."""
+
+ASSESSMENTS: Mapping[str, tuple[str, str]] = {
+    "coverage_gap": ("Gap", "Missed more often, and rare in the {reference}: collect such photos."),
+    "hard": (
+        "Hard",
+        "Missed more often although the {reference} shows it, or it fails there too: more photos alone may not help.",
+    ),
+    "rare_harmless": ("Rare, harmless", "Rare in the {reference}, yet not missed more often."),
+    "too_few": ("Too few to tell", "The interval of the risk still allows both no effect and a tripled risk."),
+    "fine": ("Fine", "Neither rare nor missed more often."),
+}
+"""Assessment of a bin → name, what it means."""
+
+OTHER_CAUSES: Mapping[str, tuple[str, str]] = {
+    "label_error": ("a doubtful annotation", "review and correct the labels"),
+    "exif_mismatch": ("labels drawn on a turned photo", "turn the labels into the displayed frame"),
+    "score_threshold": (
+        "a score just below the threshold",
+        "lower the score threshold slightly and watch the false alarms",
+    ),
+    "unexplained": ("nothing that stands out", "look at the photos; the cause is not among the measured conditions"),
+}
+"""Causes that no attribute tells → noun phrase, advice."""
+
+BINS: Mapping[tuple[str, str], str] = {
+    ("brightness", "dark"): "dark photo",
+    ("brightness", "normal"): "photo of normal brightness",
+    ("brightness", "bright"): "bright photo",
+    ("contrast", "low"): "low-contrast photo",
+    ("contrast", "normal"): "photo of normal contrast",
+    ("contrast", "high"): "high-contrast photo",
+    ("clipped", "little"): "hardly any burnt-out area",
+    ("clipped", "some"): "some burnt-out area",
+    ("clipped", "much"): "much burnt-out area",
+    ("glare", "none"): "no glare in the photo",
+    ("glare", "mild"): "mild glare in the photo",
+    ("glare", "strong"): "strong glare in the photo",
+    ("sharpness", "blurred"): "blurred photo",
+    ("sharpness", "soft"): "soft photo",
+    ("sharpness", "sharp"): "sharp photo",
+    ("noise", "low"): "little noise",
+    ("noise", "moderate"): "moderate noise",
+    ("noise", "strong"): "strong noise",
+    ("rotation", "0"): "upright photo",
+    ("rotation", "90"): "photo lying on its side (90° to upright)",
+    ("rotation", "180"): "photo upside down",
+    ("rotation", "270"): "photo lying on its side (270° to upright)",
+    ("roll", "left"): "camera tilted left",
+    ("roll", "level"): "camera level",
+    ("roll", "right"): "camera tilted right",
+    ("object_size", "tiny"): "tiny object",
+    ("object_size", "small"): "small object",
+    ("object_size", "medium"): "medium-sized object",
+    ("object_size", "large"): "large object",
+    ("object_size", "huge"): "object that fills the photo",
+    ("truncation", "whole"): "object inside the photo",
+    ("truncation", "touching"): "object touching the photo's edge",
+    ("truncation", "cut"): "object cut off by the photo's edge",
+    ("crowding", "alone"): "object alone",
+    ("crowding", "some"): "some objects around it",
+    ("crowding", "crowded"): "object crowded by others",
+    ("object_glare", "none"): "no glare on the object",
+    ("object_glare", "mild"): "mild glare on the object",
+    ("object_glare", "strong"): "strong glare on the object",
+    ("object_contrast", "low"): "object hardly stands out",
+    ("object_contrast", "normal"): "object stands out",
+    ("object_contrast", "high"): "object stands out strongly",
+    ("object_sharpness", "blurred"): "blurred object",
+    ("object_sharpness", "soft"): "soft object",
+    ("object_sharpness", "sharp"): "sharp object",
+    ("object_brightness", "dark"): "dark object",
+    ("object_brightness", "normal"): "object of normal brightness",
+    ("object_brightness", "bright"): "bright object",
+}
+"""(attribute, bin) → plain words."""
+
+EVIDENCE: Mapping[str, str] = {
+    "rank": "How unusual",
+    "risk": "How much riskier",
+    "coverage": "Coverage",
+    "repair": "Repair",
+    "stress": "Stress",
+    "attribution": "Where the detector looked",
+    "faithfulness": "Is the heat map faithful",
+}
+"""Kind of a line of evidence → name."""
+
+
+def name(word: str) -> str:
+    """Write an identifier as words.
+
+    >>> name("label_pose")
+    'label pose'
+    """
+    return word.replace("_", " ")
+
+
+def condition(attribute: str, bin_name: str) -> str:
+    """Say a bin in plain words.
+
+    >>> condition("glare", "strong"), condition("label_pose", "Frontal"), condition("glare", "unknown")
+    ('strong glare in the photo', 'label pose: Frontal', 'glare: could not be told')
+    """
+    if bin_name == "unknown":
+        return f"{name(attribute)}: could not be told"
+    return BINS.get((attribute, bin_name), f"{name(attribute)}: {bin_name}")
+
+
+def pattern(text: str) -> str:
+    """Say ``attribute=bin`` in plain words.
+
+    >>> pattern("object_size=tiny")
+    'tiny object'
+    """
+    attribute, sign, bin_name = text.partition("=")
+    return condition(attribute, bin_name) if sign else name(text)
+
+
+def cause(text: str) -> tuple[str, str | None]:
+    """Return the noun phrase of a cause and the advice; a column's value (``COLUMN:VALUE``) has no advice.
+
+    >>> cause("label_pose:Rear")
+    ('label pose: Rear', None)
+    """
+    if text in CAUSES:
+        return CAUSES[text].condition, CAUSES[text].advice
+    if text in OTHER_CAUSES:
+        return OTHER_CAUSES[text]
+    column, sign, value = text.partition(":")
+    return (f"{name(column)}: {value}" if sign else name(text)), None
+
+
+def about(text: str, reference: str | None) -> str:
+    """Fill in what the training split is called.
+
+    >>> about("rare in the {reference}", None)
+    'rare in the training set'
+    """
+    return text.format(reference=reference or "training set")

@@ -1,0 +1,122 @@
+"""Write the demo's photos to disk in the layout of PASCAL VOC, with the truth about what was planted beside them."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from xml.etree import ElementTree
+
+import cv2
+import numpy as np
+
+from xai.demo.conditions import HARMLESS, NONE, Photo, make
+from xai.types import Progress, no_progress
+
+JPEG_QUALITY = 92
+
+TRAINING_PHOTOS = 400
+
+EVALUATION: Mapping[str, int] = {
+    NONE: 92,
+    "glare": 34,
+    "darkness": 28,
+    "sideways": 28,
+    "tilt": 32,
+    "small": 26,
+    "crowding": 24,
+    "shifted_label": 18,
+    HARMLESS: 28,
+}
+"""Evaluation photos by planted condition."""
+
+_EVALUATION_SEED = 5_000_000
+_TRAINING_CYCLE = (NONE, NONE, NONE, "small", NONE, NONE, "crowding", NONE, NONE, NONE, "small", NONE, "crowding")
+
+
+def training_scene(index: int) -> Photo:
+    """Render one scene of the endless training stream: plain ones, every sixth with far objects or a crowd each."""
+    return make(index, _TRAINING_CYCLE[index % len(_TRAINING_CYCLE)])
+
+
+def evaluation_scene(index: int) -> Photo:
+    """Render one photo of the evaluation set; conditions follow each other as in ``EVALUATION``."""
+    conditions = list(itertools.chain.from_iterable([name] * count for name, count in EVALUATION.items()))
+    return make(_EVALUATION_SEED + index, conditions[index])
+
+
+def write(root: Path, *, progress: Progress = no_progress) -> None:
+    """Write ``train/`` and ``eval/`` as PASCAL VOC folders, and ``truth.csv``, below a folder.
+
+    ``truth.csv`` has a row for each object of the evaluation set: ``image_id object_id condition``, the identifiers as
+    in a run's tables.
+    """
+    total = TRAINING_PHOTOS + sum(EVALUATION.values())
+    _write_split(root / "train", training_scene, range(TRAINING_PHOTOS), lambda done: progress("render", done, total))
+    truth = _write_split(
+        root / "eval",
+        evaluation_scene,
+        range(sum(EVALUATION.values())),
+        lambda done: progress("render", TRAINING_PHOTOS + done, total),
+    )
+    with (root / "truth.csv").open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["image_id", "object_id", "condition"])
+        table.writerows(
+            (image_id, object_id, condition)
+            for image_id, photo in truth
+            for object_id, condition in enumerate(photo.planted)
+        )
+
+
+def _write_split(
+    folder: Path, scene: Callable[[int], Photo], indices: Iterable[int], done: Callable[[int], None]
+) -> list[tuple[str, Photo]]:
+    (folder / "JPEGImages").mkdir(parents=True, exist_ok=True)
+    (folder / "Annotations").mkdir(exist_ok=True)
+
+    def one(index: int) -> tuple[str, Photo]:
+        photo = scene(index)
+        name = f"{index + 1:06d}"
+        write_photo(folder, name, photo)
+        return f"JPEGImages/{name}.jpg", photo
+
+    written = []
+    with ThreadPoolExecutor(2) as pool:
+        for result in pool.map(one, indices):
+            written.append(result)
+            done(len(written))
+    return written
+
+
+def write_photo(folder: Path, name: str, photo: Photo) -> None:
+    """Write one photo and its annotation into an existing VOC folder."""
+    encoded = cv2.imencode(".jpg", photo.pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
+    (folder / "JPEGImages" / f"{name}.jpg").write_bytes(encoded.tobytes())
+    tree = ElementTree.ElementTree(_annotation(name, photo))
+    tree.write(folder / "Annotations" / f"{name}.xml", encoding="utf-8")
+
+
+def _annotation(name: str, photo: Photo) -> ElementTree.Element:
+    """Describe a photo as the VOC devkit does: pixels are counted from 1 and the last one is included."""
+    root = ElementTree.Element("annotation")
+    ElementTree.SubElement(root, "filename").text = f"{name}.jpg"
+    height, width = photo.pixels.shape[:2]
+    size = ElementTree.SubElement(root, "size")
+    for key, value in (("width", width), ("height", height), ("depth", 3)):
+        ElementTree.SubElement(size, key).text = str(value)
+    corners = np.concatenate([np.floor(photo.boxes[:, :2]) + 1, np.ceil(photo.boxes[:, 2:])], axis=1).astype(int)
+    for label, box, difficult, truncated in zip(
+        photo.labels, corners.tolist(), photo.difficult, photo.truncated, strict=True
+    ):
+        item = ElementTree.SubElement(root, "object")
+        ElementTree.SubElement(item, "name").text = label
+        ElementTree.SubElement(item, "truncated").text = str(int(truncated))
+        ElementTree.SubElement(item, "difficult").text = str(int(difficult))
+        corner = ElementTree.SubElement(item, "bndbox")
+        for key, value in zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True):
+            ElementTree.SubElement(corner, key).text = str(value)
+    ElementTree.indent(root)
+    return root

@@ -6,12 +6,16 @@ import cv2
 import numpy as np
 
 from attributes.glare import glare_maps
-from attributes.views import Boxes, Floats, Views, box_area, box_sum, divide, integral
+from attributes.views import Boxes, Floats, Pixels, Views, box_area, box_sum, divide, integral
 
 EDGE_TOLERANCE = 2.0
 """Gap to the photo's edge, in px, up to which a box touches it: annotators stop a pixel or two short."""
 
+# The ring reaches this many box sides beyond the box.
 _RING = 0.5
+
+# OpenCV stretches the 100 units of L* over 255 levels; a* and b* have a level each.
+_LAB_UNITS = np.array([100 / 255, 1.0, 1.0] * 2)
 _MANY_BOXES = 1000
 
 
@@ -95,7 +99,7 @@ def object_glare(views: Views) -> Floats:
         (N,) in 0–1; NaN for boxes without area.
     """
     parts = [
-        _box_mean(integral(values), views.boxes_at(index, values.shape))
+        np.clip(_box_mean(integral(values), views.boxes_at(index, values.shape)), 0.0, 1.0)
         for index, values in enumerate(glare_maps(views))
         if len(views.boxes[index])
     ]
@@ -144,22 +148,27 @@ def _covered(boxes: Boxes) -> Floats:
     return np.clip(divide(inside, box_area(boxes)), 0.0, 1.0)
 
 
-def _ring_distance(photo: np.ndarray, boxes: Boxes) -> Floats:
+def _ring_distance(photo: Pixels, boxes: Boxes) -> Floats:
+    """Fréchet distance in ΔE; 8-bit CIELAB is exact enough for means and spreads over boxes."""
     height, width = photo.shape[:2]
-    lab = cv2.cvtColor(photo.astype(np.float32) / 255.0, cv2.COLOR_RGB2LAB)
-    tables = integral(np.concatenate([lab, lab**2], axis=2))
+    values, squares = cv2.integral2(cv2.cvtColor(photo, cv2.COLOR_RGB2LAB), sdepth=cv2.CV_32S, sqdepth=cv2.CV_64F)
     margin = _RING * (boxes[:, 2:] - boxes[:, :2])
-    outer = np.concatenate([boxes[:, :2] - margin, boxes[:, 2:] + margin], axis=1)
-    outer = np.clip(outer, 0.0, [width, height] * 2)
-    inner_sum, inner_area = box_sum(tables, boxes), box_area(boxes)
-    ring_area = box_area(outer) - inner_area
-    ring_sum = box_sum(tables, outer) - inner_sum
-    inner_mean, inner_deviation = _moments(inner_sum, inner_area)
-    ring_mean, ring_deviation = _moments(ring_sum, np.where(ring_area > 1.0, ring_area, 0.0))
-    return np.asarray(np.sqrt(((inner_mean - ring_mean) ** 2 + (inner_deviation - ring_deviation) ** 2).sum(axis=1)))
+    outer = np.clip(
+        np.concatenate([boxes[:, :2] - margin, boxes[:, 2:] + margin], axis=1), 0.0, [width, height, width, height]
+    )
+    both = np.concatenate([boxes, outer])
+    (inner, outer_sum), (inner_squares, outer_squares) = (
+        np.split(box_sum(table, both), 2) for table in (values, squares)
+    )
+    area, outer_area = np.split(box_area(both), 2)
+    ring_area = np.where(outer_area - area >= 1.0, outer_area - area, 0.0)
+    inner_mean, inner_deviation = _moments(inner, inner_squares, area)
+    ring_mean, ring_deviation = _moments(outer_sum - inner, outer_squares - inner_squares, ring_area)
+    difference = np.concatenate([inner_mean - ring_mean, inner_deviation - ring_deviation], axis=1) * _LAB_UNITS
+    return np.asarray(np.sqrt((difference**2).sum(axis=1)))
 
 
-def _moments(sums: Floats, area: Floats) -> tuple[Floats, Floats]:
-    """Mean and standard deviation by channel from sums of values and squares, (n, 2C) → (n, C) each."""
-    mean, square = np.split(divide(sums, np.broadcast_to(area[:, None], sums.shape)), 2, axis=1)
+def _moments(sums: Floats, squares: Floats, area: Floats) -> tuple[Floats, Floats]:
+    """Mean and standard deviation by channel, each (n, C)."""
+    mean, square = (divide(item, np.broadcast_to(area[:, None], item.shape)) for item in (sums, squares))
     return mean, np.sqrt(np.maximum(square - mean**2, 0.0))

@@ -235,15 +235,30 @@ def _judgements(
             row |= {"cause": "unexplained", "verdict": "chance" if rng.random() < 0.3 else "unexplained"}
             row["sentence"] = f"Nothing that was measured sets this {error['label']} apart."
         verdicts.append(row)
-        for kind, name in (("risk", "object_size"), ("coverage", "object_size"), ("repair", "zoom_in")):
-            before, after = rng.uniform(0, 0.3), rng.uniform(0.1, 0.8)
-            line = {"error_id": error["error_id"], "kind": kind, "name": name, "before": before, "after": after}
-            evidence.append(line | {"placebo": None if kind != "repair" else before + 0.02, "effect": after - before})
+        evidence += _evidence(rng, error["error_id"], row["cause"] if told else "tilt")
     schemas = tables.TABLES
     return {
         "verdicts": pl.DataFrame(verdicts, schema=dict(schemas["verdicts"])),
         "evidence": pl.DataFrame(evidence, schema=dict(schemas["evidence"])),
     }
+
+
+def _evidence(rng: np.random.Generator, error_id: str, cause: str) -> list[dict[str, Any]]:
+    """Return lines of all kinds that the ranking and the experiments write."""
+    before, after, found = (float(value) for value in (*rng.uniform(0, 0.6, 2), rng.random() < 0.4))
+    lines: list[tuple[str, str, float | None, float, float | None, float]] = [
+        ("unusualness", cause, None, 0.02, None, 1.7),
+        ("risk", cause, 0.1, 0.4, None, 3.1),
+        ("joint_risk", cause, None, 2.2, None, 1.2),
+        ("coverage", cause, 0.12, 0.03, None, 4.0),
+        ("repair", cause, before, after, before + 0.01, after - before - 0.01),
+        ("repair_found", cause, 0.0, found, 1 / 3, found - 1 / 3),
+        ("placebo", "flip", before, before + 0.01, None, 0.01),
+        ("placebo_found", "flip", 0.0, 0.0, None, 0.0),
+        ("coverage", "low_contrast", 0.2, 0.21, None, 0.95),
+    ]
+    names = ("kind", "name", "before", "after", "placebo", "effect")
+    return [{"error_id": error_id, **dict(zip(names, line, strict=True))} for line in lines]
 
 
 def _patterns(coverage: pl.DataFrame) -> dict[str, pl.DataFrame]:

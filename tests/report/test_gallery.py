@@ -71,7 +71,12 @@ def test_ledgers_belong_to_their_miss(run_dir: Path) -> None:
     evidence = tables.read(run_dir, "evidence")
     for card in gallery.build(open_run(run_dir), report.summarize(run_dir)).cards:
         own = evidence.filter(pl.col("error_id") == card.row["error_id"])
-        assert [dict(line) for line in card.evidence] == own.rows(named=True)
+        lines = [dict(line) for group in card.ledger.values() for line in group]
+        assert sorted(map(repr, lines)) == sorted(map(repr, own.rows(named=True)))
+        assert (
+            next(iter(card.ledger)) == card.row["cause"] or not own.filter(pl.col("name") == card.row["cause"]).height
+        )
+        assert list(card.ledger)[-1] == "placebo"
 
 
 def test_misses_of_one_photo_share_its_picture(full_run: Path) -> None:

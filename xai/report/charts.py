@@ -25,6 +25,7 @@ WIDE, NARROW = 900, 340
 """Widths in pixels of the two renderings; the page shows the one that fits."""
 
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+_NARROW_GUTTER = 112
 _MAX_CAUSES = 8
 _MAX_CLASSES = 20
 
@@ -106,14 +107,22 @@ def recall(classes: Sequence[ClassRecall], promised: float | None, width: int) -
 
 def _categories(field: str, gutter: int) -> Any:
     axis = alt.Axis(
-        title=None, ticks=False, domain=False, labelLimit=gutter, labelPadding=10, labelExpr="split(datum.label, '\\n')"
+        title=None,
+        ticks=False,
+        domain=False,
+        labelExpr="split(datum.label, '\\n')",
+        labelFontSize=13 if gutter > _NARROW_GUTTER else 12,
+        labelLimit=gutter,
+        labelPadding=10,
+        minExtent=gutter,
+        maxExtent=gutter,
     )
     return alt.Y(f"{field}:N", sort=None, axis=axis, scale=alt.Scale(paddingInner=0.22, paddingOuter=0.1))
 
 
 def _gutter(width: int) -> int:
     """Return the pixels kept for the category names."""
-    return 230 if width > NARROW else 110
+    return 230 if width > NARROW else _NARROW_GUTTER
 
 
 def _headroom(width: int) -> float:
@@ -122,7 +131,7 @@ def _headroom(width: int) -> float:
 
 
 def _wrap(text: str, gutter: int) -> str:
-    return "\n".join(textwrap.wrap(text, max(12, gutter // 8))[:3]) or "–"
+    return "\n".join(textwrap.wrap(text, gutter // 8)[:3]) or "–"
 
 
 def _svg(chart: Any, width: int, height: int) -> str:
@@ -130,7 +139,7 @@ def _svg(chart: Any, width: int, height: int) -> str:
         chart.properties(width=width, height=height, autosize=alt.AutoSizeParams(type="pad", contains="padding"))
         .configure(font=_FONT, background="transparent", padding=4)
         .configure_view(stroke=None)
-        .configure_axis(labelColor="currentColor", labelFontSize=13, gridColor="currentColor", gridOpacity=0.15)
+        .configure_axis(labelColor="currentColor", gridColor="currentColor", gridOpacity=0.15)
         .configure_text(color="currentColor", fontSize=12.5)
     )
     version = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])

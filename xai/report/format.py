@@ -39,6 +39,15 @@ def share(value: float | None) -> str:
     return f"{value:.1%}"
 
 
+def percent(value: float) -> str:
+    """Write a figure that somebody chose, with the digits that it was given.
+
+    >>> percent(0.9), percent(0.995)
+    ('90%', '99.5%')
+    """
+    return f"{100 * value:.6g}%"
+
+
 def ratio(value: float | None) -> str:
     """Write a risk ratio: two significant digits and a multiplication sign.
 

@@ -40,7 +40,8 @@ class Card:
         box: x, y, width, height in pixels of the displayed frame.
         close: the view box of the close look, same unit.
         nearby: detections around the object: ``label score iou x1 y1 x2 y2``, best overlap first.
-        evidence: rows of ``evidence.parquet``.
+        ledger: its rows of ``evidence.parquet`` by the cause that they speak of, the verdict's own first; placebos,
+            which speak of none, last under the name "placebo".
     """
 
     row: Mapping[str, Any]
@@ -49,7 +50,7 @@ class Card:
     box: tuple[float, float, float, float]
     close: tuple[float, float, float, float]
     nearby: Sequence[Mapping[str, Any]]
-    evidence: Sequence[Mapping[str, Any]]
+    ledger: Mapping[str, Sequence[Mapping[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,7 @@ def build(source: Source, summary: Summary, *, max_cards: int = MAX_CARDS, max_r
             box=(row["x1"], row["y1"], row["x2"] - row["x1"], row["y2"] - row["y1"]),
             close=_close(row),
             nearby=nearby.get(row["error_id"], ()),
-            evidence=evidence.get(row["error_id"], ()),
+            ledger=_ledger(evidence.get(row["error_id"], ()), row["cause"]),
         )
         for row, overlay in zip(chosen.rows(named=True), overlays, strict=True)
     )
@@ -164,6 +165,15 @@ def _nearby(misses: pl.DataFrame, predictions: pl.DataFrame) -> dict[str, list[d
 
 
 _SIDES = ("x1", "y1", "x2", "y2")
+
+
+def _ledger(lines: Sequence[Mapping[str, Any]], cause: str | None) -> dict[str, list[Mapping[str, Any]]]:
+    named: dict[str, list[Mapping[str, Any]]] = {cause: []} if cause else {}
+    placebos = [line for line in lines if str(line["kind"]).startswith("placebo")]
+    for line in lines:
+        if line not in placebos:
+            named.setdefault(line["name"], []).append(line)
+    return {name: group for name, group in {**named, "placebo": placebos}.items() if group}
 
 
 def _close(row: Mapping[str, Any]) -> tuple[float, float, float, float]:

@@ -49,6 +49,7 @@ _FILTERS: dict[str, Any] = {
     "count": fmt.count,
     "money": fmt.money,
     "number": fmt.number,
+    "percent": fmt.percent,
     "plural": fmt.plural,
     "ratio": fmt.ratio,
     "seconds": fmt.seconds,

@@ -97,6 +97,9 @@ class CauseLine:
         miss_share: share of the misses in these bins, whatever their verdict says.
         collect: photos to collect until training's share equals the evaluation set's; None where none are asked for.
         conditions: the rows of ``coverage.parquet`` behind the shares.
+        tried: these misses whose photo was repaired of this cause and shown to the detector again.
+        restored: of those, how many were found then.
+        placebo: mean share of changes that should not matter after which they were found; None where none was tried.
     """
 
     cause: str
@@ -112,6 +115,9 @@ class CauseLine:
     miss_share: float | None
     collect: int | None
     conditions: tuple[Mapping[str, Any], ...]
+    tried: int
+    restored: int
+    placebo: float | None
 
     @property
     def verdict(self) -> str:
@@ -245,7 +251,7 @@ def summarize_source(source: Source) -> Summary:
         miss_photos=misses["image_id"].n_unique(),
         kinds=_counts(misses["kind"]),
         promises=tuple(source.info.get("promise") or ()),
-        causes=_causes(misses, source.table("coverage")),
+        causes=_causes(misses, source.table("coverage"), source.table("evidence")),
         chance=verdicts.get("chance", 0),
         unexplained=verdicts.get("unexplained", 0),
         unjudged=misses["verdict"].null_count(),
@@ -256,18 +262,21 @@ def summarize_source(source: Source) -> Summary:
     )
 
 
-def _causes(misses: pl.DataFrame, coverage: pl.DataFrame) -> tuple[CauseLine, ...]:
-    """Group the misses by the cause that their verdict names, and look the three shares up in the coverage table."""
+def _causes(misses: pl.DataFrame, coverage: pl.DataFrame, evidence: pl.DataFrame) -> tuple[CauseLine, ...]:
+    """Group the misses by the cause that their verdict names; look up its three shares and what repairs did."""
     named = misses.filter(pl.col("cause").is_not_null() & ~pl.col("verdict").is_in(UNCLEAR))
     overall = coverage.filter(pl.col("label").is_null())
+    repaired = evidence.filter(pl.col("kind") == "repair_found")
     lines = [
-        _cause_line(str(cause), named.filter(pl.col("cause") == cause), overall, misses.height)
+        _cause_line(str(cause), named.filter(pl.col("cause") == cause), overall, repaired, misses.height)
         for cause in _counts(named["cause"])
     ]
     return tuple(lines)
 
 
-def _cause_line(cause: str, rows: pl.DataFrame, coverage: pl.DataFrame, total: int) -> CauseLine:
+def _cause_line(
+    cause: str, rows: pl.DataFrame, coverage: pl.DataFrame, repaired: pl.DataFrame, total: int
+) -> CauseLine:
     noun, advice = words.cause(cause)
     attribute = next(iter(_counts(rows["attribute"])), None)
     bins = tuple(_counts(rows.filter(pl.col("attribute") == attribute)["bin"])) if attribute else ()
@@ -275,6 +284,8 @@ def _cause_line(cause: str, rows: pl.DataFrame, coverage: pl.DataFrame, total: i
     # Bins of one attribute do not overlap, so their shares add up; an unknown share makes the sum unknown.
     whole = found.height == len(bins) > 0
     shares = {name: _sum(found[name]) if whole else None for name in ("train_share", "eval_share", "miss_share")}
+    tried = repaired.filter(pl.col("name") == cause).join(rows.select("error_id"), on="error_id", how="semi")
+    placebo = tried["placebo"].mean()
     asked = found.filter(pl.col("assessment") == "coverage_gap")["collect"].drop_nulls()
     return CauseLine(
         cause=cause,
@@ -290,6 +301,9 @@ def _cause_line(cause: str, rows: pl.DataFrame, coverage: pl.DataFrame, total: i
         miss_share=shares["miss_share"],
         collect=int(asked.sum()) or None,
         conditions=tuple(found.rows(named=True)),
+        tried=tried.height,
+        restored=tried.filter(pl.col("after") >= 1).height,
+        placebo=placebo if isinstance(placebo, float) else None,
     )
 
 

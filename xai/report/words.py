@@ -117,13 +117,15 @@ BINS: Mapping[tuple[str, str], str] = {
 """(attribute, bin) → plain words."""
 
 EVIDENCE: Mapping[str, str] = {
-    "rank": "How unusual",
-    "risk": "How much riskier",
+    "unusualness": "How unusual",
+    "risk": "Risk",
+    "joint_risk": "Risk, others allowed for",
     "coverage": "Coverage",
-    "repair": "Repair",
-    "stress": "Stress",
-    "attribution": "Where the detector looked",
-    "faithfulness": "Is the heat map faithful",
+    "mechanism": "Inside the detector",
+    "repair": "Repair, score",
+    "repair_found": "Repair, found",
+    "placebo": "Placebo, score",
+    "placebo_found": "Placebo, found",
 }
 """Kind of a line of evidence → name."""
 

@@ -3,7 +3,7 @@ import hashlib
 import polars as pl
 
 from xai import tables
-from xai.detect.errors import errors
+from xai.detect.error_rows import error_rows
 
 
 def frames() -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -29,7 +29,7 @@ def frames() -> tuple[pl.DataFrame, pl.DataFrame]:
 
 
 def test_every_miss_and_every_false_detection_is_one_row() -> None:
-    found = errors(*frames())
+    found = error_rows(*frames())
     assert dict(found.schema) == dict(tables.TABLES["errors"])
     assert found.select("kind", "object_id", "prediction_id", "label").rows() == [
         ("missed", 1, None, "car"),
@@ -42,7 +42,7 @@ def test_every_miss_and_every_false_detection_is_one_row() -> None:
 
 
 def test_identity_is_the_digest_of_what_the_error_is_about() -> None:
-    found = errors(*frames())
+    found = error_rows(*frames())
     expected = [
         hashlib.sha256(text.encode()).hexdigest()[:12]
         for text in ["missed/a/ü.jpg/1/", "confused/a/ü.jpg/2/3", "mislocated/a/ü.jpg/3/4", "duplicate/a/ü.jpg/0/1"]
@@ -53,6 +53,6 @@ def test_identity_is_the_digest_of_what_the_error_is_about() -> None:
 
 def test_no_errors() -> None:
     objects, predictions = frames()
-    found = errors(objects.clear(), predictions.clear())
+    found = error_rows(objects.clear(), predictions.clear())
     assert len(found) == 0
     assert dict(found.schema) == dict(tables.TABLES["errors"])

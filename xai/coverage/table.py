@@ -68,7 +68,8 @@ def tabulate(
     ``assessment`` (null for ``unknown``), the first that applies:
 
     - ``coverage_gap``: elevated (q ≤ 0.05, adjusted ratio ≥ 1.5), rare in training (under half of the evaluation share
-      or under 50 objects), and not elevated among the training objects (ratio ≥ 1.5 with a 95% interval above 1);
+      or under 50 objects), and not elevated among the training objects (ratio ≥ 1.5 with a 95% interval above 1, told
+      only by 50 or more objects: a few examples that fail too were not enough to learn from);
     - ``hard``: elevated otherwise; also without a training set, where nothing can be called rare;
     - ``too_few``: the adjusted interval allows 3, and it or the q-value allows 1; or nothing can be compared;
     - ``rare_harmless``: rare in training;
@@ -257,7 +258,7 @@ def _training_risk(side: Side, attribute: str, bins: int, *, by_label: bool, by_
     layers = strata(sample, size=by_size, label=by_label)
     compared = known.any(axis=1)[:, None]
     ratios = risk_ratios(known, compared, sample.miss, sample.clusters(), layers, icc=side.correlation)
-    elevated = (ratios.ratio >= ELEVATED_RATIO) & (ratios.low > 1)
+    elevated = (ratios.ratio >= ELEVATED_RATIO) & (ratios.low > 1) & (size[:-1] >= RARE_COUNT)
     return rate, np.append(elevated, False)
 
 

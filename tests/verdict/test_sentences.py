@@ -1,0 +1,128 @@
+import re
+from typing import Any
+
+import pytest
+
+from attributes import ATTRIBUTES
+from xai.causes import CAUSES
+from xai.verdict.sentences import CONDITIONS, REPAIRS, Promised, Scene, sentence
+
+FIGURES: dict[str, Any] = {
+    "cause": "glare", "attribute": "object_glare", "bin": "strong", "value": 0.41, "scope": "car", "train_count": 21,
+    "train_share": 0.021, "train_miss_rate": None, "eval_count": 40, "eval_share": 0.08, "miss_share": 0.41,
+    "miss_rate": 0.31, "other_rate": 0.06, "adjusted_risk_ratio": 5.2, "adjusted_low": 3.1, "adjusted_high": 8.4,
+    "assessment": "coverage_gap", "elevated": True, "before": 0.1, "after": 0.81, "placebo": 0.15, "succeeded": True,
+    "failed": False,
+}  # fmt: skip
+
+
+def scene(condition: dict[str, Any] | None = None, **changes: Any) -> Scene:
+    values: dict[str, Any] = {
+        "label": "car", "score": 0.22, "iou": 0.7, "condition": condition, "others": [], "tried": 0,
+        "has_training": True, "is_training_set": True, "score_threshold": 0.25,
+        "promise": Promised(True, 0.95, 8, 412),
+    }  # fmt: skip
+    return Scene(**{**values, **changes})
+
+
+def test_a_gap_reads_like_this() -> None:
+    assert sentence("coverage_gap", scene(FIGURES)) == (
+        "Strong glare covers this car (object glare 0.41). Only 2.1% of the training cars have strong glare on them, "
+        "8% in the evaluation set. Of such cars, 31% are missed, of others 6% (risk ratio 5.2 at equal size, 95% "
+        "interval 3.1–8.4). With the glare toned down, the detector finds it (score × overlap 0.81, 0.10 before; "
+        "changes that mean nothing reach 0.15 at most)."
+    )
+
+
+def test_a_hard_condition_says_why_it_is_not_a_gap() -> None:
+    plenty = {**FIGURES, "assessment": "hard", "train_share": 0.1, "train_count": 300}
+    assert (
+        "10% of the training cars have strong glare on them, 8% in the evaluation set: it is hard although there are "
+        "examples."
+    ) in sentence("hard", scene(plenty))
+    there_too = {**plenty, "train_share": 0.02, "train_count": 80, "train_miss_rate": 0.4}
+    assert "yet it is hard by itself, since 40% of those are missed too" in sentence("hard", scene(there_too))
+    scarce = {**FIGURES, "train_share": 0.08, "train_count": 21}
+    assert "Only 21 training cars have strong glare on them (8%; 8% in the evaluation set)." in sentence(
+        "coverage_gap", scene(scarce)
+    )
+
+
+def test_unknown_figures_are_left_out() -> None:
+    bare = {
+        **FIGURES, "value": None, "scope": None, "train_count": 0, "train_share": 0.0, "adjusted_high": None,
+        "after": None, "succeeded": None, "failed": None,
+    }  # fmt: skip
+    assert sentence("coverage_gap", scene(bare)) == (
+        "Strong glare covers this car. No training objects have strong glare on them; in the evaluation set, 8% do. "
+        "Of such objects, 31% are missed, of others 6% (risk ratio 5.2 at equal size and class, 95% interval from 3.1 "
+        "up)."
+    )
+    alone = {**bare, "other_rate": None, "adjusted_risk_ratio": None, "adjusted_low": None, "train_share": None}
+    text = sentence("hard", scene(alone, has_training=False))
+    assert "There is no training set to compare with." in text
+    assert "No other objects are there to compare with." in text
+
+
+@pytest.mark.parametrize("label", ["airplane", "wine glass", "person", "veh_01"])
+@pytest.mark.parametrize(
+    ("name", "attribute", "item"),
+    [
+        (name, attribute, item)
+        for name, cause in CAUSES.items()
+        for attribute, items in cause.told_by.items()
+        for item in items
+    ],
+)
+def test_every_condition_of_every_cause_reads_well(name: str, attribute: str, item: str, label: str) -> None:
+    assert f"{attribute}={item}" in CONDITIONS
+    for state in ({"succeeded": True}, {"succeeded": False, "failed": True}, {"succeeded": False}):
+        changed = {**FIGURES, "cause": name, "attribute": attribute, "bin": item, "scope": label, **state}
+        for verdict in ("coverage_gap", "hard"):
+            text = sentence(verdict, scene({**changed, "train_miss_rate": 0.5}, label=label))
+            assert label in text
+            assert not re.search(r"None|nan|[{}]|  |\.\.", text)
+
+
+def test_every_repair_has_words() -> None:
+    assert {cause.repair for cause in CAUSES.values() if cause.repair} == set(REPAIRS)
+    assert {key.split("=")[0] for key in CONDITIONS} - set(ATTRIBUTES) <= {"rotation", "roll"}
+
+
+def test_labels_thresholds_chance_and_unexplained() -> None:
+    shifted = sentence("label", scene(score=0.93, iou=0.32, label="airplane"))
+    assert shifted == (
+        "The detector is sure of an airplane (0.93) of the size of this box, but at another place (overlap 32%): check "
+        "the label."
+    )
+    assert "annotated twice" in sentence("label", scene(iou=0.9))
+    assert "check the label" in sentence("label", scene(score=None))
+    assert sentence("threshold", scene()) == (
+        "The detector scores this car 0.22, just under the deployed threshold of 0.25, and nothing else stands out: a "
+        "slightly lower threshold finds it."
+    )
+    assert sentence("chance", scene()) == (
+        "Nothing unusual was measured on this car or its photo. 8 of 412 objects are missed, inside the promised "
+        "recall of 95%, so misses like this one are expected."
+    )
+    one = sentence("chance", scene(promise=Promised(True, 0.95, 1, 412)))
+    assert "1 of 412 objects is missed" in one
+    assert sentence("unexplained", scene()).endswith("Why it is missed, these data do not tell.")
+
+
+def test_what_was_looked_at_in_vain_is_named() -> None:
+    quiet = {**FIGURES, "elevated": False}
+    dark = {**quiet, "cause": "darkness", "attribute": "brightness", "bin": "dark"}
+    text = sentence("unexplained", scene(others=[quiet, dark], tried=2))
+    assert text == (
+        "Strong glare covers this car and the photo of it is dark, but objects like it are not missed clearly more "
+        "often and none of 2 repairs tried brings it back beyond what changes that mean nothing do. Why it is missed, "
+        "these data do not tell."
+    )
+    assert "the repair tried does not bring it back" in sentence("unexplained", scene(others=[quiet], tried=1))
+    assert "explains such misses better" in sentence("unexplained", scene(others=[FIGURES]))
+
+
+def test_a_condition_is_required_where_the_verdict_names_one() -> None:
+    with pytest.raises(ValueError, match="names a condition"):
+        sentence("hard", scene())

@@ -1,0 +1,249 @@
+"""The words of a verdict: one template per kind, one phrase per condition and repair, figures from the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from attributes import ATTRIBUTES
+from xai.causes import CAUSES
+from xai.verdict.words import article, capitalise, listing, number, percent, plural, with_unit
+
+CONDITIONS: Mapping[str, tuple[str, str]] = {
+    "glare=strong": ("strong glare lies over the photo of {this}", "are in photos with strong glare"),
+    "object_glare=strong": ("strong glare covers {this}", "have strong glare on them"),
+    "brightness=dark": ("the photo of {this} is dark", "are in dark photos"),
+    "object_brightness=dark": ("{this} is dark", "are dark"),
+    "clipped=much": ("much of the photo of {this} is burned out", "are in photos that are burned out"),
+    "contrast=low": ("the photo of {this} has low contrast", "are in photos of low contrast"),
+    "object_contrast=low": ("{this} hardly stands out from its surroundings", "hardly stand out from theirs"),
+    "sharpness=blurred": ("the photo of {this} is blurred", "are in blurred photos"),
+    "object_sharpness=blurred": ("{this} is blurred", "are blurred"),
+    "noise=strong": ("the photo of {this} is very noisy", "are in very noisy photos"),
+    "rotation=90": ("the photo of {this} lies on its side", "are in photos that lie on this side"),
+    "rotation=180": ("the photo of {this} is upside down", "are in photos that are upside down"),
+    "rotation=270": ("the photo of {this} lies on its side", "are in photos that lie on this side"),
+    "roll=left": ("the photo of {this} is tilted to the left", "are in photos tilted to the left"),
+    "roll=right": ("the photo of {this} is tilted to the right", "are in photos tilted to the right"),
+    "object_size=tiny": ("{this} is tiny in the photo", "are tiny"),
+    "object_size=small": ("{this} is small in the photo", "are small"),
+    "object_size=huge": ("{this} fills the photo", "fill the photo"),
+    "truncation=cut": ("{this} is cut off by the photo's edge", "are cut off by the edge"),
+    "crowding=crowded": ("other objects crowd {this}", "are crowded by other objects"),
+}
+"""``attribute=bin`` → what is said of one object, what is said of many."""
+
+REPAIRS: Mapping[str, tuple[str, str]] = {
+    "tone_down_glare": ("with the glare toned down", "toning the glare down"),
+    "lift_shadows": ("with the shadows lifted", "lifting the shadows"),
+    "compress_highlights": ("with the highlights compressed", "compressing the highlights"),
+    "stretch_contrast": ("with the contrast stretched", "stretching the contrast"),
+    "sharpen": ("with the photo sharpened", "sharpening the photo"),
+    "denoise": ("with the noise removed", "removing the noise"),
+    "turn_upright": ("with the photo turned upright", "turning the photo upright"),
+    "level": ("with the photo levelled", "levelling the photo"),
+    "zoom_in": ("zoomed in", "zooming in"),
+    "zoom_out": ("zoomed out", "zooming out"),
+    "pad": ("with room added at the edge", "adding room at the edge"),
+    "hide_neighbours": ("with its neighbours hidden", "hiding its neighbours"),
+}
+"""Repair → what it did, what doing it is called."""
+
+
+@dataclass(frozen=True, slots=True)
+class Promised:
+    """The promised recall: whether it is shown to be kept, its target, misses and scored objects."""
+
+    inside: bool
+    target: float
+    misses: int
+    objects: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What a sentence may speak of.
+
+    Attributes:
+        label: the object's class.
+        score: ``best_score`` of the error.
+        iou: ``best_iou`` of the error.
+        condition: the named cause's condition with its coverage figures and repair; None for other verdicts.
+        others: the other conditions that the object shows, by falling weight.
+        tried: how many repairs were tried.
+        has_training: whether there is a training or reference set.
+        is_training_set: False: it is a reference set.
+        score_threshold: the deployed threshold.
+        promise: the promised recall, None where none is promised.
+    """
+
+    label: str
+    score: float | None
+    iou: float | None
+    condition: Mapping[str, Any] | None
+    others: Sequence[Mapping[str, Any]]
+    tried: int
+    has_training: bool
+    is_training_set: bool
+    score_threshold: float
+    promise: Promised | None
+
+
+def sentence(verdict: str, scene: Scene) -> str:
+    """Return what the verdict says, in one to four plain sentences; every figure stands in the run's tables."""
+    parts = {
+        "label": _label,
+        "coverage_gap": _condition,
+        "hard": _condition,
+        "threshold": _threshold,
+        "chance": _chance,
+        "unexplained": _unexplained,
+    }[verdict](verdict, scene)
+    return " ".join(part for part in parts if part)
+
+
+def _condition(verdict: str, scene: Scene) -> list[str]:
+    condition = scene.condition
+    if condition is None:
+        raise ValueError(f"a verdict {verdict} names a condition, got none")
+    here, _ = _phrase(condition)
+    value = condition["value"]
+    measured = ""
+    if value is not None:
+        unit = ATTRIBUTES[condition["attribute"]].unit if condition["attribute"] in ATTRIBUTES else ""
+        measured = f" ({condition['attribute'].replace('_', ' ')} {with_unit(value, unit)})"
+    return [
+        f"{capitalise(here.format(this=f'this {scene.label}'))}{measured}.",
+        _coverage(verdict, scene, condition),
+        _risk(scene, condition),
+        _repair(scene, condition),
+    ]
+
+
+def _coverage(verdict: str, scene: Scene, condition: Mapping[str, Any]) -> str:
+    if not scene.has_training or condition["train_share"] is None:
+        return "There is no training set to compare with."
+    _, many = _phrase(condition)
+    set_name = "training" if scene.is_training_set else "reference"
+    things = plural(condition["scope"]) if condition["scope"] is not None else "objects"
+    here = percent(condition["eval_share"])
+    if condition["train_count"] == 0:
+        return f"No {set_name} {things} {many}; in the evaluation set, {here} do."
+    share, count = percent(condition["train_share"]), condition["train_count"]
+    scarce = condition["train_share"] < condition["eval_share"] / 2
+    if verdict == "coverage_gap" and not scarce:
+        return f"Only {count:,} {set_name} {things} {many} ({share}; {here} in the evaluation set)."
+    text = f"{'Only ' if scarce else ''}{share} of the {set_name} {things} {many}, {here} in the evaluation set"
+    if verdict == "coverage_gap" or not condition["elevated"]:
+        return f"{text}."
+    if not scarce:
+        return f"{text}: it is hard although there are examples."
+    return f"{text}; yet it is hard by itself, since {percent(condition['train_miss_rate'])} of those are missed too."
+
+
+def _risk(scene: Scene, condition: Mapping[str, Any]) -> str:
+    things = plural(condition["scope"]) if condition["scope"] is not None else "objects"
+    if condition["miss_rate"] is None or condition["other_rate"] is None:
+        return f"No other {things} are there to compare with."
+    rates = (
+        f"Of such {things}, {percent(condition['miss_rate'])} are missed, of others {percent(condition['other_rate'])}"
+    )
+    ratio, low, high = (condition[name] for name in ("adjusted_risk_ratio", "adjusted_low", "adjusted_high"))
+    if ratio is None or low is None:
+        return f"{rates}."
+    interval = f"{number(low)}–{number(high)}" if high is not None else f"from {number(low)} up"
+    like = _adjusted_for(condition)
+    text = f"{rates} (risk ratio {number(ratio)}{like}, 95% interval {interval})"
+    return f"{text}." if condition["elevated"] else f"{text}, which alone does not show it."
+
+
+def _adjusted_for(condition: Mapping[str, Any]) -> str:
+    kept = [
+        *(["size"] if condition["attribute"] != "object_size" else []),
+        *(["class"] if condition["scope"] is None else []),
+    ]
+    return f" at equal {' and '.join(kept)}" if kept else ""
+
+
+def _repair(scene: Scene, condition: Mapping[str, Any]) -> str:
+    cause = CAUSES.get(condition["cause"])
+    if cause is None or cause.repair is None or condition["after"] is None:
+        return ""
+    done, doing = REPAIRS.get(cause.repair, (f"after {cause.repair}", cause.repair))
+    after, before = f"{condition['after']:.2f}", f"{condition['before']:.2f}"
+    if condition["succeeded"]:
+        placebo = condition["placebo"]
+        luck = "" if placebo is None else f"; changes that mean nothing reach {placebo:.2f} at most"
+        return f"{capitalise(done)}, the detector finds it (score × overlap {after}, {before} before{luck})."
+    if condition["failed"]:
+        return f"{capitalise(doing)} does not bring it back (score × overlap {after}, {before} before)."
+    return f"{capitalise(done)}, the detector finds it, but so it does after changes that mean nothing."
+
+
+def _label(verdict: str, scene: Scene) -> list[str]:
+    if scene.score is None or scene.iou is None:
+        return [f"The annotation of this {scene.label} contradicts what the detector sees: check the label."]
+    if scene.iou >= 0.5:
+        return [
+            f"Another annotated {scene.label}, which is found, has nearly the same box (overlap {percent(scene.iou)}): "
+            "the object seems to be annotated twice; check the label."
+        ]
+    return [
+        f"The detector is sure of {article(scene.label)} ({scene.score:.2f}) of the size of this box, but at another "
+        f"place (overlap {percent(scene.iou)}): check the label."
+    ]
+
+
+def _threshold(verdict: str, scene: Scene) -> list[str]:
+    score = "" if scene.score is None else f" {scene.score:.3g}"
+    return [
+        f"The detector scores this {scene.label}{score}, just under the deployed threshold of "
+        f"{scene.score_threshold:.3g}, and nothing else stands out: a slightly lower threshold finds it."
+    ]
+
+
+def _chance(verdict: str, scene: Scene) -> list[str]:
+    parts = _nothing(scene)
+    if scene.promise is not None:
+        count, total = scene.promise.misses, scene.promise.objects
+        verb = "is" if count == 1 else "are"
+        parts.append(
+            f"{count:,} of {total:,} objects {verb} missed, inside the promised recall of "
+            f"{percent(scene.promise.target)}, so misses like this one are expected."
+        )
+    return parts
+
+
+def _unexplained(verdict: str, scene: Scene) -> list[str]:
+    return [*_nothing(scene), "Why it is missed, these data do not tell."]
+
+
+def _nothing(scene: Scene) -> list[str]:
+    """Say what was looked at in vain."""
+    this = f"this {scene.label}"
+    told = [item for item in scene.others if item["cause"] in CAUSES]
+    if not told:
+        return [f"Nothing unusual was measured on {this} or its photo."]
+    names = listing([_phrase(item)[0].format(this="it" if index else this) for index, item in enumerate(told[:2])])
+    reasons = ["objects like it are not missed clearly more often"]
+    if any(item["elevated"] for item in told):
+        reasons = ["what comes with that explains such misses better"]
+    if scene.tried:
+        repairs = (
+            "the repair tried does not bring" if scene.tried == 1 else f"none of {scene.tried} repairs tried brings"
+        )
+        reasons.append(f"{repairs} it back beyond what changes that mean nothing do")
+    return [f"{capitalise(names)}, but {listing(reasons)}."]
+
+
+def _phrase(condition: Mapping[str, Any]) -> tuple[str, str]:
+    attribute, name = condition["attribute"], condition["bin"]
+    word = attribute.removeprefix("label_").replace("_", " ")
+    default = (f"the {word} of {{this}} is {_quoted(name)}", f"have {word} {_quoted(name)}")
+    return CONDITIONS.get(f"{attribute}={name}", default)
+
+
+def _quoted(name: str) -> str:
+    """A user's word in quotes; braces doubled, since phrases are templates."""
+    return f"“{name}”".replace("{", "{{").replace("}", "}}")

@@ -64,7 +64,6 @@ def _config() -> dict[str, Any]:
             "score_threshold": 0.4,
             "nms_iou": 0.6,
             "max_detections": 100,
-            "image_size": 320,
         },
         "match": {"iou": 0.5},
         "promise": {"recall": 0.90, "confidence": 0.95},
@@ -118,11 +117,11 @@ def _row(condition: str, cause: str | None, objects: pl.DataFrame, misses: pl.Da
     under = pl.col("condition") == condition
     here = misses.filter(under)
     row = {"condition": condition, "objects": objects.filter(under).height, "misses": here.height}
+    if cause is None:
+        return row
     blamed = misses.filter(pl.col("cause") == cause)
     if condition == HARMLESS:
         return {**row, "blamed": blamed.height}
-    if cause is None:
-        return row
     named = blamed.filter(under).height
     share = named / here.height if here.height else None
     return {**row, "expected": cause, "named": named, "share": share, "blamed": blamed.height - named}

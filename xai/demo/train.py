@@ -18,15 +18,18 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+import torchvision.ops
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from xai.demo.actors import CLASSES
-from xai.demo.conditions import Photo
+from xai.demo.conditions import CONDITIONS, NONE, Photo, make
 from xai.demo.dataset import JPEG_QUALITY, training_scene
 from xai.detect.fcos import fcos_small
 
 _LOG = logging.getLogger(__name__)
+
+_TEST_SEED = 9_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +64,13 @@ class _Example:
 
 def train(settings: Settings) -> nn.Module:
     """Train from scratch on the CPU and return the averaged model in evaluation mode."""
-    torch.manual_seed(settings.seed)
-    torch.use_deterministic_algorithms(True)
     rng = np.random.default_rng(settings.seed)
     started = time.monotonic()
     examples = [_example(training_scene(index)) for index in range(settings.scenes)]
     _LOG.info("rendered %d scenes in %.0f s", len(examples), time.monotonic() - started)
-    model = fcos_small(len(CLASSES)).to(memory_format=torch.channels_last)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        model = fcos_small(len(CLASSES)).to(memory_format=torch.channels_last)
     averaged: nn.Module = copy.deepcopy(model)
     steps = settings.epochs * (len(examples) // settings.batch_size)
     optimiser = torch.optim.AdamW(model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
@@ -110,6 +113,31 @@ def save(model: nn.Module, settings: Settings, path: Path) -> None:
     torch.save(checkpoint, path)
 
 
+def evaluate(
+    model: nn.Module, photos: Sequence[Photo], *, score_threshold: float = 0.4, iou: float = 0.5
+) -> tuple[int, int, int]:
+    """Count how a detector does on the planted objects of photos, or on all objects where nothing is planted.
+
+    Returns:
+        Objects found (a detection of their class at ``iou`` or more), objects that are not difficult, and detections
+        at the threshold that lie on no object of their class.
+    """
+    found = count = wrong = 0
+    for photo in photos:
+        with torch.no_grad():
+            output = model([_tensor(photo.pixels / np.float32(255))])[0]
+        kept = output["scores"] >= score_threshold
+        labels = torch.tensor([CLASSES.index(label) for label in photo.labels], dtype=torch.int64)
+        overlap = torchvision.ops.box_iou(torch.from_numpy(photo.boxes).float(), output["boxes"][kept])
+        hit = (overlap >= iou) & (labels[:, None] == output["labels"][kept])
+        planted = np.array([condition != NONE for condition in photo.planted], dtype=bool)
+        asked = torch.from_numpy((planted if planted.any() else ~planted) & ~photo.difficult)
+        found += int((hit.any(dim=1) & asked).sum())
+        count += int(asked.sum())
+        wrong += int((~hit.any(dim=0)).sum())
+    return found, count, wrong
+
+
 def _example(photo: Photo) -> _Example:
     """Keep a scene as the JPEG that the data set would hold, without the objects that are hardly visible."""
     kept = ~photo.difficult
@@ -124,7 +152,7 @@ def _batch(examples: Sequence[_Example], rng: np.random.Generator) -> tuple[list
     for example in examples:
         stored = np.asarray(cv2.imdecode(example.jpeg, cv2.IMREAD_COLOR), dtype=np.uint8)
         pixels, boxes = _augment(stored[..., ::-1], example.boxes, rng)
-        images.append(torch.from_numpy(pixels).permute(2, 0, 1))
+        images.append(_tensor(pixels))
         targets.append({"boxes": torch.from_numpy(boxes), "labels": torch.from_numpy(example.labels)})
     return images, targets
 
@@ -142,6 +170,10 @@ def _augment(
     if rng.random() < 0.5:
         image += rng.standard_normal(image.shape, dtype=np.float32) * np.float32(rng.uniform(0.0, 0.10))
     return np.clip(image, 0, 1), boxes
+
+
+def _tensor(pixels: NDArray[np.float32]) -> Tensor:
+    return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
 def _average(averaged: nn.Module, model: nn.Module, keep: float) -> None:
@@ -162,12 +194,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=defaults.seed)
     parser.add_argument("--scenes", type=int, default=defaults.scenes)
     parser.add_argument("--epochs", type=int, default=defaults.epochs)
+    parser.add_argument("--test", type=int, default=40, help="photos a condition that the result is tested on")
     parser.add_argument("--threads", type=int, default=1, help="results are the same for the same number of threads")
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.set_num_threads(given.threads)
     settings = Settings(seed=given.seed, scenes=given.scenes, epochs=given.epochs)
-    save(train(settings), settings, given.out)
+    torch.use_deterministic_algorithms(True)
+    model = train(settings)
+    save(model, settings, given.out)
+    for condition in CONDITIONS:
+        found, count, wrong = evaluate(model, [make(_TEST_SEED + index, condition) for index in range(given.test)])
+        _LOG.info("%-14s found %d of %d (%.2f), %d false alarms", condition, found, count, found / count, wrong)
 
 
 if __name__ == "__main__":

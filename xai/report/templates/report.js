@@ -86,11 +86,14 @@
   // A link to one miss must reach it whatever the filters say.
   const reveal = () => {
     const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
-    if (form && target && target.hidden) {
+    const closed = target?.closest("details:not([open])");
+    if (!target || !(target.hidden || closed)) return;
+    if (closed) closed.open = true;
+    if (target.hidden) {
       form.reset();
       apply();
-      target.scrollIntoView();
     }
+    target.scrollIntoView();
   };
   addEventListener("hashchange", reveal);
   reveal();

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import polars as pl
 
-from xai import tables
 from xai.dataset import codes
 
 TOLERANCE_PIXELS = 2.0
@@ -61,8 +60,9 @@ def resolve(labels: pl.DataFrame, images: pl.DataFrame) -> tuple[pl.DataFrame, p
     )
     own = [name for name in labels.columns if name.startswith("label_")]
     objects = kept.select("image_id", "object_id", "label", *_CORNERS, "ignore", *own)
-    issues = [codes.from_labels(frame, split=None) for frame in (mismatches, rejected, outside, repeated)]
-    return objects, tables.stack(issues, tables.ISSUES)
+    told = ["image_id", "object_id", "code", "message", "file", "line"]
+    found = pl.concat([frame.select(told) for frame in (mismatches, rejected, outside, repeated)])
+    return objects, codes.from_labels(found, split=None)
 
 
 def _to_pixels(placed: pl.DataFrame) -> pl.DataFrame:

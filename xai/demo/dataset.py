@@ -20,15 +20,15 @@ JPEG_QUALITY = 92
 TRAINING_PHOTOS = 400
 
 EVALUATION: Mapping[str, int] = {
-    NONE: 92,
-    "glare": 34,
-    "darkness": 28,
-    "sideways": 28,
+    NONE: 96,
+    "glare": 46,
+    "darkness": 16,
+    "sideways": 14,
     "tilt": 32,
-    "small": 26,
-    "crowding": 24,
-    "shifted_label": 18,
-    HARMLESS: 28,
+    "small": 14,
+    "crowding": 26,
+    "shifted_label": 26,
+    HARMLESS: 30,
 }
 """Evaluation photos by planted condition."""
 

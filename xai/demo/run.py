@@ -61,7 +61,7 @@ def _config() -> dict[str, Any]:
         "detector": {
             "kind": "torchvision",
             "weights": str(CHECKPOINT),
-            "score_threshold": 0.4,
+            "score_threshold": 0.45,
             "nms_iou": 0.6,
             "max_detections": 100,
         },

@@ -64,13 +64,17 @@ class _Example:
 
 def train(settings: Settings) -> nn.Module:
     """Train from scratch on the CPU and return the averaged model in evaluation mode."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        return _train(settings)
+
+
+def _train(settings: Settings) -> nn.Module:
     rng = np.random.default_rng(settings.seed)
     started = time.monotonic()
     examples = [_example(training_scene(index)) for index in range(settings.scenes)]
     _LOG.info("rendered %d scenes in %.0f s", len(examples), time.monotonic() - started)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings.seed)
-        model = fcos_small(len(CLASSES)).to(memory_format=torch.channels_last)
+    model = fcos_small(len(CLASSES)).to(memory_format=torch.channels_last)
     averaged: nn.Module = copy.deepcopy(model)
     steps = settings.epochs * (len(examples) // settings.batch_size)
     optimiser = torch.optim.AdamW(model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
@@ -114,7 +118,7 @@ def save(model: nn.Module, settings: Settings, path: Path) -> None:
 
 
 def evaluate(
-    model: nn.Module, photos: Sequence[Photo], *, score_threshold: float = 0.4, iou: float = 0.5
+    model: nn.Module, photos: Sequence[Photo], *, score_threshold: float = 0.45, iou: float = 0.5
 ) -> tuple[int, int, int]:
     """Count how a detector does on the planted objects of photos, or on all objects where nothing is planted.
 
@@ -172,7 +176,7 @@ def _augment(
     return np.clip(image, 0, 1), boxes
 
 
-def _tensor(pixels: NDArray[np.float32]) -> Tensor:
+def _tensor(pixels: NDArray[np.floating]) -> Tensor:
     return torch.from_numpy(pixels).permute(2, 0, 1)
 
 

@@ -49,9 +49,9 @@ def triage(
     folder.mkdir(parents=True, exist_ok=True)
     clock = _Clock()
     with clock("read"):
-        data = reference.read_split(config, "eval")
-        detector = detect.load(config.detector, config.device, image_ids=data.image_ids)
-        data = reference.name_as_detector(data, config.data.classes, detector.names)
+        as_read = reference.read_split(config, "eval")
+        detector = detect.load(config.detector, config.device, image_ids=as_read.image_ids)
+        data = reference.name_as_detector(as_read, config.data.classes, detector.names)
     with clock("scan train"):
         train = reference.reference(config, detector, folder / "shards" / "train", progress)
     with clock("scan eval"):
@@ -82,7 +82,14 @@ def triage(
         )
         promises = coverage.promise(evaluation.objects, evaluation.predictions, config.promise)
     with clock("explain"):
-        lines = verdict.rank(errors, evaluation.objects, evaluation.images, found.coverage)
+        lines = verdict.rank(
+            errors,
+            evaluation.objects,
+            evaluation.images,
+            found.coverage,
+            bins=found.bins,
+            score_threshold=detector.score_threshold,
+        )
         if not isinstance(detector, PredictedOnly):
             tried = _experiment(config, detector, evaluation, data.root, errors, lines, folder, progress)
             lines = tables.stack([lines, tried], tables.TABLES["evidence"])
@@ -92,6 +99,7 @@ def triage(
             evaluation.images,
             found.coverage,
             lines,
+            bins=found.bins,
             promises=promises,
             score_threshold=detector.score_threshold,
             is_training_set=train.is_training_set if train else True,
@@ -103,7 +111,7 @@ def triage(
         for name, frame in made.items():
             tables.write(tables.conform(frame, tables.TABLES[name]), folder / f"{name}.parquet")
         described = {"train": dict(train.info)} if train else {}
-        described["eval"] = reference.describe(data, evaluation, config.data.eval.format, None)
+        described["eval"] = reference.describe(as_read, evaluation, config.data.eval.format, None)
         runs.write_info(_info(config, detector, described, promises, clock, command), folder)
         report.render(folder)
     return runs.Run(folder)
@@ -152,8 +160,8 @@ def _refuse_bad(split: Split, max_bad: float) -> None:
     if total and len(bad) / total > max_bad:
         first = bad.row(0, named=True)
         raise DataError(
-            f"{len(bad)} of {total} evaluation photos cannot be used ({len(bad) / total:.0%}, data.max_bad is {max_bad:.0%})"
-            f"; first: {first['image_id']} ({first['status']}). Mend them or raise data.max_bad"
+            f"{len(bad)} of {total} evaluation photos cannot be used ({len(bad) / total:.0%}); data.max_bad allows "
+            f"{max_bad:.0%}. First: {first['image_id']} ({first['status']}). Mend them or raise data.max_bad"
         )
 
 

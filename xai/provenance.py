@@ -74,6 +74,8 @@ def funnel(data: Dataset, images: pl.DataFrame, objects: pl.DataFrame, issues: p
             without one is a row that could not be understood.
     """
     unread = images.filter(pl.col("status") != "ok")
+    left_out = data.issues.filter(pl.col("image_id").is_not_null() & pl.col("line").is_null())
+    left_out = left_out.filter(~pl.col("image_id").is_in(images["image_id"].to_list())).unique("image_id")
     by_reader = data.issues.filter((pl.col("severity") == "error") & pl.col("line").is_not_null())
     invalid = issues.filter((pl.col("severity") == "error") & pl.col("object_id").is_not_null())
     unseen = data.labels.filter(pl.col("image_id").is_in(unread["image_id"].to_list()))
@@ -81,8 +83,8 @@ def funnel(data: Dataset, images: pl.DataFrame, objects: pl.DataFrame, issues: p
     reasons = objects["ignore"].drop_nulls()
     lost = _counts(pl.concat([by_reader["code"], invalid["code"], unseen["status"]]))
     return [
-        _step("found", len(images), "photos"),
-        _step("read", len(images) - len(unread), "photos", _counts(unread["status"])),
+        _step("found", len(images) + len(left_out), "photos"),
+        _step("read", len(images) - len(unread), "photos", _counts(pl.concat([unread["status"], left_out["code"]]))),
         _step("found", len(objects) + sum(lost.values()), "objects"),
         _step("valid", len(objects), "objects", lost),
         _step("used", len(objects) - len(reasons), "objects", _counts(reasons)),

@@ -59,7 +59,8 @@ def reference(
         return None
     if section.profile is not None:
         return replace(load_profile(section.profile, config, detector), is_training_set=section.is_training_set)
-    data = name_as_detector(read_split(config, "train"), config.data.classes, detector.names)
+    as_read = read_split(config, "train")
+    data = name_as_detector(as_read, config.data.classes, detector.names)
     asked = [] if isinstance(detector, PredictedOnly) else draw(data.image_ids, section.detect, config.seed)
     split = scan(
         data,
@@ -72,7 +73,7 @@ def reference(
         progress=progress,
     )
     return Reference(
-        split, bool(asked), section.is_training_set, describe(data, split, section.format, section.is_training_set)
+        split, bool(asked), section.is_training_set, describe(as_read, split, section.format, section.is_training_set)
     )
 
 
@@ -98,7 +99,7 @@ def fingerprint(config: Config, detector: Detector | PredictedOnly | None) -> di
 
 
 def describe(data: Dataset, split: Split, format: str | None, is_training_set: bool | None) -> dict[str, Any]:
-    """Return what ``run.json`` says of a data set."""
+    """Return what ``run.json`` says of a data set; its digest is of the labels as they were read."""
     read = split.images.filter(pl.col("status") == "ok")
     return {
         "path": str(data.root),
@@ -139,7 +140,7 @@ def profile(
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     format = format or dataset.guess_format(Path(path))
-    data = dataset.read(Path(path), format, role="train", split=split)
+    as_read = data = dataset.read(Path(path), format, role="train", split=split)
     detector = None
     asked: list[str] = []
     if config is not None:
@@ -159,7 +160,7 @@ def profile(
     )
     for name in ("images", "objects", "predictions", "issues"):
         tables.write(getattr(tagged, name), folder / f"{name}.parquet")
-    described = describe(data, tagged, format, None)
+    described = describe(as_read, tagged, format, None)
     info = {
         "schema": provenance.SCHEMA,
         "versions": provenance.versions(),

@@ -64,13 +64,12 @@ class Camera:
         ]
         return [*self.to_canvas(local[whole]), *clipped]
 
-    def rays(self, shrink: int = 1) -> NDArray[np.float32]:
-        """Directions (HEIGHT/shrink, WIDTH/shrink, 3) in world axes through pixel centres, one metre deep."""
+    def rays(self, shrink: int = 1) -> list[NDArray[np.float32]]:
+        """X, Y and Z (each (HEIGHT/shrink, WIDTH/shrink)) of directions through pixel centres, one metre deep."""
         x = ((np.arange(0, WIDTH, shrink) + shrink / 2 - WIDTH / 2) / self.focal).astype(np.float32)
         y = ((np.arange(0, HEIGHT, shrink) + shrink / 2 - HEIGHT / 2) / self.focal).astype(np.float32)
-        right, down, forward = self.rotation.astype(np.float32)
-        rays: NDArray[np.float32] = x[None, :, None] * right + (y[:, None, None] * down + forward)
-        return rays
+        turns = self.rotation.T.tolist()
+        return [x[None] * right + (y[:, None] * down + forward) for right, down, forward in turns]
 
 
 def make_camera(*, focal: float, height: float, pitch: float, yaw: float, roll: float) -> Camera:

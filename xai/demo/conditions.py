@@ -18,6 +18,9 @@ from xai.demo.scenes import HIDDEN_SHARE, Scene, render
 NONE = "none"
 HARMLESS = "noise"
 
+CROWDED = 0.7
+"""Share of an object's box that others cover from which it counts as crowded."""
+
 EXPECTED: Mapping[str, str] = {
     "glare": "glare",
     "darkness": "darkness",
@@ -155,10 +158,10 @@ def _small(seed: int, rng: np.random.Generator) -> Photo:
 
 
 def _crowding(seed: int, rng: np.random.Generator) -> Photo:
-    """Objects that hide each other; under the condition are those whose box the others cover by half or more."""
+    """Objects that hide each other; under the condition are those whose box the others cover by ``CROWDED`` or more."""
     photo = _photo(render(seed, "crowd"), NONE)
     covered = _covered_by_others(photo.boxes)
-    return replace(photo, planted=tuple("crowding" if share >= 0.5 else NONE for share in covered))
+    return replace(photo, planted=tuple("crowding" if share >= CROWDED else NONE for share in covered))
 
 
 def _covered_by_others(boxes: Floats) -> Floats:

@@ -17,18 +17,18 @@ from xai.types import Progress, no_progress
 
 JPEG_QUALITY = 92
 
-TRAINING_PHOTOS = 400
+TRAINING_PHOTOS = 360
 
 EVALUATION: Mapping[str, int] = {
-    NONE: 96,
-    "glare": 46,
+    NONE: 80,
+    "glare": 42,
     "darkness": 16,
     "sideways": 14,
     "tilt": 32,
-    "small": 14,
-    "crowding": 26,
-    "shifted_label": 26,
-    HARMLESS: 30,
+    "small": 12,
+    "crowding": 32,
+    "shifted_label": 24,
+    HARMLESS: 28,
 }
 """Evaluation photos by planted condition."""
 

@@ -55,7 +55,7 @@ def make_demo(out: Path, *, progress: Progress = no_progress) -> DemoPaths:
 def _config() -> dict[str, Any]:
     return {
         "data": {
-            "train": {"path": "data/train", "format": "voc", "is_training_set": True, "detect": 300},
+            "train": {"path": "data/train", "format": "voc", "is_training_set": True, "detect": 240},
             "eval": {"path": "data/eval", "format": "voc"},
         },
         "detector": {
@@ -67,7 +67,7 @@ def _config() -> dict[str, Any]:
         },
         "match": {"iou": 0.5},
         "promise": {"recall": 0.90, "confidence": 0.95},
-        "explain": {"budget": 12, "maps": 8, "repairs": True},
+        "explain": {"budget": 6, "maps": 4, "repairs": True},
         "report": {"title": "Demo: rendered scenes with planted conditions"},
     }
 

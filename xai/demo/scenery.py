@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -35,56 +36,54 @@ def backdrop(camera: Camera, light: Light, ground: Floats, rng: np.random.Genera
         Canvas (2·HEIGHT, 2·WIDTH, 4) uint8, owner 0 everywhere.
     """
     rays = camera.rays()
-    below = rays[..., 1] < 0
+    below = rays[1] < 0
     first = int(below.any(axis=1).argmax())
-    picture = cv2.resize(_sky(camera, light, rng), (WIDTH, HEIGHT), interpolation=cv2.INTER_LINEAR)
-    lit = _ground(camera.height, rays[first:], light, ground, rng)
-    np.copyto(picture[first:], lit, where=below[first:, :, None])
-    owned = cv2.merge([*cv2.split(cv2.convertScaleAbs(picture)), np.zeros((HEIGHT, WIDTH), dtype=np.uint8)])
+    sky = _sky(camera, light, rng)
+    soil = _ground(camera.height, [ray[first:] for ray in rays], light, ground, rng)
+    planes = [np.zeros((HEIGHT, WIDTH), dtype=np.uint8)]
+    for above, underneath in zip(reversed(sky), reversed(soil), strict=True):
+        plane = cv2.resize(above, (WIDTH, HEIGHT), interpolation=cv2.INTER_LINEAR)
+        np.copyto(plane[first:], underneath, where=below[first:])
+        planes.insert(0, cv2.convertScaleAbs(plane))
     size = (WIDTH * SUPERSAMPLING, HEIGHT * SUPERSAMPLING)
-    canvas: Canvas = cv2.resize(owned, size, interpolation=cv2.INTER_LINEAR)
+    canvas: Canvas = cv2.resize(cv2.merge(planes), size, interpolation=cv2.INTER_LINEAR)
     return canvas
 
 
-def _sky(camera: Camera, light: Light, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Paint the sky (HEIGHT/2, WIDTH/2, 3), soft enough to be enlarged."""
-    rays = camera.rays(shrink=2)
-    up = rays[..., 1] / np.sqrt((rays**2).sum(axis=-1))
+def _sky(camera: Camera, light: Light, rng: np.random.Generator) -> list[NDArray[np.float32]]:
+    """Paint the sky, red, green and blue (each (HEIGHT/2, WIDTH/2)), soft enough to be enlarged."""
+    x, y, z = camera.rays(shrink=2)
+    up = y / np.sqrt(x * x + y * y + z * z)
     # Clouds lie on a plane above, so they get flatter and denser towards the horizon.
     reach = 60.0 / np.maximum(up, 0.04)
-    shift = rng.integers(0, _TILE, 2)
-    density = _sample(rays[..., 0] * reach + shift[0], rays[..., 2] * reach + shift[1])
+    shift = rng.integers(0, _TILE, 2).tolist()
+    density = _sample(x * reach + shift[0], z * reach + shift[1])
     cover = 0.85 * np.clip((density + (1.6 * light.clouds - 1.0)) * 1.4, 0, 1) * np.clip(up * 14, 0, 1)
     blend = np.sqrt(np.clip(up, 0, 1))
-    horizon, zenith = light.horizon.astype(np.float32), light.zenith.astype(np.float32)
-    white = np.float32(0.45) * horizon + np.float32(130)
-    clear = _mix(horizon, zenith, blend)
-    clouded: NDArray[np.float32] = clear + (white - clear) * cover[..., None]
-    return clouded
+    planes = []
+    for horizon, zenith in zip(light.horizon.tolist(), light.zenith.tolist(), strict=True):
+        clear = horizon + (zenith - horizon) * blend
+        planes.append(clear + (0.45 * horizon + 130.0 - clear) * cover)
+    return planes
 
 
 def _ground(
-    height: float, rays: NDArray[np.float32], light: Light, albedo: Floats, rng: np.random.Generator
-) -> NDArray[np.float32]:
-    """Colour the ground (..., 3) that rays (..., 3) hit from ``height`` metres."""
-    distance = np.float32(height) / np.maximum(-rays[..., 1], np.float32(0.004))
+    height: float, rays: Sequence[NDArray[np.float32]], light: Light, albedo: Floats, rng: np.random.Generator
+) -> list[NDArray[np.float32]]:
+    """Colour the ground that rays (X, Y, Z, each (h, w)) hit from ``height`` metres: red, green and blue."""
+    x, y, z = rays
+    distance = height / np.maximum(-y, 0.004)
     scale = _TILE / _TILE_METRES
-    shift = rng.integers(0, _TILE, 2)
-    x, z = rays[..., 0] * distance * scale, rays[..., 2] * distance * scale
-    fine = _sample(x + shift[0], z + shift[1])
-    broad = _sample(x / 14 + shift[1], z / 14 + shift[0])
+    shift = rng.integers(0, _TILE, 2).tolist()
+    across, along = x * distance * scale, z * distance * scale
+    fine = _sample(across + shift[0], along + shift[1])
+    broad = _sample(across / 14 + shift[1], along / 14 + shift[0])
     # The grain of the far ground is finer than a pixel: fade it instead of letting it flicker.
     grain = 0.34 * fine / (1 + distance / 9) + 0.16 * broad
     kept = np.exp(-distance / light.haze)
-    lit = light.shade(albedo[None], np.array([[0.0, 1.0, 0.0]]))[0].astype(np.float32)
-    near, far = (kept * (1 + grain))[..., None], (1 - kept)[..., None]
-    colour: NDArray[np.float32] = near * lit + far * light.horizon.astype(np.float32)
-    return colour
-
-
-def _mix(first: NDArray[np.float32], second: NDArray[np.float32], share: NDArray[np.float32]) -> NDArray[np.float32]:
-    mixed: NDArray[np.float32] = first + (second - first) * share[..., None]
-    return mixed
+    near, far = kept * (1 + grain), 1 - kept
+    lit = light.shade(albedo[None], np.array([[0.0, 1.0, 0.0]]))[0]
+    return [near * own + far * haze for own, haze in zip(lit.tolist(), light.horizon.tolist(), strict=True)]
 
 
 def _sample(x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.float32]:

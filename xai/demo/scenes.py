@@ -261,7 +261,8 @@ def _shoot(camera: Camera, canvas: Canvas, light: Light, actors: list[Actor], rn
     size = np.array([WIDTH, HEIGHT])
     at_edge = (boxes[:, :2] <= 0) | (boxes[:, 2:] >= size)
     outside = (frames[kept, :2] < 0) | (frames[kept, 2:] > size)
-    photo = cv2.resize(canvas, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)[..., :3]
+    small = cv2.resize(canvas, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
+    photo = cv2.cvtColor(small, cv2.COLOR_RGBA2RGB)
     grain = sensor_noise(rng) * np.float32(rng.uniform(1.2, 2.6))
     return Scene(
         np.clip(photo + grain, 0, 255).astype(np.uint8),

@@ -35,8 +35,8 @@ def test_a_failed_write_leaves_the_old_table_and_nothing_else(tmp_path: Path, mo
     path = tmp_path / "errors.parquet"
     tables.write(pl.DataFrame({"a": [1]}), path)
 
-    def fail(self: pl.DataFrame, file: str) -> None:
-        Path(file).write_bytes(b"half")
+    def fail(self: pl.DataFrame, file: Path) -> None:
+        file.write_bytes(b"half")
         raise OSError("disk full")
 
     monkeypatch.setattr(pl.DataFrame, "write_parquet", fail)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import html
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +13,7 @@ import polars as pl
 
 from xai import provenance, tables
 from xai.exceptions import RunError
+from xai.files import replacing
 
 
 class Run:
@@ -137,7 +136,6 @@ def read_info(path: Path) -> dict[str, Any]:
 
 def write_info(info: Mapping[str, Any], path: Path) -> None:
     """Write ``run.json`` whole or not at all."""
-    handle, temporary = tempfile.mkstemp(prefix=".run.", dir=path)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        json.dump(info, file, indent=2, default=str, ensure_ascii=False)
-    os.replace(temporary, path / "run.json")
+    text = json.dumps(info, indent=2, default=str, ensure_ascii=False)
+    with replacing(path / "run.json") as temporary:
+        temporary.write_text(text, encoding="utf-8")

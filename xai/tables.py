@@ -6,14 +6,13 @@ attributes have further columns, named as in ``attributes.ATTRIBUTES`` or ``labe
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import polars as pl
 
 from xai.exceptions import RunError
+from xai.files import replacing
 
 Schema = Mapping[str, pl.DataType | type[pl.DataType]]
 
@@ -178,15 +177,8 @@ def conform(frame: pl.DataFrame, schema: Schema) -> pl.DataFrame:
 
 def write(frame: pl.DataFrame, path: Path) -> None:
     """Write a Parquet file so that readers see either the old file or the whole new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    try:
+    with replacing(path) as temporary:
         frame.write_parquet(temporary)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def read(folder: Path, table: str) -> pl.DataFrame:

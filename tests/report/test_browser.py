@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-OPTIONS = [
+OPTIONS = (
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
@@ -22,7 +22,7 @@ OPTIONS = [
     "--allow-file-access-from-files",
     "--hide-scrollbars",
     "--window-size=1300,900",
-]
+)
 
 PROBE = """<!doctype html><meta charset="utf-8"><body>
 <iframe id="phone" src="report.html" style="width:390px;height:800px"></iframe>

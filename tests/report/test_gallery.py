@@ -9,7 +9,7 @@ import pytest
 
 from xai import report, tables
 from xai.report import gallery
-from xai.report.summarize import open_run
+from xai.report.source import open_run
 
 
 def _iou(a: Mapping[str, float], b: Mapping[str, float]) -> float:

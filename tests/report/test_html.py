@@ -13,7 +13,7 @@ from make_run import make_run
 
 from xai import report, tables
 from xai.report import gallery, html
-from xai.report.summarize import open_run
+from xai.report.source import open_run
 
 VOID = {"meta", "input", "br", "img", "link", "hr"}
 

@@ -9,7 +9,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from xai import tables
 from xai.report import sections
-from xai.report.summarize import open_run
+from xai.report.source import open_run
 
 
 @pytest.mark.parametrize(("found", "size"), [(0, 5), (5, 5), (3, 7), (480, 500), (1, 1)])

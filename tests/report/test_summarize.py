@@ -9,7 +9,7 @@ from make_run import make_run
 
 from xai import report, tables
 from xai.exceptions import RunError
-from xai.report.summarize import open_run
+from xai.report.source import open_run
 
 MISSES = {"missed", "confused", "mislocated"}
 

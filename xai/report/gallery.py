@@ -9,7 +9,8 @@ from typing import Any
 import polars as pl
 
 from xai.report.pictures import Picture, embed_maps, embed_photos
-from xai.report.summarize import Source, Summary
+from xai.report.source import Source
+from xai.report.summarize import Summary
 
 MAX_CARDS = 300
 """Misses that get a card with their photo; the rest are rows of a table."""
@@ -40,8 +41,8 @@ class Card:
         box: x, y, width, height in pixels of the displayed frame.
         close: the view box of the close look, same unit.
         nearby: detections around the object: ``label score iou x1 y1 x2 y2``, best overlap first.
-        ledger: its rows of ``evidence.parquet`` by the cause that they speak of, the verdict's own first; placebos,
-            which speak of none, last under the name "placebo".
+        ledger: its rows of ``evidence.parquet`` by the cause that they speak of, the verdict's own first; then
+            "heat map" and "placebo", which speak of none.
     """
 
     row: Mapping[str, Any]
@@ -60,6 +61,7 @@ class Gallery:
     Attributes:
         cards: misses with a photo, by cause, strongest first.
         pictures: the distinct photos of the cards.
+        mapped: cards with a heat map.
         rest: misses without a card, rows of ``Source.misses``.
         left_out: misses that are neither a card nor a row.
         causes, labels, mechanisms: the choices of the filters, in order of frequency.
@@ -67,6 +69,7 @@ class Gallery:
 
     cards: tuple[Card, ...]
     pictures: tuple[Picture, ...]
+    mapped: int
     rest: tuple[Mapping[str, Any], ...]
     left_out: int
     causes: tuple[str, ...]
@@ -111,6 +114,7 @@ def build(source: Source, summary: Summary, *, max_cards: int = MAX_CARDS, max_r
     return Gallery(
         cards=cards,
         pictures=tuple({card.photo.key: card.photo for card in cards}.values()),
+        mapped=sum(card.heat_map is not None for card in cards),
         rest=tuple(rest.head(max_rows).rows(named=True)),
         left_out=max(0, rest.height - max_rows),
         causes=tuple(listed["shown_cause"].unique(maintain_order=True)),
@@ -164,16 +168,25 @@ def _nearby(misses: pl.DataFrame, predictions: pl.DataFrame) -> dict[str, list[d
     return _grouped(best)
 
 
+_GENERAL = {
+    "saliency": "heat map",
+    "faithfulness": "heat map",
+    "placebo": "placebo",
+    "placebo_found": "placebo",
+}
+"""Kinds of evidence that speak of no cause → their group in the ledger."""
+
 _SIDES = ("x1", "y1", "x2", "y2")
 
 
 def _ledger(lines: Sequence[Mapping[str, Any]], cause: str | None) -> dict[str, list[Mapping[str, Any]]]:
+    """Group lines by the cause that they speak of; see ``Card.ledger``."""
     named: dict[str, list[Mapping[str, Any]]] = {cause: []} if cause else {}
-    placebos = [line for line in lines if str(line["kind"]).startswith("placebo")]
+    general: dict[str, list[Mapping[str, Any]]] = {"heat map": [], "placebo": []}
     for line in lines:
-        if line not in placebos:
-            named.setdefault(line["name"], []).append(line)
-    return {name: group for name, group in {**named, "placebo": placebos}.items() if group}
+        group = _GENERAL.get(line["kind"])
+        (general[group] if group else named.setdefault(line["name"], [])).append(line)
+    return {name: group for name, group in {**named, **general}.items() if group}
 
 
 def _close(row: Mapping[str, Any]) -> tuple[float, float, float, float]:

@@ -21,7 +21,8 @@ from markupsafe import Markup
 from attributes import ATTRIBUTES
 from xai.report import charts, gallery, sections
 from xai.report.sentences import TEMPLATES, environment
-from xai.report.summarize import Source, Summary, open_run, summarize_source
+from xai.report.source import Source, open_run
+from xai.report.summarize import Summary, summarize_source
 
 
 def render(run_dir: Path) -> Path:

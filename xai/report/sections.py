@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from xai.report.summarize import Source
+from xai.report.source import Source
 
 Row = Mapping[str, Any]
 

@@ -65,9 +65,11 @@ _GLOBALS: dict[str, Any] = {
     "condition": words.condition,
     "evidence_kinds": words.EVIDENCE,
     "kinds": words.KINDS,
+    "ledger_groups": words.LEDGER,
     "mechanisms": words.MECHANISMS,
     "pattern": words.pattern,
     "ratio_interval": fmt.ratio_interval,
+    "saliency": words.SALIENCY,
     "share_interval": fmt.share_interval,
     "verdicts": words.VERDICTS,
 }

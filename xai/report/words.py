@@ -124,10 +124,24 @@ EVIDENCE: Mapping[str, str] = {
     "mechanism": "Inside the detector",
     "repair": "Repair, score",
     "repair_found": "Repair, found",
+    "saliency": "Heat map",
+    "faithfulness": "Trust in the map",
     "placebo": "Placebo, score",
     "placebo_found": "Placebo, found",
 }
 """Kind of a line of evidence → name."""
+
+
+LEDGER: Mapping[str, str] = {"heat map": "Where the detector looks", "placebo": "Changes that should not matter"}
+"""Group of evidence that speaks of no cause → heading."""
+
+SALIENCY: Mapping[str, str] = {
+    "inside_box": "of what helps lies inside the box",
+    "suppressing_inside_box": "of what holds it back lies inside the box",
+    "suppressing_other_boxes": "of what holds it back lies on other objects",
+    "suppressing_context": "of what holds it back lies elsewhere in the photo",
+}
+"""Share of a heat map → what it is a share of."""
 
 
 def name(word: str) -> str:

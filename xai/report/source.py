@@ -1,0 +1,94 @@
+"""A finished run as the report reads it: tables, ``run.json``, and the two selections that all sections share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from xai import tables
+from xai.exceptions import RunError
+from xai.report import words
+
+SCHEMA = 1
+"""The layout of a run directory that this report reads."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A finished run on disk; tables are read when they are first asked for.
+
+    Attributes:
+        path: the run directory.
+        info: ``run.json``.
+    """
+
+    path: Path
+    info: Mapping[str, Any]
+
+    def table(self, name: str) -> pl.DataFrame:
+        """Read one table, once."""
+        if name not in self._read:
+            self._read[name] = tables.read(self.path, name)
+        return self._read[name]
+
+    @cached_property
+    def _read(self) -> dict[str, pl.DataFrame]:
+        return {}
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The resolved config; empty where the run did not keep one."""
+        return self.info.get("config") or {}
+
+    @cached_property
+    def scored(self) -> pl.DataFrame:
+        """The annotated objects of the evaluation set that count: neither ignored nor unjudged."""
+        objects = self.table("objects").filter(pl.col("split") == "eval")
+        return objects.filter(pl.col("outcome").is_not_null() & (pl.col("outcome") != "ignored"))
+
+    @cached_property
+    def misses(self) -> pl.DataFrame:
+        """One row per miss: the error, its verdict where one was reached, the object's box and the photo's size."""
+        keys = ["image_id", "object_id"]
+        box = self.table("objects").filter(pl.col("split") == "eval").select(*keys, "x1", "y1", "x2", "y2")
+        photos = self.table("images").filter(pl.col("split") == "eval").select("image_id", "width", "height")
+        return (
+            self.table("errors")
+            .filter(pl.col("kind").is_in(list(words.KINDS)))
+            .join(self.table("verdicts").drop("mechanism"), on="error_id", how="left")
+            .join(box, on=keys, how="left")
+            .join(photos, on="image_id", how="left")
+        )
+
+    @property
+    def reference(self) -> str | None:
+        """What the training split is called: training set, reference set, or None where there is none."""
+        described = (self.info.get("data") or {}).get("train")
+        if not described:
+            return None
+        return "training set" if described.get("is_training_set", True) else "reference set"
+
+
+def open_run(run_dir: Path) -> Source:
+    """Open a finished run.
+
+    Raises:
+        RunError: there is no ``run.json``, it is damaged, or another version wrote it.
+    """
+    file = run_dir / "run.json"
+    if not file.is_file():
+        raise RunError(f"expected a finished run at {run_dir}, found no {file.name}: run 'xai triage' to the end")
+    try:
+        info = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunError(f"{file} is damaged ({error}): triage again") from error
+    schema = info.get("schema") if isinstance(info, dict) else None
+    if schema != SCHEMA:
+        raise RunError(f"{file}: expected schema {SCHEMA}, got {schema}: written by another version; triage again")
+    return Source(run_dir, info)

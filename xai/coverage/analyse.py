@@ -7,9 +7,10 @@ from typing import Protocol
 
 import polars as pl
 
-from xai import tables
 from xai.coverage.bins import Catalog, catalog_or_default, fit_user_bins, inherit
+from xai.coverage.gaps import uncovered
 from xai.coverage.sample import sample
+from xai.coverage.slices import slices
 from xai.coverage.table import tabulate
 
 
@@ -56,7 +57,7 @@ def analyse(
     left = sample(train.images, train.objects, catalog, user, detected=train_detected) if train else None
     return Analysis(
         coverage=tabulate(left, right, catalog, user),
-        slices=tables.empty(tables.TABLES["slices"]),
-        uncovered=tables.empty(tables.TABLES["uncovered"]),
+        slices=slices(left, right, catalog, user),
+        uncovered=uncovered(left, right, catalog, user),
         bins=right.objects,
     )

@@ -266,12 +266,9 @@ def _exact(table: _Table, inner: Floats, outer: Floats, photos: sparse.csr_array
         as_many = np.where(events > 0, special.betainc(np.maximum(events, 1e-12), rest + 1, expected), 1.0)
         as_few = np.where(rest > 0, 1 - special.betainc(events + 1, np.maximum(rest, 1e-12), expected), 1.0)
     p_value = np.where(total > 0, np.minimum(2 * np.minimum(as_many, as_few), 1.0), np.nan)
-    return Ratios(
-        _solve((events + 0.5) / (total + 1), weight, log_odds),
-        _solve(low_share, weight, log_odds),
-        _solve(high_share, weight, log_odds),
-        p_value,
-    )
+    shares = np.stack([(events + 0.5) / (total + 1), low_share, high_share])
+    ratio, low, high = _solve(shares, weight, log_odds)
+    return Ratios(ratio, low, high, p_value)
 
 
 def _design_effect(part: Floats, photos: sparse.csr_array, icc: float) -> Floats:
@@ -280,15 +277,25 @@ def _design_effect(part: Floats, photos: sparse.csr_array, icc: float) -> Floats
     return np.asarray(1 + ((counts**2).sum(axis=0) / np.maximum(size, 1) - np.minimum(size, 1)) * icc)
 
 
-def _solve(share: Floats, weight: Floats, log_odds: Floats) -> Floats:
-    """Return r with Σ weight · expit(log r + log_odds) = share, by bisection of log r; NaN where undefined."""
-    low, high = np.full(len(share), -30.0), np.full(len(share), 30.0)
-    for _ in range(60):
-        middle = (low + high) / 2
-        above = (weight * special.expit(middle + log_odds)).sum(axis=0) > share
-        low, high = np.where(above, low, middle), np.where(above, middle, high)
-    result = np.where(share <= 0, 0.0, np.where(share >= 1, np.inf, np.exp((low + high) / 2)))
-    return np.asarray(np.where(np.isnan(share) | np.isnan(weight).any(axis=0), np.nan, result))
+def _solve(shares: Floats, weight: Floats, log_odds: Floats) -> Floats:
+    """Return r with Σ weight · expit(log r + log_odds) = share, by bisection of log r; NaN where undefined.
+
+    Args:
+        shares: (3, T).
+        weight: (S, T), each column adds up to 1.
+        log_odds: (S, T).
+    """
+    if len(weight) == 1:
+        with np.errstate(divide="ignore"):
+            middle = special.logit(shares) - log_odds
+    else:
+        low, high = np.full(shares.shape, -30.0), np.full(shares.shape, 30.0)
+        for _ in range(45):
+            middle = (low + high) / 2
+            above = np.einsum("st,qst->qt", weight, special.expit(middle[:, None] + log_odds)) > shares
+            low, high = np.where(above, low, middle), np.where(above, middle, high)
+    result = np.where(shares <= 0, 0.0, np.where(shares >= 1, np.inf, np.exp(middle)))
+    return np.asarray(np.where(np.isnan(shares) | np.isnan(weight).any(axis=0), np.nan, result))
 
 
 def _t_quantile(alpha: float, freedom: Floats) -> Floats:

@@ -58,6 +58,26 @@ class Sample:
         return intraclass_correlation(self.miss, self.clusters()) if len(self.miss) else 1.0
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Side:
+    """A sample with what all its bins share: the part that the detector was asked about, and how its misses cluster."""
+
+    sample: Sample
+    asked: Sample
+    correlation: float
+
+    @classmethod
+    def of(cls, sample: Sample) -> Side:
+        """Derive the side of a sample."""
+        asked = sample.where(sample.asked)
+        return cls(sample, asked, asked.correlation())
+
+    def of_label(self, label: str) -> Side:
+        """Return the side's objects of one label; how misses cluster is still told by all objects."""
+        sample = self.sample.where((self.sample.objects["label"] == label).to_numpy())
+        return Side(sample, sample.where(sample.asked), self.correlation)
+
+
 def sample(
     images: pl.DataFrame, objects: pl.DataFrame, catalog: Catalog, user: UserBins, *, detected: bool = True
 ) -> Sample:

@@ -2,54 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import polars as pl
 import polars.selectors as cs
 
 from xai import tables
+from xai.coverage.assess import ELEVATED_RATIO, RARE_COUNT, Counts, assess, held, photos_to_collect
 from xai.coverage.bins import UNKNOWN, Catalog, UserBins, bin_names
 from xai.coverage.intervals import Bools, Floats, Integers, false_discovery, rates, risk_ratios
-from xai.coverage.sample import Sample, strata
-
-ELEVATED_RATIO = 1.5
-"""Adjusted risk ratio from which a bin counts as elevated."""
-
-FALSE_DISCOVERY_RATE = 0.05
-"""q-value up to which a bin counts as elevated."""
-
-RARE_SHARE = 0.5
-"""A bin is rare in training below this part of its share of the evaluation set ..."""
-
-RARE_COUNT = 50
-"""... or with fewer training objects than this."""
-
-UNDECIDED = (1.0, 3.0)
-"""A bin whose interval allows both of these risk ratios has too few objects to be judged."""
+from xai.coverage.sample import Sample, Side, strata
 
 MIN_LABEL_OBJECTS = 30
 """Labels with fewer scored evaluation objects have no rows of their own."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Side:
-    """A sample with what all its bins share: the part that the detector was asked about, and how its misses cluster."""
-
-    sample: Sample
-    asked: Sample
-    correlation: float
-
-    @classmethod
-    def of(cls, sample: Sample) -> Side:
-        """Derive the side of a sample."""
-        asked = sample.where(sample.asked)
-        return cls(sample, asked, asked.correlation())
-
-    def of_label(self, label: str) -> Side:
-        """Return the side's objects of one label; how misses cluster is still told by all objects."""
-        sample = self.sample.where((self.sample.objects["label"] == label).to_numpy())
-        return Side(sample, sample.where(sample.asked), self.correlation)
 
 
 def tabulate(
@@ -92,7 +56,9 @@ def tabulate(
     families = [_family([None], attributes, left, right, catalog, user)]
     if labels:
         families.append(_family(_frequent_labels(right.sample), attributes, left, right, catalog, user))
-    table = tables.stack([_assess(family) for family in families if len(family)], tables.TABLES["coverage"])
+    table = tables.stack(
+        [assess(family, pl.col("bin") != UNKNOWN) for family in families if len(family)], tables.TABLES["coverage"]
+    )
     return table.select(list(tables.TABLES["coverage"]))
 
 
@@ -130,16 +96,16 @@ def _block(
     count_photos = image_level and label is None
     by_label, by_size = label is None, attribute != "object_size"
     columns: dict[str, Floats | Integers | Bools] = {}
-    ours = _Counts.of(evaluation.sample, attribute, len(names), count_photos)
+    ours = Counts.of_attribute(evaluation.sample, attribute, len(names), count_photos)
     seen = ours.objects > 0
     theirs = None
     if train is not None and attribute in train.sample.codes:
-        theirs = _Counts.of(train.sample, attribute, len(names), count_photos)
+        theirs = Counts.of_attribute(train.sample, attribute, len(names), count_photos)
         seen |= theirs.objects > 0
         risk, elevated = _training_risk(train, attribute, len(names), by_label=by_label, by_size=by_size)
         columns |= theirs.columns("train") | {"train_miss_rate": risk, "train_elevated": elevated}
     columns |= ours.columns("eval") | _risk(evaluation, attribute, len(names), by_label=by_label, by_size=by_size)
-    columns["collect"] = _photos_to_collect(theirs, ours, photos_only=image_level)
+    columns["collect"] = photos_to_collect(theirs, ours, photos_only=image_level)
     always = label is None and attribute in catalog
     keep = seen | np.array([always and name != UNKNOWN for name in names])
     return (
@@ -170,47 +136,6 @@ _FIGURES: dict[str, pl.DataType | type[pl.DataType]] = {
 }
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Counts:
-    """How often each bin (K of them) occurs.
-
-    Attributes:
-        objects: (K,) objects.
-        photos: (K,) photos: that have the bin (image attributes over all labels), else that hold such an object.
-        all_objects: objects in all.
-        all_photos: photos in all, or that hold an object.
-        neighbours: (K,) objects on the photos that hold an object of the bin.
-    """
-
-    objects: Integers
-    photos: Integers
-    all_objects: int
-    all_photos: int
-    neighbours: Integers
-
-    @classmethod
-    def of(cls, sample: Sample, attribute: str, bins: int, count_photos: bool) -> _Counts:
-        codes = sample.codes[attribute]
-        held = _held(sample.photo, sample.photos, codes, bins)
-        objects = np.bincount(codes, minlength=bins)
-        on_photo = np.bincount(sample.photo, minlength=sample.photos)
-        photos, all_photos = held.sum(axis=1), int((on_photo > 0).sum())
-        if count_photos:
-            photos = np.bincount(sample.image_codes[attribute], minlength=bins)
-            all_photos = len(sample.image_codes[attribute])
-        return cls(objects, photos, len(codes), all_photos, held @ on_photo)
-
-    def columns(self, side: str) -> dict[str, Floats | Integers | Bools]:
-        share = self.objects / self.all_objects if self.all_objects else np.full(len(self.objects), np.nan)
-        return {f"{side}_count": self.objects, f"{side}_photos": self.photos, f"{side}_share": share}
-
-
-def _held(photo: Integers, photos: int, codes: Integers, bins: int) -> Bools:
-    """(K, P) whether a photo holds an object of a bin."""
-    pairs = np.bincount(codes * photos + photo, minlength=bins * photos)
-    return np.asarray(pairs.reshape(bins, photos) > 0)
-
-
 def _risk(
     side: Side, attribute: str, bins: int, *, by_label: bool, by_size: bool
 ) -> dict[str, Floats | Integers | Bools]:
@@ -219,7 +144,7 @@ def _risk(
     codes = sample.codes[attribute]
     inside = codes[:, None] == np.arange(bins)
     misses = np.bincount(codes[sample.miss], minlength=bins)
-    holding = _held(sample.photo[sample.miss], sample.photos, codes[sample.miss], bins)
+    holding = held(sample.photo[sample.miss], sample.photos, codes[sample.miss], bins)
     photos = sample.clusters()
     rate = rates(inside, sample.miss, photos, icc=side.correlation)
     known = inside[:, :-1]
@@ -260,49 +185,6 @@ def _training_risk(side: Side, attribute: str, bins: int, *, by_label: bool, by_
     ratios = risk_ratios(known, compared, sample.miss, sample.clusters(), layers, icc=side.correlation)
     elevated = (ratios.ratio >= ELEVATED_RATIO) & (ratios.low > 1) & (size[:-1] >= RARE_COUNT)
     return rate, np.append(elevated, False)
-
-
-def _photos_to_collect(train: _Counts | None, evaluation: _Counts, *, photos_only: bool) -> Floats:
-    """Photos after which (t + n·m) / (T + n·k) equals the evaluation share: each holds k objects, m of the bin."""
-    missing = np.full(len(evaluation.objects), np.nan)
-    if train is None:
-        return missing
-    if photos_only:
-        present, everything = train.photos, train.all_photos
-        wanted = evaluation.photos / max(evaluation.all_photos, 1)
-        inside = among = np.ones(len(missing))
-    else:
-        present, everything = train.objects, train.all_objects
-        wanted = evaluation.objects / max(evaluation.all_objects, 1)
-        holders = np.maximum(evaluation.photos, 1)
-        inside, among = evaluation.objects / holders, evaluation.neighbours / holders
-    gain = inside - wanted * among
-    np.divide(wanted * everything - present, gain, out=missing, where=(gain > 1e-12) & (evaluation.objects > 0))
-    return np.asarray(np.ceil(np.maximum(missing - 1e-9, 0.0)))
-
-
-def _assess(family: pl.DataFrame) -> pl.DataFrame:
-    tested = pl.col("bin") != UNKNOWN
-    rare = (pl.col("train_share") < RARE_SHARE * pl.col("eval_share")) | (pl.col("train_count") < RARE_COUNT)
-    rare = rare.fill_null(False)
-    elevated = (pl.col("q_value") <= FALSE_DISCOVERY_RATE) & (pl.col("adjusted_risk_ratio") >= ELEVATED_RATIO)
-    low, high = pl.col("adjusted_low"), pl.col("adjusted_high")
-    allows_none = (low <= UNDECIDED[0]) | (pl.col("q_value") > FALSE_DISCOVERY_RATE)
-    undecided = low.is_null() | (allows_none & (high.is_null() | (high >= UNDECIDED[1])))
-    assessment = (
-        pl.when(~tested)
-        .then(None)
-        .when(elevated & rare & ~pl.col("train_elevated").fill_null(False))
-        .then(pl.lit("coverage_gap"))
-        .when(elevated)
-        .then(pl.lit("hard"))
-        .when(undecided)
-        .then(pl.lit("too_few"))
-        .when(rare)
-        .then(pl.lit("rare_harmless"))
-        .otherwise(pl.lit("fine"))
-    )
-    return family.with_columns(assessment=assessment, collect=pl.when(rare & tested).then(pl.col("collect")))
 
 
 def _tested(values: Floats) -> Floats:

@@ -1,5 +1,6 @@
-"""Orientation of a photo: the roll of the camera in degrees, told from straight lines.
+"""Orientation of a photo: the quarter turn that brings it upright, and the roll of the camera in degrees.
 
+Quarter turns are told from the layout of colours and textures, see `upright`. The roll is told from straight lines.
 Lines that are vertical in the scene meet in one point of the photo, and the line from the middle of the photo to that
 point is turned by exactly the roll of the camera, whatever its pitch and focal length (Hartley & Zisserman, "Multiple
 View Geometry", 2004, section 8.6). Segments come from LSD (von Gioi et al., "LSD: a line segment detector", IPOL 2012).
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from attributes import upright
 from attributes.views import Floats, Gray, Pixels, fit
 
 ROLL_SIDE = 320
@@ -36,10 +38,32 @@ _REFINEMENT_WIDTHS = (2.0, 1.0, 0.7, 0.7)
 _INLIER = 1.5
 _RIVAL = 6.0
 
-# Probability that the roll is right within 3 degrees: logistic regression on `_evidence`, bias last, fitted by
-# `train_rotation.fit_roll_confidence`.
-_CONFIDENCE = np.array([-2.732, 4.747, 0.355, 0.606, 1.308])
-_LEAST_CONFIDENCE = 0.8
+# Probability that the roll is right within 3 degrees: logistic regression on `roll_evidence`, bias last, fitted by
+# `fit_roll_confidence` in tests/benchmarks/train_rotation.py.
+_CONFIDENCE = np.array([-2.586, 4.968, 0.198, 0.567, 1.400])
+LEAST_ROLL_CONFIDENCE = 0.8
+
+
+def rotation(photos: Sequence[Pixels]) -> Floats:
+    """Clockwise turn that brings each photo upright.
+
+    Args:
+        photos: B photos, H×W×3 uint8 RGB of any sizes; 320 px are enough.
+
+    Returns:
+        (B,) 0, 90, 180 or 270 degrees; NaN where not confident. A turn other than 0 asks for more confidence, since
+        few photos lie on their side and a false turn explains a miss that it did not cause.
+    """
+    turns = np.full(len(photos), np.nan)
+    least = upright.head()["least_confidence"]
+    for index, photo in enumerate(photos):
+        if min(photo.shape[:2]) < upright.SMALLEST:
+            continue
+        confidence = upright.confidence(upright.describe(photo))
+        best = int(confidence.argmax())
+        if confidence[best] >= least[min(best, 1)]:
+            turns[index] = 90.0 * best
+    return turns
 
 
 def roll(photos: Sequence[Pixels]) -> Floats:
@@ -59,7 +83,7 @@ def roll(photos: Sequence[Pixels]) -> Floats:
     for index, photo in enumerate(photos):
         small = fit(photo, ROLL_SIDE)
         angle, evidence = roll_evidence(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY))
-        if roll_confidence(evidence) >= _LEAST_CONFIDENCE:
+        if roll_confidence(evidence) >= LEAST_ROLL_CONFIDENCE:
             rolls[index] = angle
     return rolls
 

@@ -20,14 +20,14 @@ JPEG_QUALITY = 92
 TRAINING_PHOTOS = 360
 
 EVALUATION: Mapping[str, int] = {
-    NONE: 80,
-    "glare": 42,
-    "darkness": 16,
-    "sideways": 14,
-    "tilt": 32,
-    "small": 12,
+    NONE: 98,
+    "glare": 38,
+    "darkness": 11,
+    "sideways": 10,
+    "tilt": 34,
+    "small": 8,
     "crowding": 32,
-    "shifted_label": 24,
+    "shifted_label": 22,
     HARMLESS: 28,
 }
 """Evaluation photos by planted condition."""
@@ -37,7 +37,7 @@ _TRAINING_CYCLE = (NONE, NONE, NONE, "small", NONE, NONE, "crowding", NONE, NONE
 
 
 def training_scene(index: int) -> Photo:
-    """Render one scene of the endless training stream: plain ones, every sixth with far objects or a crowd each."""
+    """Render one scene of the endless training stream: of thirteen, two with far objects and two with a crowd."""
     return make(index, _TRAINING_CYCLE[index % len(_TRAINING_CYCLE)])
 
 

@@ -178,8 +178,8 @@ def _scan_shard(
     annotated = frozenset(data.labels["label"].unique().to_list())
     matched, predictions = _match(table, detections, names, match_iou, annotated, data.split)
     return Split(
-        tables.stack(images, tables.TABLES["images"]),
-        tables.conform(matched, tables.TABLES["objects"]),
+        tables.stack(images, tables.TABLES["images"]).sort("image_id"),
+        matched,
         predictions,
         tables.stack([frame.with_columns(split=pl.lit(data.split)) for frame in issues], tables.ISSUES),
     )
@@ -312,9 +312,8 @@ def _match(
     rest = objects.filter(~asked).with_columns(
         outcome=pl.when(pl.col("ignore").is_not_null()).then(pl.lit("ignored")).otherwise(None).cast(pl.String)
     )
-    return tables.stack([part, rest], tables.TABLES["objects"]), tables.conform(
-        predictions.drop("object_row"), tables.TABLES["predictions"]
-    )
+    matched = tables.stack([part, rest], tables.TABLES["objects"]).sort("image_id", "object_id")
+    return matched, tables.conform(predictions.drop("object_row"), tables.TABLES["predictions"])
 
 
 def _pick(values: pl.Series, rows: pl.Series) -> pl.Series:

@@ -199,7 +199,7 @@ def _cause_line(
     noun, advice = words.cause(cause)
     attribute = next(iter(_counts(rows["attribute"])), None)
     bins = tuple(_counts(rows.filter(pl.col("attribute") == attribute)["bin"])) if attribute else ()
-    found = coverage.filter((pl.col("attribute") == attribute) & pl.col("bin").is_in(list(bins)))
+    found = coverage.filter(pl.col("attribute").eq_missing(pl.lit(attribute)) & pl.col("bin").is_in(list(bins)))
     # Bins of one attribute do not overlap, so their shares add up; an unknown share makes the sum unknown.
     whole = found.height == len(bins) > 0
     shares = {name: _sum(found[name]) if whole else None for name in ("train_share", "eval_share", "miss_share")}

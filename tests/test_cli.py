@@ -1,0 +1,88 @@
+"""The command line: exit codes, messages of one or two lines, JSON lines."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+from worlds import write_world
+
+
+def xai(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "xai", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_world(tmp_path_factory.mktemp("world")).parent
+
+
+def test_triage_as_json_with_a_broken_promise(world: Path) -> None:
+    done = xai(
+        "triage", world / "world.yaml", "--out", world / "run", "--json", "--enforce-promise",
+        "--set", "promise.recall=0.999", "--set", "explain.budget=0",
+    )  # fmt: skip
+    assert done.returncode == 4, done.stderr
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert events[-1]["event"] == "done"
+    assert events[-1]["report"].endswith("report.html")
+    assert {event["event"] for event in events[:-1]} == {"stage"}
+    again = xai("report", world / "run", "--quiet")
+    assert again.returncode == 0, again.stderr
+    assert "report.html" in again.stdout
+
+
+def test_a_typo_in_the_config_is_one_line_and_exit_2(world: Path) -> None:
+    text = (world / "world.yaml").read_text().replace("score_threshold", "score_treshold")
+    (world / "typo.yaml").write_text(text)
+    done = xai("triage", world / "typo.yaml")
+    assert done.returncode == 2
+    assert "did you mean 'score_threshold'" in done.stderr
+    assert len(done.stderr.strip().splitlines()) <= 2
+    assert "Traceback" not in done.stderr
+
+
+def test_unusable_data_is_exit_3(world: Path, tmp_path: Path) -> None:
+    (tmp_path / "Annotations").mkdir()
+    (tmp_path / "JPEGImages").mkdir()
+    done = xai("triage", world / "world.yaml", "--set", f"data.eval.path={tmp_path}", "--out", tmp_path / "run")
+    assert done.returncode == 3, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_tag_writes_null_for_what_it_cannot_read(world: Path, tmp_path: Path) -> None:
+    (world / "eval" / "JPEGImages" / "kaputt ü.jpg").write_bytes(b"\xff\xd8\xff")
+    try:
+        done = xai("tag", world / "eval" / "JPEGImages", "--out", tmp_path / "tags.parquet")
+    finally:
+        (world / "eval" / "JPEGImages" / "kaputt ü.jpg").unlink()
+    assert done.returncode == 0, done.stderr
+    assert "13 photos tagged (1 of them unreadable)" in done.stdout
+    frame = pl.read_parquet(tmp_path / "tags.parquet")
+    assert frame.filter(pl.col("status") != "ok").select("brightness", "glare").row(0) == (None, None)
+
+
+def test_tag_lists_the_catalog() -> None:
+    done = xai("tag", "--list", "--json")
+    names = [json.loads(line)["name"] for line in done.stdout.splitlines()]
+    assert {"glare", "roll", "rotation", "object_size", "crowding"} <= set(names)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["tag", ".", "--out", "tags.xlsx"], "FILE.parquet or FILE.csv"),
+        (["tag", "nowhere", "--out", "tags.csv"], "found nothing at nowhere"),
+        (["report", "nowhere"], "expected a finished run"),
+        (["triage", "nowhere.yaml"], "readable YAML config"),
+        (["profile", "nowhere", "--out", "profile"], "nowhere"),
+    ],
+)
+def test_wrong_requests_are_exit_2(tmp_path: Path, arguments: list[str], words: str) -> None:
+    done = xai(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert words in done.stderr.replace("\n", " ")
+    assert "Traceback" not in done.stderr

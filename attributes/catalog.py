@@ -1,7 +1,7 @@
 """The one table of attributes: what each measures, in which unit and range, and where its bins lie.
 
-Thresholds were chosen on 650 photos of PASCAL VOC 2007 with 1,968 objects: extreme bins hold a few per cent of them, and
-looking at those showed the condition. ``why`` says what else speaks for a threshold, and the share of the extreme bins.
+Thresholds were chosen on 650 photos of PASCAL VOC 2007 with 1,968 objects: extreme bins hold a few per cent of them,
+and looking at those showed the condition. ``why`` says what speaks for a threshold.
 
 To add an attribute: one function of ``Views``, one entry here, one test.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from attributes import exposure, glare, noise, objects, sharpness
+from attributes import exposure, glare, noise, objects, orientation, sharpness
 from attributes.views import Floats, Views
 
 
@@ -56,6 +56,14 @@ def _bins(*parts: str | float) -> tuple[Bin, ...]:
     names, cuts = parts[0::2], parts[1::2]
     lows, highs = [None, *map(float, cuts)], [*map(float, cuts), None]
     return tuple(Bin(str(name), low, high) for name, low, high in zip(names, lows, highs, strict=True))
+
+
+def _rotation(views: Views) -> Floats:
+    return orientation.rotation(views.small)
+
+
+def _roll(views: Views) -> Floats:
+    return orientation.roll(views.small)
 
 
 _TABLE = (
@@ -108,9 +116,9 @@ _TABLE = (
         level="image",
         unit="",
         range=(0.0, None),
-        bins=_bins("blurred", 0.72, "soft", 0.85, "sharp"),
-        why="blurred 2%: every edge softer than a blur of 1 px",
-        definition="1 / sqrt(1 + s^2) for edges blurred by s px at 640 px longest side; above 1 oversharpened",
+        bins=_bins("blurred", 0.68, "soft", 0.8, "sharp"),
+        why="blurred 2%: edges softer than a blur of 1.1 px in at least one direction; soft 6%",
+        definition="1 / sqrt(1 + s^2) for edges blurred by s px at 640 px longest side, in the direction of most blur",
         function=sharpness.sharpness,
         source="after Zhuo & Sim, Defocus map estimation from a single image, Pattern Recognition 2011",
     ),
@@ -124,6 +132,28 @@ _TABLE = (
         definition="standard deviation of noise in the flattest parts, at 640 px longest side",
         function=noise.noise,
         source="after Immerkaer, Fast noise variance estimation, CVIU 1996",
+    ),
+    Attribute(
+        name="rotation",
+        level="image",
+        unit="degrees",
+        range=(0.0, 270.0),
+        bins=_bins("0", 45, "90", 135, "180", 225, "270"),
+        why="the values are 0, 90, 180 and 270",
+        definition="clockwise turn that brings the photo upright",
+        function=_rotation,
+        source="after Vailaya et al., Automatic image orientation detection, IEEE TIP 2002",
+    ),
+    Attribute(
+        name="roll",
+        level="image",
+        unit="degrees",
+        range=(-45.0, 45.0),
+        bins=_bins("left", -10, "level", 10, "right"),
+        why="hand-held photos lie within a few degrees; ten are a plain tilt",
+        definition="roll of the camera beside quarter turns, positive = turned clockwise",
+        function=_roll,
+        source="vanishing point of the verticals, Hartley & Zisserman, Multiple View Geometry, 2004, section 8.6",
     ),
     Attribute(
         name="object_size",
@@ -142,7 +172,7 @@ _TABLE = (
         unit="",
         range=(0.0, 1.0),
         bins=_bins("whole", 0.001, "cut"),
-        why="a box on the edge is flagged as truncated 81% of the time, a box off it 38%",
+        why="a box on the edge is flagged as truncated 80% of the time, a box off it 38%",
         definition="share of the box's outline that lies on the photo's edge",
         function=objects.truncation,
         source="own definition",
@@ -196,8 +226,8 @@ _TABLE = (
         level="object",
         unit="",
         range=(0.0, None),
-        bins=_bins("blurred", 0.72, "soft", 0.85, "sharp"),
-        why="blurred 1%, soft 6%: out of focus or moving",
+        bins=_bins("blurred", 0.68, "soft", 0.8, "sharp"),
+        why="as sharpness; blurred 1%, soft 6%: out of focus or moving",
         definition="sharpness of the edges in the box",
         function=sharpness.object_sharpness,
         source="as sharpness",

@@ -27,7 +27,7 @@ def brightness(views: Views) -> Floats:
         >>> brightness(Views([gray])).round(3).tolist()
         [0.2]
     """
-    return np.array(views.histograms).reshape(-1, 256) @ _LEVELS
+    return _mean(np.array(views.histograms).reshape(-1, 256), _LEVELS)
 
 
 def contrast(views: Views) -> Floats:
@@ -48,8 +48,8 @@ def contrast(views: Views) -> Floats:
         [0.5]
     """
     histograms = np.array(views.histograms).reshape(-1, 256)
-    variance = histograms @ _LEVELS**2 - (histograms @ _LEVELS) ** 2
-    return np.sqrt(np.maximum(variance, 0.0))
+    variance = _mean(histograms, _LEVELS**2) - _mean(histograms, _LEVELS) ** 2
+    return np.asarray(np.sqrt(np.maximum(variance, 0.0)))
 
 
 def clipped(views: Views) -> Floats:
@@ -62,6 +62,11 @@ def clipped(views: Views) -> Floats:
         (B,) in 0–1.
     """
     return np.array([_burned_out(photo) for photo in views.small], dtype=np.float64)
+
+
+def _mean(histograms: Floats, levels: Floats) -> Floats:
+    """Mean of each row; a matrix product would round differently with the size of the batch."""
+    return np.asarray((histograms * levels).sum(axis=1))
 
 
 def _burned_out(photo: Pixels) -> float:

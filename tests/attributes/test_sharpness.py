@@ -1,0 +1,91 @@
+"""Sharpness against its closed form on blurred steps, and under planted blur and noise."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from attributes.decode import read
+from attributes.sharpness import object_sharpness, sharpness
+from attributes.views import Views
+
+VOC = Path(__file__).resolve().parents[2] / "../shared/data/voc/eval/JPEGImages"
+
+
+def disc(blur: float, noise: float = 0.0, low: float = 60, high: float = 180) -> np.ndarray:
+    y, x = np.mgrid[:240, :320]
+    sharp = np.where((x - 160) ** 2 + (y - 120) ** 2 < 70**2, high, low).astype(np.float32)
+    soft = cv2.GaussianBlur(sharp, (0, 0), blur) if blur else sharp
+    grain = np.random.default_rng(0).normal(0, noise, soft.shape)
+    return (soft + grain).clip(0, 255).astype(np.uint8)[..., None].repeat(3, axis=2)
+
+
+@pytest.mark.parametrize("blur", [1.0, 1.5, 2.0, 3.0, 4.0])
+@pytest.mark.parametrize(("low", "high"), [(60, 180), (90, 140)])
+def test_a_blurred_step_gives_the_closed_form(blur: float, low: float, high: float) -> None:
+    value = sharpness(Views([disc(blur, low=low, high=high)]))[0]
+    assert value == pytest.approx(1 / np.sqrt(1 + blur**2), rel=0.08)
+
+
+def test_noise_hardly_moves_it() -> None:
+    for blur in (0.0, 1.0, 2.0):
+        clean, noisy = sharpness(Views([disc(blur), disc(blur, noise=10)]))
+        assert noisy == pytest.approx(clean, abs=0.04)
+
+
+def test_a_photo_larger_than_the_working_size_is_judged_at_that_size() -> None:
+    large = cv2.resize(disc(2.0), (1280, 960), interpolation=cv2.INTER_CUBIC)
+    assert sharpness(Views([large]))[0] == pytest.approx(1 / np.sqrt(1 + 4**2), rel=0.1)
+
+
+def test_flat_and_tiny_photos_cannot_be_told() -> None:
+    photos = [np.full((60, 80, 3), 99, dtype=np.uint8), np.zeros((1, 1, 3), dtype=np.uint8), disc(0.0)[:4, :4]]
+    assert np.isnan(sharpness(Views(photos))).all()
+
+
+def test_each_box_is_judged_by_its_own_edges() -> None:
+    photo = np.concatenate([disc(0.0), disc(3.0)], axis=1)
+    boxes = np.array([[80.0, 40, 240, 200], [400, 40, 560, 200], [0, 0, 40, 40], [155, 45, 161, 200]])
+    values = object_sharpness(Views([photo], [boxes]))
+    whole = sharpness(Views([disc(0.0), disc(3.0)]))
+    np.testing.assert_allclose(values[:2], whole, rtol=0.03)
+    assert np.isnan(values[2:]).all()
+
+
+def test_a_box_around_everything_equals_the_photo() -> None:
+    photo = disc(1.0)
+    views = Views([photo], [np.array([[0.0, 0, 320, 240]])])
+    np.testing.assert_allclose(object_sharpness(views), sharpness(views), rtol=1e-4)
+
+
+def test_no_boxes() -> None:
+    assert object_sharpness(Views([disc(0.0)])).shape == (0,)
+    assert sharpness(Views([])).shape == (0,)
+
+
+@pytest.mark.skipif(not VOC.is_dir(), reason="real photos are kept outside the repository")
+def test_falls_with_planted_blur_on_real_photos() -> None:
+    for path in sorted(VOC.glob("*.jpg"))[:12]:
+        photo = read(path).pixels
+        blurred = [cv2.GaussianBlur(photo, (0, 0), blur) for blur in (0.8, 1.5, 2.5, 4.0)]
+        values = sharpness(Views([photo, *blurred]))
+        assert np.all(np.diff(values) < 0), path
+        assert values[3] < 0.5, path
+
+
+@pytest.mark.skipif(not VOC.is_dir(), reason="real photos are kept outside the repository")
+@pytest.mark.parametrize("turned", [False, True])
+def test_motion_blur_in_one_direction_is_seen(turned: bool) -> None:
+    kernel = np.full((1, 9), 1 / 9, dtype=np.float32)
+    kernel = kernel.T if turned else kernel
+    photos = [read(path).pixels for path in sorted(VOC.glob("*.jpg"))[:20]]
+    values = sharpness(Views([cv2.filter2D(photo, -1, kernel) for photo in photos]))
+    assert values.max() < 0.6
+    assert sharpness(Views(photos)).min() > 0.6
+
+
+def test_edges_in_one_direction_only_are_judged_by_themselves() -> None:
+    columns = np.where((np.arange(320) // 40) % 2, 180, 60).astype(np.float32)[None].repeat(240, axis=0)
+    stripes = cv2.GaussianBlur(columns, (0, 0), 1.5).astype(np.uint8)[..., None].repeat(3, axis=2)
+    assert sharpness(Views([stripes]))[0] == pytest.approx(1 / np.sqrt(1 + 1.5**2), rel=0.08)

@@ -1,0 +1,77 @@
+"""Reduction and summed-area tables against brute force."""
+
+import numpy as np
+import pytest
+
+from attributes.views import Views, box_area, box_sum, fit, integral
+
+
+@pytest.mark.parametrize(
+    ("shape", "longest", "expected"),
+    [
+        ((375, 500), 320, (240, 320)),
+        ((4000, 3000), 640, (640, 480)),
+        ((100, 80), 320, (100, 80)),
+        ((1000, 10), 100, (100, 1)),
+        ((1000, 3), 10, (10, 1)),
+        ((640, 640), 320, (320, 320)),
+    ],
+)
+def test_fit_keeps_the_shape_and_never_enlarges(
+    shape: tuple[int, int], longest: int, expected: tuple[int, int]
+) -> None:
+    photo = np.full((*shape, 3), 77, dtype=np.uint8)
+    reduced = fit(photo, longest)
+    assert reduced.shape == (*expected, 3)
+    assert np.all(reduced == 77)
+
+
+def test_fit_by_a_whole_factor_is_the_mean() -> None:
+    photo = np.random.default_rng(0).integers(0, 256, (12, 18, 3), dtype=np.uint8)
+    means = photo.reshape(4, 3, 6, 3, 3).mean(axis=(1, 3))
+    np.testing.assert_allclose(fit(photo, 6).astype(float), means, atol=0.51)
+
+
+@pytest.mark.parametrize("channels", [None, 3])
+def test_box_sum_equals_brute_force(channels: int | None) -> None:
+    generator = np.random.default_rng(1)
+    shape = (13, 17) if channels is None else (13, 17, channels)
+    image = generator.integers(0, 256, shape).astype(np.uint8)
+    corners = np.sort(generator.uniform(0, 1, (40, 2, 2)), axis=1) * [17, 13]
+    boxes = np.concatenate([corners.reshape(40, 4), [[0, 0, 17, 13], [3, 3, 3, 9], [16, 12, 17, 13]]])
+    fine = np.repeat(np.repeat(image.astype(float), 200, axis=0), 200, axis=1)
+    y, x = (np.mgrid[: 13 * 200, : 17 * 200] + 0.5) / 200
+    sums = box_sum(integral(image), boxes)
+    for box, found in zip(boxes[::4], sums[::4], strict=True):
+        inside = (x >= box[0]) & (x < box[2]) & (y >= box[1]) & (y < box[3])
+        expected = fine[inside].sum(axis=0) / 200**2
+        np.testing.assert_allclose(found, expected, rtol=0.03, atol=0.03 * 255)
+    np.testing.assert_allclose(sums[40], image.reshape(13 * 17, -1).sum(axis=0).squeeze(), rtol=1e-12)
+    np.testing.assert_allclose(sums[41], 0, atol=1e-6)
+    np.testing.assert_allclose(sums[42], image[12, 16], rtol=1e-9)
+
+
+def test_box_area_of_reversed_boxes_is_zero() -> None:
+    np.testing.assert_array_equal(box_area(np.array([[5.0, 5, 2, 9], [0, 0, 2, 3]])), [0.0, 6.0])
+
+
+def test_boxes_are_clipped_to_the_photo_and_scaled_to_its_versions() -> None:
+    photo = np.zeros((100, 200, 3), dtype=np.uint8)
+    views = Views([photo], [np.array([[-10.0, 20, 250, 60]])])
+    np.testing.assert_array_equal(views.all_boxes, [[0, 20, 200, 60]])
+    np.testing.assert_array_equal(views.boxes_at(0, (50, 100)), [[0, 10, 100, 30]])
+
+
+@pytest.mark.parametrize(
+    ("photo", "boxes", "words"),
+    [
+        (np.zeros((4, 4), dtype=np.uint8), None, "photo 0"),
+        (np.zeros((4, 4, 3)), None, "uint8"),
+        (np.zeros((0, 4, 3), dtype=np.uint8), None, "non-empty"),
+        (np.zeros((4, 4, 3), dtype=np.uint8), [np.zeros((2, 5))], "boxes of photo 0"),
+        (np.zeros((4, 4, 3), dtype=np.uint8), [], "boxes for 1 photos"),
+    ],
+)
+def test_wrong_shapes_are_refused(photo: np.ndarray, boxes: list[np.ndarray] | None, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        Views([photo], boxes)

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xai.evidence import geometric
@@ -60,6 +60,7 @@ def test_rotation_is_clockwise_and_keeps_the_object_in_place() -> None:
     assert corner[0] > 60, "what was above the centre moves right when turned clockwise"
 
 
+@settings(deadline=None)
 @given(
     width=st.floats(20, 100),
     height=st.floats(20, 100),

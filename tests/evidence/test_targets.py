@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from toy_detector import SIDE, ToyDetector, photo_with
+from toy_detector import SIDE, ToyDetector, full_weights, photo_with
 
 from xai.evidence import targets
 from xai.types import Candidates
@@ -93,11 +93,12 @@ def test_gradient_equals_the_closed_form_of_the_toy() -> None:
     value = forward(inputs)
     value.sum().backward()
     overlap = torchvision.ops.box_iou(detector.anchors, box)[:, 0]
-    scores = torch.einsum("chw,achw->a", inputs[0].detach(), detector.weights[:, 1])
+    weights = torch.stack([full_weights(anchor, 1) for anchor in detector.anchors])
+    scores = torch.einsum("chw,achw->a", inputs[0].detach(), weights)
     best = int((overlap * scores).argmax())
     torch.testing.assert_close(value.detach()[0, 0], (overlap * scores)[best])
     assert inputs.grad is not None
-    torch.testing.assert_close(inputs.grad[0], overlap[best] * detector.weights[best, 1])
+    torch.testing.assert_close(inputs.grad[0], overlap[best] * weights[best])
 
 
 def test_changes_smoothly_where_nothing_is_detected() -> None:

@@ -29,7 +29,7 @@ class ToyDetector:
         corners = torch.arange(0, SIDE - ANCHOR + 1, STEP, dtype=torch.float32)
         y, x = torch.meshgrid(corners, corners, indexing="ij")
         self.anchors = torch.stack([x, y, x + ANCHOR, y + ANCHOR], -1).reshape(-1, 4)
-        self.weights = torch.stack([_weights(anchor) for anchor in self.anchors])
+        self.kernel = _kernel()
         self.per_class_boxes = per_class_boxes
         self.forwards = 0
         self.fails = False
@@ -46,7 +46,7 @@ class ToyDetector:
         if self.fails:
             raise RuntimeError("the forward fails")
         self.forwards += len(inputs)
-        scores = torch.einsum("nchw,akchw->nak", inputs, self.weights)
+        scores = torch.nn.functional.conv2d(inputs, self.kernel, stride=STEP).flatten(2).transpose(1, 2)
         boxes = self.anchors.expand(len(inputs), -1, -1)
         if self.per_class_boxes:
             boxes = boxes[:, :, None].expand(-1, -1, len(self.names), -1)
@@ -63,18 +63,23 @@ class ToyDetector:
         return results
 
 
-def _weights(anchor: Tensor) -> Tensor:
-    """(2, 3, SIDE, SIDE) weights of the two classes for one anchor."""
-    weights = torch.zeros(2, 3, SIDE, SIDE)
-    x, y = int(anchor[0]), int(anchor[1])
+def _kernel() -> Tensor:
+    """(2, 3, ANCHOR, ANCHOR) weights of the two classes within an anchor."""
+    weights = torch.zeros(2, 3, ANCHOR, ANCHOR)
     half = ANCHOR // 2
-    share = 1 / (ANCHOR * half)
-    weights[0, 0, y : y + half, x : x + ANCHOR] = share / 2
-    weights[0, 1, y + half : y + ANCHOR, x : x + ANCHOR] = share / 2
+    share = 1 / (ANCHOR * ANCHOR)
+    weights[0, 0, :half] = weights[0, 1, half:] = share
     # Green above and red below count against it, so that an object upside down scores below zero.
-    weights[0, 1, y : y + half, x : x + ANCHOR] = -share / 2
-    weights[0, 0, y + half : y + ANCHOR, x : x + ANCHOR] = -share / 2
-    weights[1, 2, y : y + ANCHOR, x : x + ANCHOR] = share / 2
+    weights[0, 1, :half] = weights[0, 0, half:] = -share
+    weights[1, 2] = share
+    return weights
+
+
+def full_weights(anchor: Tensor, label: int) -> Tensor:
+    """(3, SIDE, SIDE) weights of one anchor and class: the gradient of its score."""
+    weights = torch.zeros(3, SIDE, SIDE)
+    x, y = int(anchor[0]), int(anchor[1])
+    weights[:, y : y + ANCHOR, x : x + ANCHOR] = _kernel()[label]
     return weights
 
 

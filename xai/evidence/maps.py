@@ -1,0 +1,219 @@
+"""Heat maps of misses, what they say in numbers, and how far they can be trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+
+from xai import tables
+from xai.evidence.drise import DRISE, blurred
+from xai.evidence.experiment import EVIDENCE, Spent
+from xai.evidence.faithfulness import Faithfulness, insertion_deletion, random_difference
+from xai.evidence.pictures import write_overlay
+from xai.evidence.targets import forward_func, to_input
+from xai.evidence.trial import BATCH_SIZE, boxes_of, by_photo, labels_of
+from xai.types import Boxes, Detector, Pixels, Prepared, Progress, no_progress
+
+Floats = NDArray[np.float32]
+Row = tuple[str, str, str, float | None, float | None, float | None, float | None]
+
+MAP_SIDE = 320
+"""Longest side of a stored map, pixels."""
+
+STEPS = 10
+"""Steps of insertion and deletion."""
+
+RANDOM_MAPS = 3
+"""Random maps that a map is compared with."""
+
+MIN_MASKS = 60
+"""With fewer masks a map is noise; the budget is then spent on fewer maps."""
+
+
+def explain_maps(
+    misses: pl.DataFrame,
+    neighbours: pl.DataFrame,
+    *,
+    load_pixels: Callable[[str], Pixels],
+    detector: Detector,
+    n_maps: int,
+    budget: int,
+    out_dir: Path,
+    n_masks: int = 240,
+    seed: int = 0,
+    progress: Progress = no_progress,
+) -> Spent:
+    """Make heat maps (``drise.DRISE``) for the first misses; those of one photo share its masked forwards.
+
+    Writes ``ERROR_ID.npz`` (``saliency`` float16 h×w of the photo's aspect, signed, −1 to 1; ``standard_error``
+    likewise; ``scale``, what 1 stands for in units of the target; ``box`` in pixels of the map) and ``ERROR_ID.png``.
+    The lines of evidence, one set per miss:
+
+    - ``saliency``: ``after`` is a share of the map's mass, ``placebo`` the region's share of the photo's area, which
+      is what a map without knowledge gives, ``effect`` their difference. ``inside_box`` is of the helping mass;
+      ``suppressing_inside_box``, ``suppressing_other_boxes`` and ``suppressing_context`` are of the suppressing mass.
+      Mass is of pixels beyond twice their standard error; null where there are none.
+    - ``faithfulness``, name ``better_than_random`` or ``no_better_than_random``: ``before`` deletion, ``after``
+      insertion, ``effect`` insertion − deletion, ``placebo`` the largest that random maps reach.
+
+    Args:
+        misses: ``error_id image_id label x1 y1 x2 y2``, most important first.
+        neighbours: the objects table.
+        load_pixels: ``image_id`` → photo.
+        detector: the detector.
+        n_maps: maps at most.
+        budget: forwards at most; where it is short, masks go down to 60 and then maps are left out.
+        out_dir: where the files go.
+        n_masks: masks a photo.
+        seed: of masks and random maps.
+        progress: told after each photo.
+    """
+    parts = by_photo(misses.head(n_maps))
+    parts, masks = _afford(parts, budget, n_masks)
+    found, forwards = [tables.empty(EVIDENCE)], 0
+    for index, part in enumerate(parts):
+        image_id = str(part["image_id"][0])
+        objects = neighbours.filter(pl.col("image_id") == image_id)
+        pixels = load_pixels(image_id)
+        rows = _photo(part, boxes_of(objects), pixels, detector, masks, seed, out_dir)
+        found.append(pl.DataFrame(rows, schema=dict(EVIDENCE), orient="row"))
+        forwards += masks + _judging(len(part))
+        progress("heat maps", index + 1, len(parts))
+    return Spent(tables.stack(found, EVIDENCE), forwards)
+
+
+def _judging(count: int) -> int:
+    """Forwards that the faithfulness of ``count`` maps of a photo costs."""
+    return 2 * (STEPS - 1) * (count + RANDOM_MAPS) + 4
+
+
+def _afford(parts: Sequence[pl.DataFrame], budget: int, n_masks: int) -> tuple[list[pl.DataFrame], int]:
+    """Return the photos that the budget reaches, and the masks for each of them."""
+    costs = np.cumsum([_judging(len(part)) for part in parts], dtype=np.int64)
+    counts = np.arange(1, len(parts) + 1)
+    reached = int(np.count_nonzero(costs + counts * MIN_MASKS <= budget))
+    if not reached:
+        return [], 0
+    return list(parts[:reached]), min(n_masks, (budget - int(costs[reached - 1])) // reached) // 2 * 2
+
+
+def _photo(
+    misses: pl.DataFrame,
+    objects: Boxes,
+    pixels: Pixels,
+    detector: Detector,
+    n_masks: int,
+    seed: int,
+    out_dir: Path,
+) -> list[Row]:
+    """Map, judge and store the misses of one photo."""
+    prepared = detector.prepare([pixels])[0]
+    boxes = boxes_of(misses)
+    labels = torch.as_tensor(labels_of(misses, detector))
+    score = forward_func(detector.forward, to_input(boxes, prepared, 0), labels)
+    baseline = blurred(prepared.inputs)
+    estimated = DRISE(score).attribute(
+        prepared.inputs,
+        baselines=baseline,
+        n_masks=n_masks,
+        perturbations_per_eval=BATCH_SIZE,
+        seed=seed,
+        return_standard_error=True,
+    )
+    slopes, errors = estimated[0][0], estimated[1][0]
+    judged = insertion_deletion(
+        score, prepared.inputs, slopes, baseline, steps=STEPS, perturbations_per_eval=BATCH_SIZE
+    )
+    chance = random_difference(
+        score,
+        prepared.inputs,
+        baseline,
+        repeats=RANDOM_MAPS,
+        seed=seed,
+        steps=STEPS,
+        perturbations_per_eval=BATCH_SIZE,
+    ).amax(0)
+    rows: list[Row] = []
+    for index, error_id in enumerate(misses["error_id"]):
+        saliency, error = (_to_photo(map_.cpu().numpy(), prepared) for map_ in (slopes[index], errors[index]))
+        _store(saliency, error, pixels, boxes[index], out_dir / error_id)
+        others = objects[(objects != boxes[index]).any(1)]
+        rows += _shares(error_id, saliency, error, boxes[index], others, pixels)
+        rows.append(_faithfulness(error_id, judged, index, float(chance[index])))
+    return rows
+
+
+def _to_photo(values: Floats, prepared: Prepared) -> Floats:
+    """Resample a map (h, w) of the network's input to the photo's frame, longest side at most ``MAP_SIDE``."""
+    width, height = prepared.sizes[0].tolist()
+    factor = min(1.0, MAP_SIDE / max(width, height))
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    # Output pixel centre → photo → input; OpenCV counts from centres.
+    scale = prepared.scale[0] * [width / size[0], height / size[1]]
+    inverse = np.array([[scale[0], 0, 0], [0, scale[1], 0]])
+    inverse[:, 2] = prepared.offset[0] + 0.5 * scale - 0.5
+    resampled: Floats = cv2.warpAffine(
+        values.astype(np.float32),
+        inverse,
+        size,
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    return resampled
+
+
+def _store(saliency: Floats, error: Floats, pixels: Pixels, box: Boxes, stem: Path) -> None:
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    scale = float(np.abs(saliency).max()) or 1.0
+    factor = np.tile([saliency.shape[1] / pixels.shape[1], saliency.shape[0] / pixels.shape[0]], 2)
+    np.savez_compressed(
+        stem.with_suffix(".npz"),
+        saliency=(saliency / scale).astype(np.float16),
+        standard_error=(error / scale).astype(np.float16),
+        scale=np.float64(scale),
+        box=box * factor,
+    )
+    write_overlay(pixels, saliency, box, stem.with_suffix(".png"))
+
+
+def _shares(error_id: str, saliency: Floats, error: Floats, box: Boxes, others: Boxes, pixels: Pixels) -> list[Row]:
+    """Say where the helping and the suppressing mass lies."""
+    factor = np.tile([saliency.shape[1] / pixels.shape[1], saliency.shape[0] / pixels.shape[0]], 2)
+    own = _inside(box[None] * factor, saliency.shape)
+    other = _inside(others * factor, saliency.shape) & ~own
+    certain = np.where(np.abs(saliency) > 2 * error, saliency, 0)
+    helping, suppressing = certain.clip(min=0), (-certain).clip(min=0)
+    regions = (
+        ("inside_box", helping, own),
+        ("suppressing_inside_box", suppressing, own),
+        ("suppressing_other_boxes", suppressing, other),
+        ("suppressing_context", suppressing, ~(own | other)),
+    )
+    rows: list[Row] = []
+    for name, mass, region in regions:
+        total, area = float(mass.sum()), float(region.mean())
+        share = float(mass[region].sum()) / total if total > 0 else None
+        rows.append((error_id, "saliency", name, None, share, area, None if share is None else share - area))
+    return rows
+
+
+def _inside(boxes: Boxes, shape: Sequence[int]) -> NDArray[np.bool_]:
+    """Mark the pixels that any of the boxes (m, 4) touches."""
+    height, width = shape
+    x1, y1, x2, y2 = np.concatenate([np.floor(boxes[:, :2]), np.ceil(boxes[:, 2:])], axis=1).T[..., None]
+    down = (np.arange(height) >= y1) & (np.arange(height) < y2)
+    across = (np.arange(width) >= x1) & (np.arange(width) < x2)
+    touched: NDArray[np.bool_] = (down.T.astype(np.float32) @ across.astype(np.float32)) > 0
+    return touched
+
+
+def _faithfulness(error_id: str, judged: Faithfulness, index: int, chance: float) -> Row:
+    effect = float(judged.difference[index])
+    name = "better_than_random" if effect > chance else "no_better_than_random"
+    return error_id, "faithfulness", name, float(judged.deletion[index]), float(judged.insertion[index]), chance, effect

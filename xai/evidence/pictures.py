@@ -1,0 +1,66 @@
+"""Pictures of explained misses: the bare photo for the gallery, and the heat map over the photo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from xai.types import Boxes, Pixels
+
+HELPS = (255, 176, 0)
+SUPPRESSES = (100, 143, 255)
+"""Amber and blue differ in hue and lightness for every kind of colour vision, and from the grey photo below."""
+
+_SIDE = 640
+"""Longest side of a picture, pixels."""
+
+
+def write_gallery_photo(pixels: Pixels, path: Path) -> None:
+    """Write a photo as JPEG, at most 640 pixels on its longest side, with nothing drawn on it."""
+    small = _shrink(pixels)
+    _write(small, path, ".jpg", [cv2.IMWRITE_JPEG_QUALITY, 88])
+
+
+def write_overlay(pixels: Pixels, saliency: NDArray[np.floating], box: Boxes, path: Path) -> None:
+    """Write the heat map over the dimmed photo as PNG: amber helps, blue suppresses, a white frame around the object.
+
+    Args:
+        pixels: the photo.
+        saliency: (h, w) of the photo's aspect, signed; shown from 0 to its largest magnitude.
+        box: (4,) in pixels of the photo.
+        path: where to write.
+    """
+    small = _shrink(pixels)
+    height, width = small.shape[:2]
+    heat = cv2.resize(saliency.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+    strength = np.abs(heat) / max(float(np.abs(heat).max()), 1e-12)
+    grey = 0.55 * cv2.cvtColor(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB).astype(np.float32)
+    colour = np.where(heat[..., None] >= 0, np.array(HELPS, np.float32), np.array(SUPPRESSES, np.float32))
+    # Weak values fade faster than in proportion, so that the noise of the estimate does not tint the whole photo.
+    alpha = 0.8 * strength[..., None] ** 1.5
+    picture = np.rint(grey * (1 - alpha) + colour * alpha).astype(np.uint8)
+    factor = np.array([width / pixels.shape[1], height / pixels.shape[0]])
+    x1, y1, x2, y2 = np.rint(box.reshape(2, 2) * factor).astype(int).ravel().tolist()
+    for shade, thickness in ((0, 4), (255, 2)):
+        cv2.rectangle(picture, (x1, y1), (x2 - 1, y2 - 1), (shade, shade, shade), thickness)
+    _write(picture, path, ".png", [])
+
+
+def _shrink(pixels: Pixels) -> Pixels:
+    height, width = pixels.shape[:2]
+    factor = _SIDE / max(height, width)
+    if factor >= 1:
+        return pixels
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    small: Pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    return small
+
+
+def _write(pixels: Pixels, path: Path, kind: str, options: list[int]) -> None:
+    """Encode and write; OpenCV's own writer cannot name files outside of ASCII everywhere."""
+    _, encoded = cv2.imencode(kind, cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), options)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(encoded.tobytes())

@@ -1,0 +1,112 @@
+"""Spends a run's forwards on its misses: repairs first, heat maps with what is left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+
+from xai import tables
+from xai.evidence.experiment import EVIDENCE, run_experiments
+from xai.evidence.maps import explain_maps
+from xai.evidence.pictures import write_gallery_photo
+from xai.types import Detector, Pixels, Progress, no_progress
+
+GALLERY = 300
+"""Misses at most whose photo is kept for the report, highest priority first."""
+
+
+def explain(
+    misses: pl.DataFrame,
+    *,
+    plan: pl.DataFrame | None,
+    objects: pl.DataFrame,
+    load_pixels: Callable[[str], Pixels],
+    detector: Detector,
+    budget: int,
+    maps: int,
+    match_iou: float,
+    seed: int,
+    folder: Path,
+    progress: Progress = no_progress,
+) -> pl.DataFrame:
+    """Repair and map misses within the budget, and keep their photos.
+
+    Args:
+        misses: one row per missed object, with its box, label and attributes.
+        plan: repairs to try (``error_id cause repair priority``); None for none.
+        objects: all annotated objects.
+        load_pixels: ``image_id`` → photo.
+        detector: the detector.
+        budget: forwards per miss on average.
+        maps: misses that get a heat map, highest priority first.
+        match_iou: IoU at which a detection finds an object.
+        seed: of masks and random maps.
+        folder: the run directory; gets ``gallery/`` and ``maps/``.
+        progress: told how far each stage is.
+
+    Returns:
+        Lines of evidence: those of ``experiment.run_experiments`` and ``maps.explain_maps``.
+    """
+    ordered = _by_priority(misses, plan)
+    waiting = _Gallery(ordered.head(GALLERY), folder / "gallery", load_pixels)
+    left = budget * len(misses)
+    lines = []
+    if plan is not None and len(misses):
+        tried = run_experiments(
+            plan,
+            ordered,
+            objects,
+            load_pixels=waiting.load,
+            detector=detector,
+            budget_per_miss=budget,
+            match_iou=match_iou,
+            progress=progress,
+        )
+        left -= tried.forwards
+        lines.append(tried.evidence)
+    mapped = explain_maps(
+        ordered,
+        objects,
+        load_pixels=waiting.load,
+        detector=detector,
+        n_maps=maps,
+        budget=left,
+        out_dir=folder / "maps",
+        seed=seed,
+        progress=progress,
+    )
+    waiting.finish()
+    return tables.stack([*lines, mapped.evidence], EVIDENCE)
+
+
+def _by_priority(misses: pl.DataFrame, plan: pl.DataFrame | None) -> pl.DataFrame:
+    """Sort misses by the highest priority of their planned repairs; those without a plan come last."""
+    if plan is None:
+        return misses.sort("error_id")
+    best = plan.group_by("error_id").agg(_priority=pl.col("priority").max())
+    joined = misses.join(best, on="error_id", how="left")
+    return joined.sort(["_priority", "error_id"], descending=[True, False], nulls_last=True).drop("_priority")
+
+
+class _Gallery:
+    """Keeps the photos of misses as they are loaded for other ends, and the rest at the end."""
+
+    def __init__(self, misses: pl.DataFrame, folder: Path, load_pixels: Callable[[str], Pixels]) -> None:
+        pairs = misses.group_by("image_id", maintain_order=True).agg("error_id").iter_rows()
+        self.waiting: dict[str, list[str]] = dict(pairs)
+        self.folder = folder
+        self.load_pixels = load_pixels
+
+    def load(self, image_id: str) -> Pixels:
+        """Load a photo; at the first time also write it into the gallery for each of its misses."""
+        pixels = self.load_pixels(image_id)
+        for error_id in self.waiting.pop(image_id, []):
+            write_gallery_photo(pixels, self.folder / f"{error_id}.jpg")
+        return pixels
+
+    def finish(self) -> None:
+        """Load the photos that nothing else asked for."""
+        for image_id in list(self.waiting):
+            self.load(image_id)

@@ -87,8 +87,3 @@ def test_damaged_files_are_named(tmp_path: Path, trust: bool) -> None:
         path.write_bytes(content)
         with pytest.raises(DetectorError, match=r"expected a PyTorch checkpoint .*modèle.pt"):
             checkpoints.read(path, allow=nothing, trust=trust)
-
-
-def test_digest(tmp_path: Path) -> None:
-    (tmp_path / "a").write_bytes(b"abc")
-    assert checkpoints.sha256(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

@@ -127,7 +127,12 @@ CASES: list[tuple[str, dict[str, object], tuple[float | None, float | None, str 
     ("no_candidate", {"cand_max_iou": 0.7, "cand_score": 0.01, "cand_iou": 0.6}, (0.01, 0.7, None)),
     ("low_score", {"cand_max_iou": 0.9, "cand_score": 0.2, "cand_iou": 0.8}, (0.2, 0.8, "car")),
     (
-        "low_score",
+        "no_candidate",  # the best of many other classes is noise too
+        {"cand_max_iou": 0.9, "cand_score": 0.01, "cand_iou": 0.8, "cand_other_score": 0.1, "cand_other_label": "bus"},
+        (0.01, 0.9, None),
+    ),
+    (
+        "wrong_class",
         {"cand_max_iou": 0.9, "cand_score": 0.01, "cand_iou": 0.8, "cand_other_score": 0.2, "cand_other_label": "bus"},
         (0.2, None, "bus"),
     ),

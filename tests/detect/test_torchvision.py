@@ -32,12 +32,15 @@ def calibrate(model: nn.Module) -> None:
     """Scale the last layers so that scores spread and boxes stay near, whatever the random backbone hands on."""
 
     def rescale(spread: float, module: nn.Module, inputs: object, output: torch.Tensor) -> torch.Tensor:
-        factor = spread / output.std()
+        # The module sees every level in turn, and no level may saturate.
+        factor = min(4 * spread / output.abs().max(), 1e9 if module not in seen else 1.0)
+        seen.add(module)
         module.weight *= factor
         module.bias *= 0
         return output * factor
 
     hooks = []
+    seen: set[nn.Module] = set()
     for name, module in model.named_modules():
         last = name.rpartition(".")[2]
         of_ssd = (
@@ -83,9 +86,9 @@ def photos() -> list[np.ndarray]:
     [
         ("fcos_small", 0.6, 300),
         ("fcos_small", 0.0, 20),  # more above the threshold than a level hands on
-        ("fasterrcnn_mobilenet_v3_large_320_fpn", 0.4, 15),
-        pytest.param("retinanet_resnet50_fpn", 0.7, 300, marks=pytest.mark.slow),
-        ("ssdlite320_mobilenet_v3_large", 0.3, 50),
+        ("fasterrcnn_mobilenet_v3_large_320_fpn", 0.1, 15),
+        pytest.param("retinanet_resnet50_fpn", 0.6, 300, marks=pytest.mark.slow),
+        ("ssdlite320_mobilenet_v3_large", 0.2, 50),
     ],
 )
 def test_detections_equal_the_model_photo_by_photo(

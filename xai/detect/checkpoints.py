@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import pickle
 import zipfile
 from collections.abc import Callable
@@ -17,12 +16,6 @@ from xai.exceptions import DetectorError
 
 Allow = Callable[[str], type | None]
 """Names a class that a checkpoint may hold, given its dotted name; None refuses."""
-
-
-def sha256(path: Path) -> str:
-    """Digest of a file's bytes, as hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read(path: Path, *, allow: Allow, trust: bool) -> Any:

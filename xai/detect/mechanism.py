@@ -9,7 +9,7 @@ here              Miller et al.              what is seen
 no_candidate      proposal process           no candidate covers the object with any class above noise
 poor_box          regressor                  the class is seen at the place, but no box of it covers the object
 wrong_class       interclass classification  a box covers the object, with another class ahead
-low_score         background classification  a box covers the object with its class, below the threshold
+low_score         background classification  a box covers the object with its class below the threshold
 suppressed        classifier calibration     such a box passed the threshold, and suppression or the limit took it
 ================  =========================  ==========================================================================
 
@@ -18,7 +18,8 @@ suppressed        classifier calibration     such a box passed the threshold, an
 *Dense heads.* The paper asks whether an anchor or a proposal lies on the object. A dense head without anchors (YOLO,
 FCOS) puts a box at every location, and with thousands of boxes of noise one may cover an object by luck. A box is
 therefore a candidate only if its score is above noise: a tenth of the deployed threshold (``NOISE``). Below that, no
-threshold that a team would deploy brings the object back, which is what the paper means by a missing proposal.
+threshold that a team would deploy brings the object back, which is what the paper means by a missing proposal. Another
+class is the best of many, so it must reach half of the deployed threshold (``HEARD``) to be more than noise.
 
 *Neighbours.* A box that covers or touches the object may be about the object next to it, and so it is where most misses
 are. Boxes that fit another annotated object of their class better don't count for another class or a poor box.
@@ -46,6 +47,9 @@ if TYPE_CHECKING:
 
 NOISE = 0.1
 """A candidate whose score is below this share of the deployed threshold is noise."""
+
+HEARD = 0.5
+"""Another class whose score reaches this share of the deployed threshold is ahead, where the own class is noise."""
 
 SURE = 0.2
 """A detection contradicts the label if its score exceeds the threshold by this much."""
@@ -181,9 +185,10 @@ def mechanisms(
     3. ``suppressed``: own ≥ σ on a covering box.
     4. ``wrong_class``: the miss is ``confused``, or another class that passes σ is ahead of own on a covering box.
     5. ``poor_box``: own ≥ σ beside the object, and the miss is ``mislocated`` or own < ν on every covering box.
-    6. ``low_score``: own or another class ≥ ν on a covering box.
-    7. ``poor_box``: own ≥ ν beside the object.
-    8. ``no_candidate``.
+    6. ``low_score``: own ≥ ν on a covering box.
+    7. ``wrong_class``: another class ≥ σ/2 on a covering box.
+    8. ``poor_box``: own ≥ ν beside the object.
+    9. ``no_candidate``.
 
     Args:
         errors: rows of ``tables.TABLES["errors"]``.
@@ -203,19 +208,18 @@ def mechanisms(
     own, other, loose = (pl.col(f"cand_{name}").fill_null(0.0) for name in ("score", "other_score", "loose_score"))
     noise = NOISE * score_threshold
     confused, mislocated = pl.col("kind") == "confused", pl.col("kind") == "mislocated"
-    rules = {
-        "annotation": _shifted(score_threshold) | pl.col("twin_iou").is_not_null(),
-        "unknown": pl.col("cand_max_iou").is_null(),
-        "suppressed": (own >= score_threshold) & ~(confused & (other > own)),
-        "wrong_class": confused | ((other >= score_threshold) & (other > own)),
-        "poor_box": (loose >= score_threshold) & (mislocated | (own < noise)),
-        "low_score": (own >= noise) | (other >= noise),
-    }
-    mechanism = pl.coalesce(
-        *[pl.when(applies).then(pl.lit(name)) for name, applies in rules.items()],
-        pl.when(loose >= noise).then(pl.lit("poor_box")).otherwise(pl.lit("no_candidate")),
-    )
-    told = facts.with_columns(mechanism=mechanism).select("error_id", "mechanism", *_closest(own >= noise))
+    rules = [
+        ("annotation", _shifted(score_threshold) | pl.col("twin_iou").is_not_null()),
+        ("unknown", pl.col("cand_max_iou").is_null()),
+        ("suppressed", (own >= score_threshold) & ~(confused & (other > own))),
+        ("wrong_class", confused | ((other >= score_threshold) & (other > own))),
+        ("poor_box", (loose >= score_threshold) & (mislocated | (own < noise))),
+        ("low_score", own >= noise),
+        ("wrong_class", other >= HEARD * score_threshold),
+        ("poor_box", loose >= noise),
+    ]
+    mechanism = pl.coalesce(*[pl.when(applies).then(pl.lit(name)) for name, applies in rules], pl.lit("no_candidate"))
+    told = facts.with_columns(mechanism=mechanism).select("error_id", "mechanism", *_closest())
     kept = errors.drop("mechanism", "best_score", "best_iou", "best_label")
     joined = kept.join(told, on="error_id", how="left", maintain_order="left")
     return tables.conform(joined, tables.TABLES["errors"])
@@ -264,8 +268,8 @@ def _with_twin(facts: pl.DataFrame, objects: pl.DataFrame, least_iou: float) -> 
     return facts.join(twins, on="error_id", how="left", maintain_order="left")
 
 
-def _closest(heard: pl.Expr) -> list[pl.Expr]:
-    """``best_score``, ``best_iou`` and ``best_label`` of each mechanism; ``heard``: its own class is above noise."""
+def _closest() -> list[pl.Expr]:
+    """``best_score``, ``best_iou`` and ``best_label`` of each mechanism."""
     of_detection = ("score", "iou", "detection_label")
     of_class = ("cand_score", "cand_iou", "label")
     of_other = ("cand_other_score", None, "cand_other_label")
@@ -274,9 +278,7 @@ def _closest(heard: pl.Expr) -> list[pl.Expr]:
         (pl.col("mechanism").is_in(["annotation", "unknown"]), of_detection),
         ((pl.col("mechanism") == "wrong_class") & (pl.col("kind") == "confused"), of_detection),
         (pl.col("mechanism") == "wrong_class", of_other),
-        (pl.col("mechanism") == "suppressed", of_class),
-        ((pl.col("mechanism") == "low_score") & heard, of_class),
-        (pl.col("mechanism") == "low_score", of_other),
+        (pl.col("mechanism").is_in(["suppressed", "low_score"]), of_class),
         (pl.col("mechanism") == "poor_box", ("cand_loose_score", "cand_loose_iou", "label")),
         (pl.col("mechanism") == "no_candidate", ("cand_score", "cand_max_iou", None)),
     ]

@@ -15,7 +15,7 @@ from torchvision.models import detection
 from torchvision.models.detection.image_list import ImageList
 
 from xai.config import DetectorConfig
-from xai.detect import checkpoints
+from xai.detect import checkpoints, digest
 from xai.detect.fcos import fcos_small
 from xai.detect.heads import FAMILIES
 from xai.exceptions import DetectorError
@@ -212,7 +212,7 @@ def _card(config: DetectorConfig, path: Path, architecture: str, told: Mapping[s
     return ModelCard(
         kind=config.kind,
         file=str(config.weights),
-        sha256=checkpoints.sha256(path),
+        sha256=digest.sha256(path),
         architecture=architecture,
         trained_at=str(told["trained_at"]) if told.get("trained_at") else None,
         details=details,

@@ -22,7 +22,7 @@ import torchvision
 from torch import Tensor, nn
 
 from xai.config import DetectorConfig
-from xai.detect import checkpoints
+from xai.detect import checkpoints, digest
 from xai.exceptions import DetectorError
 from xai.types import Candidates, Detections, ModelCard, Pixels, Prepared
 
@@ -211,7 +211,7 @@ def _card(config: DetectorConfig, path: Path, checkpoint: Any, model: Any) -> Mo
     return ModelCard(
         kind=config.kind,
         file=str(config.weights),
-        sha256=checkpoints.sha256(path),
+        sha256=digest.sha256(path),
         architecture=str(architecture) if architecture else None,
         trained_at=str(told["date"]) if told.get("date") else None,
         details={**details, **({"arguments": plain} if plain else {})},

@@ -8,15 +8,15 @@ import numpy as np
 from attributes.glare import glare_maps
 from attributes.views import Boxes, Floats, Pixels, Views, box_area, box_sum, divide, integral
 
-EDGE_TOLERANCE = 2.0
-"""Gap to the photo's edge, in px, up to which a box touches it: annotators stop a pixel or two short."""
+EDGE_TOLERANCE = (2.0, 0.004)
+"""Gap to the photo's edge up to which a box touches it: 2 px, or this part of the side, where annotators stop short."""
 
 # The ring reaches this many box sides beyond the box.
 _RING = 0.5
 
 # OpenCV stretches the 100 units of L* over 255 levels; a* and b* have a level each.
 _LAB_UNITS = np.array([100 / 255, 1.0, 1.0] * 2)
-_MANY_BOXES = 1000
+_MANY_BOXES = 300
 
 
 def object_size(views: Views) -> Floats:
@@ -49,7 +49,8 @@ def truncation(views: Views) -> Floats:
         [0.25, 0.0]
     """
     boxes, size = views.all_boxes, views.sizes[views.photo_of]
-    touches = np.concatenate([boxes[:, :2] <= EDGE_TOLERANCE, boxes[:, 2:] >= size - EDGE_TOLERANCE], axis=1)
+    gap = np.maximum(EDGE_TOLERANCE[0], EDGE_TOLERANCE[1] * size)
+    touches = np.concatenate([boxes[:, :2] <= gap, boxes[:, 2:] >= size - gap], axis=1)
     width, height = (boxes[:, 2:] - boxes[:, :2]).T
     on_edge = (touches * np.stack([height, width, height, width], axis=1)).sum(axis=1)
     return divide(on_edge, 2 * (width + height))

@@ -128,11 +128,11 @@ def _products(dx: Gradient, dy: Gradient, position: NDArray[np.int64]) -> tuple[
 
 def _sum_in_boxes(edges: Edges, boxes: Boxes) -> Floats:
     """(n, 7) energies and count of the edge pixels whose centres lie in each box."""
-    y, x = np.stack(np.divmod(edges.position, edges.shape[1])) + 0.5
+    y, x = (np.stack(np.divmod(edges.position, edges.shape[1])) + 0.5).astype(np.float32)
     values = np.concatenate([edges.energy, np.ones_like(edges.energy[:1])]).T
     sums = np.empty((len(boxes), 7))
     for start in range(0, len(boxes), _BOXES_AT_ONCE):
-        x1, y1, x2, y2 = boxes[start : start + _BOXES_AT_ONCE].T[..., None]
+        x1, y1, x2, y2 = boxes[start : start + _BOXES_AT_ONCE].T[..., None].astype(np.float32)
         inside = (x >= x1) & (x < x2) & (y >= y1) & (y < y2)
         sums[start : start + _BOXES_AT_ONCE] = inside.astype(np.float32) @ values
     return sums

@@ -73,14 +73,18 @@ class Views:
         return len(self.photos)
 
     @cached_property
+    def _reduced(self) -> tuple[Pixels, ...]:
+        return tuple(fit(photo, DETAIL) for photo in self.photos)
+
+    @cached_property
     def detail(self) -> tuple[Gray, ...]:
         """Luma of at most ``DETAIL`` px."""
-        return tuple(cv2.cvtColor(fit(photo, DETAIL), cv2.COLOR_RGB2GRAY) for photo in self.photos)
+        return tuple(cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY) for photo in self._reduced)
 
     @cached_property
     def small(self) -> tuple[Pixels, ...]:
         """RGB of at most ``SMALL`` px."""
-        return tuple(fit(photo, SMALL) for photo in self.photos)
+        return tuple(fit(photo, SMALL) for photo in self._reduced)
 
     @cached_property
     def gray(self) -> tuple[Gray, ...]:

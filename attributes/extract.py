@@ -65,7 +65,7 @@ def tag(
 ) -> pl.DataFrame:
     """Measure the image attributes of a folder's photos, or of the files named.
 
-    Memory holds the pixels of two batches a worker, whatever the number of photos.
+    Memory holds the pixels of one batch a worker, whatever the number of photos.
 
     Args:
         photos: a folder, searched with its subfolders for ``SUFFIXES``; a file; or paths.

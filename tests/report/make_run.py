@@ -312,7 +312,9 @@ def _info(frames: dict[str, pl.DataFrame], train: bool | None, promise: str | No
     found = scored.filter(pl.col("outcome") == "found").height
     splits = ["eval"] if train is None else ["train", "eval"]
     answer = {"metric": "recall", "target": 0.9, "confidence": 0.95, "answer": promise, "photos_needed": None} | {
-        "sentence": f"{found} of {scored.height} objects were found; the promised 90% is {promise}."
+        "numerator": found,
+        "denominator": scored.height,
+        "sentence": f"{found} of {scored.height} objects were found; the promised 90% is {promise}.",
     }
     return {
         "schema": 1,

@@ -8,7 +8,7 @@ import pytest
 from statsmodels.stats.proportion import proportion_confint
 
 from xai import tables
-from xai.report import sections
+from xai.report import sections, words
 from xai.report.source import open_run
 
 
@@ -78,9 +78,16 @@ def test_issues_are_grouped_with_examples(run_dir: Path) -> None:
 
 def test_coverage_shows_all_bins_and_the_telling_classes(run_dir: Path) -> None:
     view, table = sections.coverage(open_run(run_dir)), tables.read(run_dir, "coverage")
-    assert len(view.overall) == table.filter(pl.col("label").is_null()).height
+    every = table.filter(pl.col("label").is_null())
+    shown = [row for row in every.rows(named=True) if row["eval_count"] or row["train_count"]]
+    assert sorted((row["attribute"], row["bin"]) for row in view.overall) == sorted(
+        (row["attribute"], row["bin"]) for row in shown
+    )
+    assert view.absent == every.height - len(shown)
+    places = [list(words.ASSESSMENTS).index(row["assessment"]) for row in view.overall]
+    assert places == sorted(places)
     assert all(row["assessment"] in sections.TELLING for row in view.by_label)
-    assert len(view.overall) + len(view.by_label) + view.hidden == table.height
+    assert len(view.by_label) + view.hidden == table.height - every.height
 
 
 def test_provenance_says_unknown_where_nothing_tells(run_dir: Path) -> None:

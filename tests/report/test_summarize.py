@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import polars as pl
@@ -35,12 +36,14 @@ def test_causes_are_sorted_and_their_shares_are_sums_of_the_coverage_table(run_d
     coverage = tables.read(run_dir, "coverage").filter(pl.col("label").is_null())
     assert [line.misses for line in summary.causes] == sorted((line.misses for line in summary.causes), reverse=True)
     assert summary.causes, "the fixture must name causes"
+    verdicts = tables.read(run_dir, "verdicts").rows(named=True)
     for line in summary.causes:
-        rows = [
-            row for row in coverage.rows(named=True) if row["attribute"] == line.attribute and row["bin"] in line.bins
-        ]
+        named = Counter((row["attribute"], row["bin"]) for row in verdicts if row["cause"] == line.cause)
+        assert {(row["attribute"], row["bin"]): row["named"] for row in line.conditions} == dict(named)
+        rows = [row for row in coverage.rows(named=True) if (row["attribute"], row["bin"]) in named]
+        standing_out = [row for row in rows if row["assessment"] in ("coverage_gap", "hard")]
         for name in ("train_share", "eval_share", "miss_share"):
-            assert getattr(line, name) == pytest.approx(sum(row[name] for row in rows))
+            assert getattr(line, name) == pytest.approx(sum(row[name] for row in standing_out or rows))
         assert sum(line.verdicts.values()) == line.misses
         assert line.share == pytest.approx(line.misses / summary.misses)
 
@@ -100,7 +103,7 @@ def test_figures_are_json_and_lines_are_plain_text(run_dir: Path) -> None:
     summary = report.summarize(run_dir)
     assert json.loads(json.dumps(summary.figures()))["misses"] == summary.misses
     text = "\n".join(summary.lines())
-    assert f"{summary.misses} of {summary.objects} annotated objects" in text
+    assert f"The other {summary.misses} (" in text
     assert not any(mark in text for mark in ("<", "&amp;", "None", "nan", "{{"))
 
 
@@ -116,6 +119,12 @@ def test_no_misses_no_verdicts_no_objects(tmp_path: Path) -> None:
     nothing = report.summarize(empty)
     assert nothing.miss_rate is None
     assert nothing.lines()[0].startswith("Nothing to judge")
+
+
+def test_the_base_is_stated_where_no_promise_states_it(tmp_path: Path) -> None:
+    summary = report.summarize(make_run(tmp_path, photos=20, promise=None, gallery=0))
+    text = f"missed {summary.misses} of {summary.objects} annotated objects"
+    assert text in "\n".join(summary.lines())
 
 
 def test_cost_is_stated_where_it_is_configured(tmp_path: Path) -> None:

@@ -8,9 +8,13 @@ UNKNOWN = "–"
 """What stands where a figure is unknown: null in a table, or not a number."""
 
 
-def known(value: float | None) -> bool:
-    """Tell whether a figure is known: neither null nor NaN (infinite ratios are known)."""
-    return value is not None and not math.isnan(value)
+def known(value: object) -> bool:
+    """Tell whether a figure is known: neither absent, null nor NaN (infinite ratios are known).
+
+    >>> known(0), known(float("inf")), known(None), known(float("nan"))
+    (True, True, False, False)
+    """
+    return isinstance(value, int | float) and not math.isnan(value)
 
 
 def count(value: float | None) -> str:

@@ -9,6 +9,8 @@ from typing import Any
 
 import polars as pl
 
+from xai.report import format as fmt
+from xai.report import words
 from xai.report.source import Source
 
 Row = Mapping[str, Any]
@@ -35,12 +37,14 @@ class CoverageView:
     """The coverage table as shown.
 
     Attributes:
-        overall: rows over all classes, in the order of the table.
+        overall: rows over all classes, what stands out first; conditions that no object shows are left out.
+        absent: how many those are.
         by_label: telling rows of single classes.
         hidden: rows of single classes that are not shown.
     """
 
     overall: tuple[Row, ...]
+    absent: int
     by_label: tuple[Row, ...]
     hidden: int
 
@@ -73,13 +77,20 @@ class IssueGroup:
 def coverage(source: Source) -> CoverageView:
     """Return the bins over all classes, and the telling bins of single classes."""
     table = source.table("coverage")
+    every = table.filter(pl.col("label").is_null())
+    overall = every.filter((pl.col("eval_count") > 0) | (pl.col("train_count").fill_null(0) > 0))
+    ranks = {name: rank for rank, name in enumerate(words.ASSESSMENTS)}
+    order = pl.col("assessment").replace_strict(ranks, default=len(ranks), return_dtype=pl.Int64)
     single = table.filter(pl.col("label").is_not_null())
     telling = single.filter(pl.col("assessment").is_in(TELLING)).sort(
         "adjusted_risk_ratio", descending=True, nulls_last=True
     )
     shown = telling.head(MAX_LABEL_ROWS)
     return CoverageView(
-        overall=tuple(table.filter(pl.col("label").is_null()).rows(named=True)),
+        overall=tuple(
+            overall.sort(order, "adjusted_risk_ratio", descending=[False, True], nulls_last=True).rows(named=True)
+        ),
+        absent=every.height - overall.height,
         by_label=tuple(shown.rows(named=True)),
         hidden=single.height - shown.height,
     )
@@ -186,9 +197,12 @@ def provenance(source: Source) -> list[tuple[str, list[tuple[str, str]]]]:
                 (
                     names.get(split, str(split)),
                     [
-                        *_pairs(described, path="Path", format="Format", split="Split", sha256="Digest (SHA-256)"),
+                        *_pairs(described, path="Path", format="Format"),
+                        *(_pairs(described, split="Split") if described.get("split") else ()),
+                        *_pairs(described, sha256="Digest (SHA-256)"),
                         ("Photos taken", f"{captured[0]} to {captured[1]}" if captured else "unknown"),
-                        *_pairs(described, photos="Photos", objects="Annotated objects"),
+                        ("Photos", fmt.count(described.get("photos"))),
+                        ("Annotated objects", fmt.count(described.get("objects"))),
                     ],
                 )
             )

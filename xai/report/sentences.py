@@ -70,6 +70,7 @@ _GLOBALS: dict[str, Any] = {
     "pattern": words.pattern,
     "ratio_interval": fmt.ratio_interval,
     "saliency": words.SALIENCY,
+    "short": words.short,
     "share_interval": fmt.share_interval,
     "verdicts": words.VERDICTS,
 }

@@ -16,6 +16,9 @@ from xai.report.source import Source, open_run
 UNCLEAR = ("chance", "unexplained")
 """Verdicts that name no cause."""
 
+ELEVATED = ("coverage_gap", "hard")
+"""Assessments of a bin that stands out."""
+
 
 @dataclass(frozen=True, slots=True)
 class CauseLine:
@@ -28,13 +31,11 @@ class CauseLine:
         misses: misses whose verdict names this cause.
         share: of all misses.
         verdicts: verdict → count, most frequent first.
-        attribute: the attribute that tells it most often, or None.
-        bins: the attribute's bins that the verdicts name.
-        train_share: share of the training set's objects in these bins; None where unknown.
-        eval_share: share of the scored evaluation objects in these bins.
-        miss_share: share of the misses in these bins, whatever their verdict says.
+        train_share: share of the training set's objects in the cause's conditions; None where unknown.
+        eval_share: share of the scored evaluation objects in them.
+        miss_share: share of the misses in them, whatever their verdict says.
         collect: photos to collect until training's share equals the evaluation set's; None where none are asked for.
-        conditions: the rows of ``coverage.parquet`` behind the shares.
+        conditions: the rows of ``coverage.parquet`` that verdicts name, with ``named``: how many do.
         tried: these misses whose photo was repaired of this cause and shown to the detector again.
         restored: of those, how many were found then.
         placebo: mean share of changes that should not matter after which they were found; None where none was tried.
@@ -46,8 +47,6 @@ class CauseLine:
     misses: int
     share: float
     verdicts: Mapping[str, int]
-    attribute: str | None
-    bins: tuple[str, ...]
     train_share: float | None
     eval_share: float | None
     miss_share: float | None
@@ -120,6 +119,14 @@ class Summary:
         """The worst answer of the promises: broken, then not_shown, then inside; None without a promise."""
         given = {str(promise.get("answer")).replace(" ", "_") for promise in self.promises}
         return next((answer for answer in ("broken", "not_shown", "inside") if answer in given), None)
+
+    @property
+    def promised_recall(self) -> bool:
+        """Whether a promise's sentence has already counted the found among the same objects."""
+        return any(
+            promise.get("metric") == "recall" and promise.get("denominator") == self.objects
+            for promise in self.promises
+        )
 
     def figures(self) -> dict[str, Any]:
         """Return the figures as plain JSON values."""
@@ -197,15 +204,11 @@ def _cause_line(
     cause: str, rows: pl.DataFrame, coverage: pl.DataFrame, repaired: pl.DataFrame, total: int
 ) -> CauseLine:
     noun, advice = words.cause(cause)
-    attribute = next(iter(_counts(rows["attribute"])), None)
-    bins = tuple(_counts(rows.filter(pl.col("attribute") == attribute)["bin"])) if attribute else ()
-    found = coverage.filter(pl.col("attribute").eq_missing(pl.lit(attribute)) & pl.col("bin").is_in(list(bins)))
-    # Bins of one attribute do not overlap, so their shares add up; an unknown share makes the sum unknown.
-    whole = found.height == len(bins) > 0
-    shares = {name: _sum(found[name]) if whole else None for name in ("train_share", "eval_share", "miss_share")}
+    conditions = _conditions(rows, coverage)
+    shares = _shares(conditions)
     tried = repaired.filter(pl.col("name") == cause).join(rows.select("error_id"), on="error_id", how="semi")
     placebo = tried["placebo"].mean()
-    asked = found.filter(pl.col("assessment") == "coverage_gap")["collect"].drop_nulls()
+    asked = conditions.filter(pl.col("assessment") == "coverage_gap")["collect"].drop_nulls()
     return CauseLine(
         cause=cause,
         words=noun,
@@ -213,17 +216,37 @@ def _cause_line(
         misses=rows.height,
         share=rows.height / total,
         verdicts=_counts(rows["verdict"]),
-        attribute=attribute,
-        bins=bins,
-        train_share=shares["train_share"],
-        eval_share=shares["eval_share"],
-        miss_share=shares["miss_share"],
+        train_share=shares.get("train_share"),
+        eval_share=shares.get("eval_share"),
+        miss_share=shares.get("miss_share"),
         collect=int(asked.sum()) or None,
-        conditions=tuple(found.rows(named=True)),
+        conditions=tuple(conditions.rows(named=True)),
         tried=tried.height,
         restored=tried.filter(pl.col("after") >= 1).height,
         placebo=placebo if isinstance(placebo, float) else None,
     )
+
+
+def _conditions(rows: pl.DataFrame, coverage: pl.DataFrame) -> pl.DataFrame:
+    """Return the coverage rows of the conditions that verdicts name, with ``named``: how many do; most named first."""
+    keys = ["attribute", "bin"]
+    named = rows.drop_nulls(keys).group_by(keys).agg(named=pl.len())
+    return named.join(coverage, on=keys).sort(["named", *keys], descending=[True, False, False])
+
+
+def _shares(conditions: pl.DataFrame) -> dict[str, float | None]:
+    """Add up the three shares over the bins of the attribute that is named most.
+
+    Only bins that stand out over all classes count where there are such; others are named for single classes. Bins of
+    one attribute do not overlap, so their shares add up; an unknown share makes the sum unknown.
+    """
+    if conditions.is_empty():
+        return {}
+    attribute = conditions.group_by("attribute").agg(pl.col("named").sum()).sort(["named", "attribute"]).row(-1)[0]
+    bins = conditions.filter(pl.col("attribute") == attribute)
+    elevated = bins.filter(pl.col("assessment").is_in(ELEVATED))
+    summed = bins if elevated.is_empty() else elevated
+    return {name: _sum(summed[name]) for name in ("train_share", "eval_share", "miss_share")}
 
 
 def _sum(values: pl.Series) -> float | None:

@@ -188,6 +188,15 @@ def cause(text: str) -> tuple[str, str | None]:
     return (f"{name(column)}: {value}" if sign else name(text)), None
 
 
+def short(text: str) -> str:
+    """Name a cause, or a verdict that stands for one (``chance``, ``unexplained``), in a word or two.
+
+    >>> short("darkness"), short("unexplained")
+    ('darkness', 'unexplained')
+    """
+    return VERDICTS[text][0].lower() if text in VERDICTS else cause(text)[0]
+
+
 def about(text: str, reference: str | None) -> str:
     """Fill in what the training split is called.
 

@@ -7,7 +7,7 @@
   const valueOf = (row, column, numeric) => {
     const cell = row.cells[column];
     const text = numeric ? cell.dataset.v ?? "" : cell.textContent.trim();
-    return numeric ? (text === "" ? null : Number(text)) : text;
+    return numeric ? (text === "" ? null : Number(text.replace("inf", "Infinity"))) : text;
   };
   const sortBy = (table, column, head) => {
     const numeric = head.classList.contains("num");
@@ -18,7 +18,7 @@
     const keyed = [...body.rows].map((row) => [valueOf(row, column, numeric), row]);
     keyed.sort(([a], [b]) => {
       if (a === null || b === null) return (a === null) - (b === null);
-      return sign * (numeric ? a - b : a.localeCompare(b, undefined, { numeric: true }));
+      return sign * (numeric ? (a > b) - (a < b) : a.localeCompare(b, undefined, { numeric: true }));
     });
     all("th[aria-sort]", table).forEach((other) => other.removeAttribute("aria-sort"));
     head.setAttribute("aria-sort", descending ? "descending" : "ascending");

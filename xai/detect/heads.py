@@ -89,7 +89,8 @@ def _decoded(
 ) -> Tensor:
     """Boxes of all photos from codes (n, c, 4) and one list of anchors each, clipped to the photo."""
     boxes = decode(codes.reshape(-1, 4), torch.cat(anchors)).reshape(codes.shape)
-    return clip_boxes_to_image(boxes, images.image_sizes[0])
+    clipped: Tensor = clip_boxes_to_image(boxes, images.image_sizes[0])
+    return clipped
 
 
 def _choose_by_level(boxes: Tensor, scores: Tensor, levels: Sequence[int], options: Any) -> Chosen:

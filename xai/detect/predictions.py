@@ -10,12 +10,18 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from xai import tables
 from xai.config import DetectorConfig
 from xai.detect import digest
 from xai.exceptions import DetectorError
 from xai.types import Detections, ModelCard, PredictedOnly
 
-_SCHEMA = {"image_id": pl.String, "category_id": pl.Int64, "bbox": pl.List(pl.Float64), "score": pl.Float64}
+_SCHEMA: tables.Schema = {
+    "image_id": pl.String,
+    "category_id": pl.Int64,
+    "bbox": pl.List(pl.Float64),
+    "score": pl.Float64,
+}
 
 
 def load(config: DetectorConfig, image_ids: Sequence[str]) -> PredictedOnly:
@@ -85,7 +91,7 @@ def _table(path: Path) -> pl.DataFrame:
     if not isinstance(raw, list) or not all(isinstance(row, dict) for row in raw):
         raise DetectorError(f"{path}: expected {expected}, got {type(raw).__name__}")
     try:
-        rows = pl.DataFrame(raw, schema=_SCHEMA, strict=False)
+        rows = pl.DataFrame(raw, schema=dict(_SCHEMA), strict=False)
     except (pl.exceptions.PolarsError, TypeError) as error:
         raise DetectorError(f"{path}: expected {expected}; {error}") from error
     boxes = pl.col("bbox")
@@ -131,14 +137,14 @@ def _with_photo(
     )
     named = named.with_columns(base=pl.col("name").str.split("/").list.last())
     paths = [PurePosixPath(item) for item in image_ids]
-    ways = {
+    ways: dict[str, tuple[str, list[str | None]]] = {
         "whole": ("name", list(image_ids)),
         "file": ("base", [item.name for item in paths]),
         "stem": ("base", [item.stem for item in paths]),
         "number": ("base", [item.stem.lstrip("0") if item.stem.isdigit() else None for item in paths]),
     }
     for way, (column, keys) in ways.items():
-        known = pl.DataFrame({column: keys, way: list(image_ids)}, schema={column: pl.String, way: pl.String})
+        known = pl.DataFrame([pl.Series(column, keys, dtype=pl.String), pl.Series(way, image_ids, dtype=pl.String)])
         known = known.drop_nulls().group_by(column).agg(pl.col(way).unique())
         named = named.join(known, on=column, how="left", maintain_order="left")
     named = named.with_columns(found=pl.coalesce(*ways))

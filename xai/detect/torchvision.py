@@ -55,10 +55,10 @@ def load(config: DetectorConfig, device: str) -> Torchvision:
     checkpoint = checkpoints.read(path, allow=_ALLOWED.get, trust=config.trust_checkpoint)
     weights = _weights(checkpoint, path)
     told = checkpoint if weights is not checkpoint else {}
-    architecture = config.architecture or told.get("architecture")
+    architecture = str(config.architecture or told.get("architecture"))
     if architecture not in ARCHITECTURES:
         raise DetectorError(
-            f"detector.architecture: expected one of {', '.join(ARCHITECTURES)}; got {architecture!r} for {path}"
+            f"detector.architecture: expected one of {', '.join(ARCHITECTURES)}; got {architecture} for {path}"
         )
     names = tuple(config.names or told.get("names") or ())
     names = names[1:] if names and names[0] in _BACKGROUND else names

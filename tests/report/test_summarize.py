@@ -48,11 +48,10 @@ def test_causes_are_sorted_and_their_shares_are_sums_of_the_coverage_table(run_d
         assert line.share == pytest.approx(line.misses / summary.misses)
 
 
-def test_repairs_are_counted_for_the_misses_that_the_cause_is_blamed_for(run_dir: Path) -> None:
-    verdicts = {row["error_id"]: row for row in tables.read(run_dir, "verdicts").rows(named=True)}
+def test_repairs_are_counted_over_all_misses_on_which_they_were_tried(run_dir: Path) -> None:
     lines = [row for row in tables.read(run_dir, "evidence").rows(named=True) if row["kind"] == "repair_found"]
     for cause in report.summarize(run_dir).causes:
-        own = [row for row in lines if row["name"] == cause.cause == verdicts[row["error_id"]]["cause"]]
+        own = [row for row in lines if row["name"] == cause.cause]
         assert (cause.tried, cause.restored) == (len(own), sum(row["after"] == 1 for row in own))
         assert cause.placebo == pytest.approx(1 / 3)
 

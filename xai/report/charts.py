@@ -27,7 +27,7 @@ WIDE, NARROW = 900, 340
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 _NARROW_GUTTER = 112
 _MAX_CAUSES = 8
-_MAX_CLASSES = 20
+MAX_CLASSES = 20
 
 
 def shares(causes: Sequence[CauseLine], reference: str | None, width: int) -> str | None:
@@ -74,7 +74,7 @@ def recall(classes: Sequence[ClassRecall], promised: float | None, width: int) -
     """Draw the recall of each class with its 95% interval, and the promise as a line.
 
     Args:
-        classes: most objects first; the first 20 are drawn.
+        classes: most objects first; the first ``MAX_CLASSES`` are drawn.
         promised: recall that the team promises, or None.
         width: of the whole drawing, pixels.
     """
@@ -89,7 +89,7 @@ def recall(classes: Sequence[ClassRecall], promised: float | None, width: int) -
             "high": line.high,
             "text": f"{fmt.share(line.recall)} ({line.found} of {line.objects})",
         }
-        for line in classes[:_MAX_CLASSES]
+        for line in classes[:MAX_CLASSES]
     ]
     room = 1.28 if width > NARROW else 1.75
     scale = alt.Scale(domain=[0, room], nice=False)

@@ -62,6 +62,7 @@ def _context(source: Source, summary: Summary) -> dict[str, Any]:
         "shares_chart": _both_widths(charts.shares, summary.causes, summary.reference),
         "recall_chart": _both_widths(charts.recall, classes, promised),
         "promised": promised,
+        "drawn_classes": charts.MAX_CLASSES,
         "classes": classes,
         "covered": coverage,
         "slices": sections.slices(source),

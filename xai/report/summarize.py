@@ -36,7 +36,7 @@ class CauseLine:
         miss_share: share of the misses in them, whatever their verdict says.
         collect: photos to collect until training's share equals the evaluation set's; None where none are asked for.
         conditions: the rows of ``coverage.parquet`` that verdicts name, with ``named``: how many do.
-        tried: these misses whose photo was repaired of this cause and shown to the detector again.
+        tried: misses, whatever their verdict, whose photo was repaired of this cause and shown to the detector again.
         restored: of those, how many were found then.
         placebo: mean share of changes that should not matter after which they were found; None where none was tried.
     """
@@ -206,7 +206,8 @@ def _cause_line(
     noun, advice = words.cause(cause)
     conditions = _conditions(rows, coverage)
     shares = _shares(conditions)
-    tried = repaired.filter(pl.col("name") == cause).join(rows.select("error_id"), on="error_id", how="semi")
+    # All misses on which the repair was tried: a verdict may rest on the repair, so its own misses would flatter it.
+    tried = repaired.filter(pl.col("name") == cause)
     placebo = tried["placebo"].mean()
     asked = conditions.filter(pl.col("assessment") == "coverage_gap")["collect"].drop_nulls()
     return CauseLine(

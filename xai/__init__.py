@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from xai.run import Run
 
 __all__ = ["Run", "profile", "triage"]
-__version__ = "0.1.0"
 
 _HOMES = {"Run": "xai.run", "profile": "xai.pipeline", "triage": "xai.pipeline"}
 

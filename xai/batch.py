@@ -27,6 +27,10 @@ _NO_PIXELS: Pixels = np.empty((0, 0, 3), dtype=np.uint8)
 BATCH_SIZE = 16
 """Photos that are decoded, tagged and detected together. A constant of the shard, so rows don't depend on workers."""
 
+FORWARD_SIZE = {"cpu": 4, "cuda": BATCH_SIZE}
+"""Photos a forward, by type of device. On a CPU the feature maps of more photos than this outgrow the caches: YOLO11n at
+640 px took 95 ms a photo in fours and 142 ms in sixteens."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Labelled:
@@ -136,7 +140,9 @@ def _detect(
     import torch
 
     with torch.no_grad():
-        for prepared in detector.prepare([pixels[index] for index in asked]):
+        groups = detector.prepare([pixels[index] for index in asked])
+        size = FORWARD_SIZE.get(groups[0].inputs.device.type, BATCH_SIZE)
+        for prepared in (part for group in groups for part in group.parts(size)):
             indices = [asked[index] for index in prepared.indices]
             found = detector.forward(prepared.inputs)
             for index, result in zip(indices, detector.select(found, prepared), strict=True):

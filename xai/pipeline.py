@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 
 from attributes.decode import read
-from xai import __version__, coverage, dataset, detect, evidence, provenance, reference, report, tables, verdict
+from xai import coverage, dataset, detect, evidence, provenance, reference, report, tables, verdict
 from xai import run as runs
 from xai.config import Config, load
 from xai.exceptions import DataError
@@ -195,7 +195,7 @@ def _info(
     """Return ``run.json``: what the run can be asked later."""
     return {
         "schema": provenance.SCHEMA,
-        "version": __version__,
+        "version": provenance.version(),
         "versions": provenance.versions(),
         "seed": config.seed,
         "command": command or "xai.triage(...)",

@@ -29,6 +29,11 @@ _PACKAGES = (
 )
 
 
+def version() -> str:
+    """Return the toolkit's own version."""
+    return importlib.metadata.version("xai-toolkit")
+
+
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that the figures depend on; absent extras are left out."""
     found = {"python": platform.python_version()}

@@ -93,6 +93,14 @@ class Prepared:
     offset: NDArray[np.float64]
     sizes: NDArray[np.int64]
 
+    def parts(self, size: int) -> list[Prepared]:
+        """Cut into batches of at most ``size`` photos, in order."""
+        cuts = [slice(start, start + size) for start in range(0, len(self.indices), size)]
+        return [
+            Prepared(self.indices[cut], self.inputs[cut], self.scale[cut], self.offset[cut], self.sizes[cut])
+            for cut in cuts
+        ]
+
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:

@@ -18,7 +18,7 @@ from harness import Ledger, chunks, interleave
 
 from attributes.decode import read
 from xai import config, detect, pipeline, reference
-from xai.batch import BATCH_SIZE
+from xai.batch import BATCH_SIZE, FORWARD_SIZE
 from xai.types import Detector
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "voc.yaml"
@@ -35,7 +35,9 @@ def plain_inference(detector: Detector, paths: list[Path]) -> int:
             current = upcoming
             following = batches[position + 1] if position + 1 < len(batches) else []
             upcoming = [pool.submit(read, path) for path in following]
-            for prepared in detector.prepare([future.result().pixels for future in current]):
+            groups = detector.prepare([future.result().pixels for future in current])
+            size = FORWARD_SIZE[groups[0].inputs.device.type]
+            for prepared in (part for group in groups for part in group.parts(size)):
                 found = detector.select(detector.forward(prepared.inputs), prepared)
                 count += sum(map(len, found))
     return count

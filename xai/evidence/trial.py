@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from xai.evidence.targets import Target, iou, iou_times_score, to_input
-from xai.types import Boxes, Detections, Detector, Pixels, Prepared
+from xai.types import Boxes, Detections, Detector, Pixels
 
-BATCH_SIZE = 8
+BATCH_SIZE = 4
 """Photos a forward. Fixed, so that results do not depend on how many changes a miss gets."""
 
 
@@ -55,7 +55,7 @@ def ask(
     found = np.zeros((len(photos), len(labels)), dtype=bool)
     columns = torch.as_tensor(labels)
     with torch.no_grad():
-        for part in _chunks(detector.prepare(photos)):
+        for part in (part for group in detector.prepare(photos) for part in group.parts(BATCH_SIZE)):
             candidates = detector.forward(part.inputs)
             placed = torch.stack([to_input(boxes[index], part, row) for row, index in enumerate(part.indices)])
             values[list(part.indices)] = target(candidates, placed, columns).double().cpu().numpy()
@@ -95,18 +95,3 @@ def labels_of(objects: pl.DataFrame, detector: Detector) -> NDArray[np.int64]:
     if unknown:
         raise ValueError(f"expected labels among the detector's {len(codes)} classes, got also {', '.join(unknown)}")
     return np.array([codes[label] for label in objects["label"]], dtype=np.int64)
-
-
-def _chunks(prepared: Sequence[Prepared]) -> Iterator[Prepared]:
-    """Cut prepared photos into batches of ``BATCH_SIZE``."""
-    for group in prepared:
-        for start in range(0, len(group.indices), BATCH_SIZE):
-            part = slice(start, start + BATCH_SIZE)
-            yield replace(
-                group,
-                indices=group.indices[part],
-                inputs=group.inputs[part],
-                scale=group.scale[part],
-                offset=group.offset[part],
-                sizes=group.sizes[part],
-            )

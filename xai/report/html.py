@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ import yaml
 from markupsafe import Markup
 
 from attributes import ATTRIBUTES
+from xai.files import replacing
 from xai.report import charts, gallery, sections
 from xai.report.sentences import TEMPLATES, environment
 from xai.report.source import Source, open_run
@@ -40,7 +39,8 @@ def render(run_dir: Path) -> Path:
     source = open_run(Path(run_dir))
     summary = summarize_source(source)
     page = environment(autoescape=True).get_template("report.html.j2").render(_context(source, summary))
-    _write(page, summary.report)
+    with replacing(summary.report) as temporary:
+        temporary.write_text(page, encoding="utf-8")
     return summary.report
 
 
@@ -91,14 +91,3 @@ def _model_name(source: Source) -> str:
     model = source.info.get("model") or {}
     parts: Sequence[str | None] = (Path(str(model.get("file") or "unknown model")).name, model.get("architecture"))
     return " · ".join(part for part in parts if part and part != "unknown") or "unknown model"
-
-
-def _write(text: str, path: Path) -> None:
-    handle, temporary = tempfile.mkstemp(prefix=".report.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

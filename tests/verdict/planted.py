@@ -47,12 +47,14 @@ def world(seed: int, photos: int, planted: Mapping[tuple[str, str], tuple[float,
     photo = np.repeat(np.arange(photos), counts)
     values, has = {}, {}
     for attribute, item in ATTRIBUTES.items():
+        # A generator for each attribute, so that a new attribute leaves the others' values alone.
+        own = np.random.default_rng([seed, *attribute.encode()])
         size = photos if item.level == "image" else len(photo)
-        values[attribute] = within(attribute, normal_bin(attribute), rng, size)
+        values[attribute] = within(attribute, normal_bin(attribute), own, size)
         for (name, wanted), (share, _) in planted.items():
             if name == attribute:
-                chosen = rng.random(size) < share
-                values[attribute][chosen] = within(name, wanted, rng, int(chosen.sum()))
+                chosen = own.random(size) < share
+                values[attribute][chosen] = within(name, wanted, own, int(chosen.sum()))
                 has[name, wanted] = chosen[photo] if item.level == "image" else chosen
     told = {(a, b): name for name, cause in CAUSES.items() for a, bins in cause.told_by.items() for b in bins}
     truth = np.full(len(photo), "", dtype=object)

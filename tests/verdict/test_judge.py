@@ -90,9 +90,9 @@ def test_natural_misses_without_conditions_are_chance_inside_the_promise_else_un
 
 def test_a_rare_condition_is_named_by_its_repair_alone() -> None:
     """The statistics are told to be too few, but every repair brings the objects back, or none, or placebos too."""
-    side = world(5, 120, {DARK: (0.02, 1.0)}, base=0.03)
+    side = world(5, 120, {DARK: (0.05, 1.0)}, base=0.03)
     dark = side.errors.filter(pl.col("truth") == "darkness")["error_id"].to_list()
-    assert 1 <= len(dark) <= 20
+    assert 3 <= len(dark) <= 40
     analysis = coverage.analyse(world(6, 300, {}), side, train_detected=True)
     errors = side.errors.drop("truth")
     arguments = (errors, side.objects, side.images, analysis.coverage)
@@ -177,6 +177,20 @@ def test_sentences_have_no_holes_and_figures_from_the_tables(judged: Judged) -> 
     figures = table.filter((pl.col("attribute") == "object_size") & (pl.col("bin") == row["bin"])).row(0, named=True)
     assert f"{100 * figures['miss_rate']:.0f}% are missed" in row["sentence"]
     assert f"{figures['adjusted_low']:.1f}–{figures['adjusted_high']:.1f}" in row["sentence"]
+
+
+def test_what_could_not_be_measured_is_said() -> None:
+    side = world(1, 300, PLANTED)
+    blind = side.images.with_columns(
+        brightness=pl.when(pl.int_range(pl.len()) % 3 == 0).then(None).otherwise("brightness")
+    )
+    result = judge(None, World(blind, side.objects, side.errors)).verdicts
+    unseen = side.errors.filter(
+        pl.col("image_id").is_in(blind.filter(pl.col("brightness").is_null())["image_id"].to_list())
+    )
+    told = result.filter(pl.col("sentence").str.contains("Brightness could not be measured here."))
+    assert len(told) > 0
+    assert set(told["error_id"]) <= set(unseen["error_id"])
 
 
 def test_a_reference_set_is_called_so() -> None:

@@ -6,7 +6,7 @@ from planted import World, judge, world
 from xai import coverage, tables, verdict
 from xai.causes import CAUSES
 
-PLANTED = {("brightness", "dark"): (0.1, 0.5), ("object_size", "small"): (0.1, 0.4), ("noise", "strong"): (0.1, 0.0)}
+PLANTED = {("brightness", "dark"): (0.1, 0.5), ("object_size", "small"): (0.1, 0.4), ("noise", "strong"): (0.1, 0.2)}
 
 
 @pytest.fixture(scope="module")

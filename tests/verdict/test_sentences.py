@@ -18,7 +18,7 @@ FIGURES: dict[str, Any] = {
 
 def scene(condition: dict[str, Any] | None = None, **changes: Any) -> Scene:
     values: dict[str, Any] = {
-        "label": "car", "score": 0.22, "iou": 0.7, "condition": condition, "others": [], "tried": 0,
+        "label": "car", "score": 0.22, "iou": 0.7, "condition": condition, "others": [], "tried": 0, "untold": [],
         "has_training": True, "is_training_set": True, "score_threshold": 0.25,
         "promise": Promised(True, 0.95, 8, 412),
     }  # fmt: skip
@@ -120,6 +120,8 @@ def test_what_was_looked_at_in_vain_is_named() -> None:
         "these data do not tell."
     )
     assert "the repair tried does not bring it back" in sentence("unexplained", scene(others=[quiet], tried=1))
+    blind = sentence("unexplained", scene(untold=["roll", "object_glare"]))
+    assert "Roll and object glare could not be measured here." in blind
     assert "explains such misses better" in sentence("unexplained", scene(others=[FIGURES]))
 
 

@@ -53,12 +53,13 @@ def slices(
 
     Every combination of up to three bins of different attributes (labels count as one) with enough objects and misses
     is compared with the rest of its worst parent: the one among the combinations with one bin less (for a single bin
-    all objects) whose miss rate is highest. The 200 greatest by the z of the log risk ratio (Katz et al., Biometrics
-    1978, over the pooled design effect) are tested with photo-clustered p-values. With 1,000 photos and 300 misses or
-    more they are found on a random half of the photos and tested on the other, and ``q_value`` is Benjamini–Hochberg
-    over the tests there; with fewer, it is over all combinations, the untested with p = 1. Kept are q ≤ 0.05 and a
-    ratio of at least 1.5 against the parent. Of nested slices that fail alike the simplest that explains them stays: a
-    slice whose excess is all in a narrower one is dropped, and so is the later of two with almost the same members.
+    all objects, of which it may hold at most half) whose miss rate is highest. The 200 greatest by the z of the log
+    risk ratio (Katz et al., Biometrics 1978, over the pooled design effect) are tested with photo-clustered p-values.
+    With 1,000 photos and 300 misses or more they are found on a random half of the photos and tested on the other, and
+    ``q_value`` is Benjamini–Hochberg over the tests there; with fewer, it is over all combinations, the untested with
+    p = 1. Kept are q ≤ 0.05 and a ratio of at least 1.5 against the parent. Of nested slices that fail alike the
+    simplest that explains them stays: a slice whose excess is all in a narrower one is dropped, and so is the later of
+    two with almost the same members.
 
     The figures are of all evaluation photos, those on which the slice was found included; the risk ratios compare it
     with all other objects, adjusted for object size and label where these are no conditions of it. Rows are sorted by
@@ -142,7 +143,8 @@ def _search(columns: Bools, miss: Bools, combinable: Bools, max_conditions: int,
     def enough(objects: Floats, misses: Floats) -> Bools:
         return np.asarray((objects >= min_support) & (misses >= MIN_MISSES))
 
-    single = np.flatnonzero(enough(size, lost))
+    # A single bin of most objects is the usual state; what its few others do well is no slice that fails.
+    single = np.flatnonzero(enough(size, lost) & (size <= len(columns) / 2))
     none = np.full((len(single), 3), -1)
     everything = np.full(len(single), float(len(columns))), np.full(len(single), float(miss.sum()))
     levels = [_Counted(np.column_stack([single, none[:, :2]]), none, size[single], lost[single], *everything)]

@@ -67,6 +67,21 @@ def show(
     ).drop("priority")
 
 
+def untold(errors: pl.DataFrame, bins: pl.DataFrame, coverage: pl.DataFrame) -> dict[str, list[str]]:
+    """Return by ``error_id`` the attributes that could not be told, of those of which a cause's bin is elevated."""
+    elevated = coverage.filter(pl.col("label").is_null() & pl.col("assessment").is_in(list(ELEVATED)))
+    names = elevated.join(_told_by(), on=["attribute", "bin"], how="semi")["attribute"].unique().to_list()
+    names = [name for name in bins.columns if name in names]
+    if not names:
+        return {}
+    found = misses(errors).select("error_id", "image_id", "object_id")
+    long = found.join(bins.select("image_id", "object_id", *names), on=["image_id", "object_id"]).unpivot(
+        on=names, index="error_id", variable_name="attribute", value_name="bin"
+    )
+    unknown = long.filter(pl.col("bin") == "unknown").group_by("error_id").agg(pl.col("attribute").sort())
+    return dict(unknown.iter_rows())
+
+
 def known_conditions(bins: pl.DataFrame) -> list[tuple[str, str]]:
     """Return the conditions (attribute, bin) of all causes that occur in the bins, for the joint model."""
     pairs = [

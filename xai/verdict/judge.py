@@ -10,7 +10,7 @@ import polars as pl
 
 from xai import tables
 from xai.causes import CAUSES
-from xai.verdict.conditions import ELEVATED, misses, show
+from xai.verdict.conditions import ELEVATED, misses, show, untold
 from xai.verdict.rank import cheap_weights
 from xai.verdict.sentences import Promised, Scene, sentence
 from xai.verdict.weights import WEIGHTS, repair_log_ratio
@@ -90,10 +90,12 @@ def judge(
     marks = evidence.filter((pl.col("kind") == "mechanism") & pl.col("name").is_in(["label_error", "score_threshold"]))
     special = {(error_id, name): effect for error_id, name, effect in marks.select("error_id", "name", "effect").rows()}
     tried = dict(trials.group_by("error_id").len().iter_rows())
-    rows = [
-        _verdict(miss, by_miss.get(miss["error_id"], []), special, tried.get(miss["error_id"], 0), context)
-        for miss in found.iter_rows(named=True)
-    ]
+    blind = untold(errors, bins, coverage)
+    rows = []
+    for miss in found.iter_rows(named=True):
+        key = miss["error_id"]
+        seen = {**context, "tried": tried.get(key, 0), "untold": blind.get(key, [])}
+        rows.append(_verdict(miss, by_miss.get(key, []), special, seen))
     schema = dict(tables.TABLES["verdicts"])
     return tables.conform(pl.DataFrame(rows, schema=schema, orient="row"), schema)
 
@@ -149,7 +151,6 @@ def _verdict(
     miss: dict[str, Any],
     causes: list[dict[str, Any]],
     special: dict[tuple[str, str], float],
-    tried: int,
     context: dict[str, Any],
 ) -> dict[str, Any]:
     """Judge one miss; ``causes`` come by falling weight."""
@@ -179,7 +180,6 @@ def _verdict(
         iou=miss["best_iou"],
         condition=chosen,
         others=[item for item in causes if item is not chosen],
-        tried=tried,
         **context,
     )
     figures = chosen or {}

@@ -72,6 +72,7 @@ class Scene:
         condition: the named cause's condition with its coverage figures and repair; None for other verdicts.
         others: the other conditions that the object shows, by falling weight.
         tried: how many repairs were tried.
+        untold: attributes that could not be measured here and of which some bin's risk is elevated.
         has_training: whether there is a training or reference set.
         is_training_set: False: it is a reference set.
         score_threshold: the deployed threshold.
@@ -84,6 +85,7 @@ class Scene:
     condition: Mapping[str, Any] | None
     others: Sequence[Mapping[str, Any]]
     tried: int
+    untold: Sequence[str]
     has_training: bool
     is_training_set: bool
     score_threshold: float
@@ -220,11 +222,15 @@ def _unexplained(verdict: str, scene: Scene) -> list[str]:
 
 
 def _nothing(scene: Scene) -> list[str]:
-    """Say what was looked at in vain."""
+    """Say what was looked at in vain, and what could not be looked at."""
     this = f"this {scene.label}"
+    blind = []
+    if scene.untold:
+        names = listing([name.replace("_", " ") for name in scene.untold])
+        blind = [f"{capitalise(names)} could not be measured here."]
     told = [item for item in scene.others if item["cause"] in CAUSES]
     if not told:
-        return [f"Nothing unusual was measured on {this} or its photo."]
+        return [f"Nothing unusual was measured on {this} or its photo.", *blind]
     names = listing([_phrase(item)[0].format(this="it" if index else this) for index, item in enumerate(told[:2])])
     reasons = ["objects like it are not missed clearly more often"]
     if any(item["elevated"] for item in told):
@@ -234,7 +240,7 @@ def _nothing(scene: Scene) -> list[str]:
             "the repair tried does not bring" if scene.tried == 1 else f"none of {scene.tried} repairs tried brings"
         )
         reasons.append(f"{repairs} it back beyond what changes that mean nothing do")
-    return [f"{capitalise(names)}, but {listing(reasons)}."]
+    return [f"{capitalise(names)}, but {listing(reasons)}.", *blind]
 
 
 def _phrase(condition: Mapping[str, Any]) -> tuple[str, str]:

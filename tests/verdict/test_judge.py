@@ -162,7 +162,7 @@ def test_a_users_column_can_be_the_cause() -> None:
     told = result.filter(pl.col("cause") == "label_weather:wet {road}")
     assert len(told) >= 30
     assert told["value"].unique().to_list() == ["wet {road}"]
-    assert "“wet {road}”" in told["sentence"][0]
+    assert "wet {road}”" in told["sentence"][0]
     assert "There is no training set" in told["sentence"][0]
 
 

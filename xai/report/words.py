@@ -157,11 +157,11 @@ def condition(attribute: str, bin_name: str) -> str:
     """Say a bin in plain words.
 
     >>> condition("glare", "strong"), condition("label_pose", "Frontal"), condition("glare", "unknown")
-    ('strong glare in the photo', 'label pose: Frontal', 'glare: could not be told')
+    ('strong glare in the photo', 'labelled “pose: Frontal”', 'glare: could not be told')
     """
     if bin_name == "unknown":
         return f"{name(attribute)}: could not be told"
-    return BINS.get((attribute, bin_name), f"{name(attribute)}: {bin_name}")
+    return BINS.get((attribute, bin_name), _column(attribute, bin_name))
 
 
 def pattern(text: str) -> str:
@@ -178,14 +178,20 @@ def cause(text: str) -> tuple[str, str | None]:
     """Return the noun phrase of a cause and the advice; a column's value (``COLUMN:VALUE``) has no advice.
 
     >>> cause("label_pose:Rear")
-    ('label pose: Rear', None)
+    ('objects labelled “pose: Rear”', None)
     """
     if text in CAUSES:
         return CAUSES[text].condition, CAUSES[text].advice
     if text in OTHER_CAUSES:
         return OTHER_CAUSES[text]
     column, sign, value = text.partition(":")
-    return (f"{name(column)}: {value}" if sign else name(text)), None
+    return (f"objects {_column(column, value)}" if sign else name(text)), None
+
+
+def _column(column: str, value: str) -> str:
+    """Say a value of a column that came with the labels or from the user."""
+    verb = "labelled" if column.startswith("label_") else "marked"
+    return f"{verb} “{name(column.removeprefix('label_'))}: {value}”"
 
 
 def short(text: str) -> str:

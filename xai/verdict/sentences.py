@@ -245,8 +245,9 @@ def _nothing(scene: Scene) -> list[str]:
 
 def _phrase(condition: Mapping[str, Any]) -> tuple[str, str]:
     attribute, name = condition["attribute"], condition["bin"]
-    word = attribute.removeprefix("label_").replace("_", " ")
-    default = (f"the {word} of {{this}} is {_quoted(name)}", f"have {word} {_quoted(name)}")
+    told = _quoted(f"{attribute.removeprefix('label_').replace('_', ' ')}: {name}")
+    verb = "labelled" if attribute.startswith("label_") else "marked"
+    default = (f"{{this}} is {verb} {told}", f"are {verb} {told}")
     return CONDITIONS.get(f"{attribute}={name}", default)
 
 

@@ -51,13 +51,24 @@ def test_a_turn_is_clockwise() -> None:
     assert turned.box.tolist() == [85, 0, 90, 10]
 
 
-def test_rotation_is_clockwise_and_keeps_the_object_in_place() -> None:
+def test_rotation_is_clockwise_about_the_middle() -> None:
     pixels = marked((55, 10, 65, 80))
     box = np.array([55.0, 10, 65, 80])
     rotated = geometric.rotate(pixels, box, 90)
     assert np.abs(extent(rotated.pixels) - [25, 40, 95, 50]).max() <= 1
     corner = geometric.move(np.array([[60.0, 20, 60, 20]]), geometric.rotate(pixels, box, 10).matrix)[0]
-    assert corner[0] > 60, "what was above the centre moves right when turned clockwise"
+    assert corner[0] > 60, "what was above the middle moves right when turned clockwise"
+
+
+@pytest.mark.parametrize("degrees", [-40, -15, 15, 40])
+def test_rotation_keeps_an_object_at_the_edge_on_the_canvas(degrees: float) -> None:
+    for corner in ((0, 0), (100, 0), (0, 70), (100, 70)):
+        place = (*corner, corner[0] + 20, corner[1] + 20)
+        rotated = geometric.rotate(marked(place), np.array(place, dtype=np.float64), degrees)
+        assert (rotated.box[:2] >= -1e-9).all()
+        assert (rotated.box[2:] <= [120 + 1e-9, 90 + 1e-9]).all()
+        middle = (rotated.box[:2] + rotated.box[2:]).astype(int) // 2
+        assert rotated.pixels[middle[1], middle[0]].min() > 127
 
 
 @settings(deadline=None)

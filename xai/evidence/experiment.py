@@ -91,6 +91,7 @@ def run_experiments(
     if unknown:
         raise ValueError(f"expected repairs among {', '.join(REPAIRS)}; the plan has also {', '.join(unknown)}")
     queue = _queue(planned, misses)
+    plans = _plans(planned, misses)
     boxes_by_photo = {str(part["image_id"][0]): part for part in by_photo(neighbours.filter(_in(neighbours, queue)))}
     left = budget_per_miss * len(misses)
     found: list[pl.DataFrame] = []
@@ -98,7 +99,7 @@ def run_experiments(
         image_id = str(part["image_id"][0])
         spent = _photo(
             part,
-            planned,
+            plans[image_id],
             boxes_by_photo.get(image_id, part),
             pixels=load_pixels(image_id),
             detector=detector,
@@ -124,6 +125,12 @@ def _queue(plan: pl.DataFrame, misses: pl.DataFrame) -> list[pl.DataFrame]:
     return by_photo(ordered)
 
 
+def _plans(plan: pl.DataFrame, misses: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """Return what is planned for each photo, highest priority first."""
+    located = plan.join(misses.select("error_id", "image_id"), on="error_id").sort("priority", descending=True)
+    return {str(part["image_id"][0]): part for part in by_photo(located)}
+
+
 def _photo(
     misses: pl.DataFrame,
     plan: pl.DataFrame,
@@ -138,8 +145,7 @@ def _photo(
     boxes, labels = boxes_of(misses), labels_of(misses, detector)
     shared = [_Variant("original", None, None, Repaired(pixels, identity(), boxes[0]))]
     shared += [_Variant(name, None, None, make(pixels, boxes[0], RepairContext())) for name, make in PLACEBOS.items()]
-    order = plan.sort("priority", descending=True).filter(pl.col("error_id").is_in(misses["error_id"].to_list()))
-    own = _repairs(order, misses, objects, pixels, room=budget - len(shared))
+    own = _repairs(plan, misses, objects, pixels, room=budget - len(shared))
     if not own:
         return Spent(tables.empty(EVIDENCE), 0)
     variants = shared + own
@@ -150,14 +156,14 @@ def _photo(
 
 
 def _repairs(
-    order: pl.DataFrame, misses: pl.DataFrame, objects: pl.DataFrame, pixels: Pixels, room: int
+    plan: pl.DataFrame, misses: pl.DataFrame, objects: pl.DataFrame, pixels: Pixels, room: int
 ) -> list[_Variant]:
     """Make the planned changes of one photo's misses, most promising first, as many as there is room for."""
     boxes = boxes_of(misses)
     contexts = [_context(row, objects) for row in misses.iter_rows(named=True)]
     rows = {error_id: row for row, error_id in enumerate(misses["error_id"])}
     made: list[_Variant] = []
-    for error_id, cause, repair in order.select("error_id", "cause", "repair").iter_rows():
+    for error_id, cause, repair in plan.select("error_id", "cause", "repair").iter_rows():
         row = rows[error_id]
         changes: list[tuple[str, str | None, Repair]] = [(cause, repair, REPAIRS[repair])]
         if repair == "turn_upright":

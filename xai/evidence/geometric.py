@@ -61,18 +61,23 @@ def turn(pixels: Pixels, box: Boxes, degrees: int) -> Repaired:
 
 
 def rotate(pixels: Pixels, box: Boxes, degrees: float) -> Repaired:
-    """Rotate a photo clockwise about the object, which keeps its place and size; lost corners are lost.
+    """Rotate a photo clockwise about its middle at its size, shifted where needed to keep the object on the canvas.
+
+    The corners are lost: a canvas that holds them too would show the object smaller, which is a change of its own.
 
     An axis-parallel box around a tilted object is larger than the box around the same object set upright. The new box
     lies halfway (geometric mean of the sides) between that of a rectangle and that of an ellipse that fill the old
     box tilted by ``degrees``; the true outline of an object is between the two.
     """
-    centre = (box[:2] + box[2:]) / 2
+    height, width = pixels.shape[:2]
+    canvas = np.array([width, height], dtype=np.float64)
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     linear = np.array([[cos, -sin], [sin, cos]])
-    matrix = np.concatenate([linear, (centre - linear @ centre)[:, None]], axis=1)
-    half = _upright_size(box[2:] - box[:2], degrees) / 2
-    height, width = pixels.shape[:2]
+    half = np.minimum(_upright_size(box[2:] - box[:2], degrees), canvas) / 2
+    centre = linear @ ((box[:2] + box[2:]) / 2 - canvas / 2) + canvas / 2
+    shift = np.clip(centre, half, canvas - half) - centre
+    matrix = np.concatenate([linear, (canvas / 2 - linear @ canvas / 2 + shift)[:, None]], axis=1)
+    centre = centre + shift
     return Repaired(_warp(pixels, matrix, width, height), matrix, np.concatenate([centre - half, centre + half]))
 
 

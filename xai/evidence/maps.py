@@ -45,7 +45,7 @@ def explain_maps(
     n_maps: int,
     budget: int,
     out_dir: Path,
-    n_masks: int = 240,
+    n_masks: int = 200,
     seed: int = 0,
     progress: Progress = no_progress,
 ) -> Spent:

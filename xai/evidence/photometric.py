@@ -55,7 +55,8 @@ def compress_highlights(pixels: Pixels, box: Boxes) -> Pixels | None:
     median = float(np.median(_around(light, box, 2.0) @ _LUMA))
     if median <= 1.2 * _MIDDLE:
         return None
-    return _to_pixels(_expose(light, median, _MIDDLE, limit=24.0))
+    # Light near white has few steps left; a steeper curve would spread them into blotches.
+    return _to_pixels(_expose(light, median, _MIDDLE, limit=4.0))
 
 
 def stretch_contrast(pixels: Pixels, box: Boxes) -> Pixels | None:

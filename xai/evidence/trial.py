@@ -68,7 +68,7 @@ def is_found(detections: Detections, boxes: Boxes, labels: NDArray[np.int64], ma
     """Tell for each object (k,) whether a detection of its class overlaps it by ``match_iou``."""
     if not len(detections):
         return np.zeros(len(labels), dtype=bool)
-    overlap = iou(torch.from_numpy(boxes)[:, None], torch.from_numpy(detections.boxes)[None]).numpy()
+    overlap = iou(torch.tensor(boxes)[:, None], torch.tensor(detections.boxes)[None]).numpy()
     same = labels[:, None] == detections.labels[None]
     hits: NDArray[np.bool_] = (same & (overlap >= match_iou)).any(1)
     return hits

@@ -37,7 +37,7 @@ def write_overlay(pixels: Pixels, saliency: NDArray[np.floating], box: Boxes, pa
     height, width = small.shape[:2]
     heat = cv2.resize(saliency.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
     strength = np.abs(heat) / max(float(np.abs(heat).max()), 1e-12)
-    grey = 0.55 * cv2.cvtColor(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB).astype(np.float32)
+    grey = 0.75 * cv2.cvtColor(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB).astype(np.float32)
     colour = np.where(heat[..., None] >= 0, np.array(HELPS, np.float32), np.array(SUPPRESSES, np.float32))
     # Weak values fade faster than in proportion, so that the noise of the estimate does not tint the whole photo.
     alpha = 0.8 * strength[..., None] ** 1.5

@@ -37,8 +37,8 @@ WEIGHTS: Mapping[str, float] = {
     # Beta prior of a placebo's success: one in ten
     "placebo_successes": 1.0,
     "placebo_failures": 9.0,
-    # a cause below this weight is not named; 0.5 is the weight of a risk ratio of 1.5 alone
-    "least": 0.5,
+    # a cause below this weight is not named: unexplained, whose weight is 1, is then the likelier answer
+    "least": 1.0,
     # a score this far below the threshold is near it
     "near_threshold": 0.05,
 }

@@ -56,10 +56,11 @@ def judge(
     A cause is admissible if the object shows its condition, and the condition's risk is elevated in the coverage table
     or its repair found the object where neither the untouched photo nor a placebo did, and its weight
     (``verdict.weights``) is at least that of ``unexplained``. The admissible cause of the greatest weight is the
-    verdict's. Verdicts, the first that applies: ``label`` (mechanism ``annotation``), ``coverage_gap`` and ``hard`` (by the coverage table where
-    it calls the condition elevated, else ``coverage_gap`` where the condition is rare in training), ``threshold`` (best
-    score within 0.05 below the threshold, and no cause is admissible), ``chance`` (nothing stands out and the promised
-    recall is shown to be kept), ``unexplained``. The cause of the last two is ``unexplained``.
+    verdict's. Verdicts, the first that applies: ``label`` (mechanism ``annotation``), ``coverage_gap`` and ``hard`` (by
+    the coverage table where it calls the condition elevated, else ``coverage_gap`` where the condition is rare in
+    training), ``threshold`` (best score within 0.05 below the threshold, and no cause is admissible), ``chance``
+    (nothing stands out and the promised recall is shown to be kept), ``unexplained``. The cause of the last two is
+    ``unexplained``.
 
     ``train_share``, ``eval_share``, ``miss_share`` and ``risk_ratio`` (adjusted) are those of the condition in the
     coverage table, of the label's own row where that decided. ``repair`` is the repair that brought the object back.

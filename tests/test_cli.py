@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from worlds import write_world
+from rendered import write_world
 
 
 def xai(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

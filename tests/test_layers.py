@@ -14,6 +14,10 @@ TOP = {"xai.pipeline", "xai.cli", "xai.__main__", "xai.demo"}
 TORCH_FREE = ["coverage", "verdict", "report"]
 
 
+def relative(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
 def modules(package: str) -> list[Path]:
     return sorted(path for path in (ROOT / package).rglob("*.py") if "templates" not in path.parts)
 
@@ -49,14 +53,14 @@ def reaches(names: set[str], package: str) -> bool:
     return any(name == package or name.startswith(f"{package}.") for name in names)
 
 
-@pytest.mark.parametrize("path", modules("attributes"), ids=str)
+@pytest.mark.parametrize("path", modules("attributes"), ids=relative)
 def test_attributes_know_nothing_of_detectors(path: Path) -> None:
     names = imported(path)
     assert not reaches(names, "xai")
     assert not reaches(names, "torch")
 
 
-@pytest.mark.parametrize("path", [path for path in modules("xai") if stage_of(path)], ids=str)
+@pytest.mark.parametrize("path", [path for path in modules("xai") if stage_of(path)], ids=relative)
 def test_sibling_stages_do_not_import_each_other(path: Path) -> None:
     names = imported(path)
     for other in STAGES:
@@ -66,20 +70,22 @@ def test_sibling_stages_do_not_import_each_other(path: Path) -> None:
         assert not reaches(names, top), f"{path} reaches up to {top}"
 
 
-@pytest.mark.parametrize("path", [path for path in modules("xai") if stage_of(path) in TORCH_FREE], ids=str)
+@pytest.mark.parametrize("path", [path for path in modules("xai") if stage_of(path) in TORCH_FREE], ids=relative)
 def test_tables_are_judged_without_torch(path: Path) -> None:
     names = imported(path)
     assert not any(reaches(names, package) for package in ("torch", "torchvision", "captum", "ultralytics"))
 
 
-@pytest.mark.parametrize("path", [ROOT / f"{name.replace('.', '/')}.py" for name in GROUND if name != "xai"], ids=str)
+@pytest.mark.parametrize(
+    "path", [ROOT / f"{name.replace('.', '/')}.py" for name in sorted(GROUND) if name != "xai"], ids=relative
+)
 def test_ground_stands_on_nothing_of_ours_but_ground(path: Path) -> None:
     ours = {name for name in imported(path) if name.startswith("xai.")}
     assert all(any(name == ground or name.startswith(f"{ground}.") for ground in GROUND - {"xai"}) for name in ours)
 
 
 @pytest.mark.parametrize(
-    "path", [path for path in modules("xai") if path.name not in {"cli.py", "__main__.py", "train.py"}], ids=str
+    "path", [path for path in modules("xai") if path.name not in {"cli.py", "__main__.py", "train.py"}], ids=relative
 )
 def test_only_the_command_line_prints_or_exits(path: Path) -> None:
     calls = [node.func for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]

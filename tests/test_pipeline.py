@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
-from worlds import write_config, write_world
+from rendered import write_config, write_world
 
 import xai
 from xai import pipeline, scan, tables

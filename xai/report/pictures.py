@@ -79,7 +79,8 @@ def _fit(file: Path, data: bytes, part: int, steps: Sequence[tuple[int, int]], k
                 return Picture(key, _uri(data, kind), opaque=True)
             opaque = not opened.has_transparency_data
             image = opened.convert("RGB" if opaque or kind == "JPEG" else "RGBA")
-    except (UnidentifiedImageError, OSError) as error:
+    # ultralytics, once imported, replaces Image.open by one that asks for a HEIF plug-in where no format fits.
+    except (UnidentifiedImageError, OSError, ImportError) as error:
         raise RunError(f"expected a picture at {file}, cannot read it ({error}): delete it or triage again") from error
     encoded = b""
     for side, quality in steps:

@@ -81,8 +81,8 @@ class Prepared:
 
     Attributes:
         indices: positions of these photos in the sequence that was handed to ``Detector.prepare``.
-        inputs: (n, 3, h, w) float32 RGB in 0–1 on the detector's device, resized, padded where the framework pads before
-            its model does, not yet normalised.
+        inputs: (n, 3, h, w) float32 RGB in 0–1 on the detector's device, resized, padded where the framework pads
+            ahead of its model, not yet normalised.
         scale: (n, 2) factors x, y from photo pixels to input pixels.
         offset: (n, 2) offsets x, y: ``input = photo * scale + offset``.
         sizes: (n, 2) width and height of the photos.

@@ -20,11 +20,12 @@ $(VENV)/.installed: pyproject.toml
 demo: $(VENV)/.installed  ## the whole job on rendered scenes with known causes
 	$(BIN)/xai demo --out runs/demo
 
+# Each worker of the tests has a core of its own: threads of torch beyond that only get into each other's way.
 test: $(VENV)/.installed  ## everything that is quick
-	$(BIN)/python -m pytest -q -n auto -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto -m "not slow"
 
 test-all: $(VENV)/.installed  ## the long ones too
-	$(BIN)/python -m pytest -q -n auto
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff format --check .

@@ -111,6 +111,7 @@ def test_a_profile_gives_the_same_coverage(world: Path) -> None:
     xai.profile(world / "train", out=world / "profile", config=pipeline.load(world / "world.yaml"))
     data = {"train": {"profile": str(world / "profile")}, "eval": {"path": "eval", "format": "voc"}}
     xai.triage(write_config(world / "by_profile.yaml", data=data, explain={"budget": 0}), out=world / "by profile")
+    assert xai.Run(world / "by profile").info["data"]["train"]["is_training_set"] is True
     same(
         world / "run",
         world / "by profile",
@@ -121,7 +122,7 @@ def test_a_profile_gives_the_same_coverage(world: Path) -> None:
 def test_a_profile_of_another_detector_is_refused(world: Path) -> None:
     xai.profile(world / "train", out=world / "other", config=pipeline.load(world / "world.yaml", ["match.iou=0.6"]))
     data = {"train": {"profile": str(world / "other")}, "eval": {"path": "eval", "format": "voc"}}
-    with pytest.raises(ConfigError, match="another detector, threshold or match"):
+    with pytest.raises(ConfigError, match=r"another detector, threshold, data\.classes or match"):
         xai.triage(write_config(world / "refused.yaml", data=data), out=world / "refused")
 
 
@@ -158,6 +159,7 @@ def test_a_results_file_gives_the_same_outcomes(world: Path) -> None:
     misses = told.errors.filter(pl.col("kind").is_in(["missed", "confused", "mislocated"]))
     assert set(misses["mechanism"]) <= {"unknown", "annotation"}
     assert not len(told.evidence.filter(pl.col("kind").str.starts_with("repair")))
+    assert len(list((world / "by file" / "gallery").iterdir())) == len(told.verdicts)
 
 
 def test_no_training_set(world: Path) -> None:
@@ -184,10 +186,32 @@ def test_bad_photos_are_rows_and_counted(world: Path, tmp_path: Path) -> None:
     assert found["count"] - sum(valid["lost"].values()) == valid["count"] == len(run.objects)
 
 
+def test_a_mended_photo_is_read_again(world: Path, tmp_path: Path) -> None:
+    shutil.copytree(world / "eval", tmp_path / "eval")
+    photo = sorted((tmp_path / "eval" / "JPEGImages").iterdir())[0]
+    content = photo.read_bytes()
+    photo.write_bytes(b"")
+    data = {"train": None, "eval": {"path": "eval", "format": "voc"}}
+    config = write_config(tmp_path / "mended.yaml", data=data, explain={"budget": 0})
+    with pytest.raises(DataError, match="1 photo_empty"):
+        xai.triage(config, out=tmp_path / "run")
+    photo.write_bytes(content)
+    assert set(xai.triage(config, out=tmp_path / "run").images["status"]) == {"ok"}
+
+
+def test_too_many_lost_labels_stop_the_run(world: Path, tmp_path: Path) -> None:
+    shutil.copytree(world / "eval", tmp_path / "eval")
+    for label in sorted((tmp_path / "eval" / "Annotations").iterdir())[:4]:
+        label.write_text("<annotation>")
+    data = {"train": None, "eval": {"path": "eval", "format": "voc"}}
+    with pytest.raises(DataError, match=r"4 of 12 photos of data\.eval"):
+        xai.triage(write_config(tmp_path / "lost.yaml", data=data), out=tmp_path / "run")
+
+
 def test_too_many_bad_photos_stop_the_run(world: Path, tmp_path: Path) -> None:
     shutil.copytree(world / "eval", tmp_path / "eval")
     for photo in sorted((tmp_path / "eval" / "JPEGImages").iterdir())[:3]:
         photo.write_bytes(b"not a photo")
     data = {"train": None, "eval": {"path": "eval", "format": "voc"}}
-    with pytest.raises(DataError, match=r"3 of 12 evaluation photos .* data\.max_bad"):
+    with pytest.raises(DataError, match=r"3 of 12 photos of data\.eval .* data\.max_bad allows 5%.*3 photo_unreadable"):
         xai.triage(write_config(tmp_path / "bad.yaml", data=data), out=tmp_path / "run")

@@ -37,6 +37,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="print the result only")]
 Json = Annotated[bool, typer.Option("--json", help="one JSON object a line instead of prose")]
 
 PROMISE_BROKEN = 4
+INTERRUPTED = 130
 
 
 def main() -> None:
@@ -46,9 +47,6 @@ def main() -> None:
     except XaiError as error:
         Console(stderr=True, highlight=False).print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        Console(stderr=True).print("stopped; the same command resumes where it was")
-        sys.exit(130)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +59,18 @@ class _Voice:
     @contextmanager
     def progress(self) -> Iterator[types.Progress]:
         """Yield a callback that draws bars, or prints an event whenever a stage is finished."""
-        if self.json or self.quiet:
-            yield self._event if self.json else types.no_progress
+        try:
+            yield from self._progress()
+        except KeyboardInterrupt:
+            Console(stderr=True).print("stopped; the same command resumes where it was")
+            raise typer.Exit(INTERRUPTED) from None
+
+    def _progress(self) -> Iterator[types.Progress]:
+        if self.json:
+            yield _Events(self).tell
+            return
+        if self.quiet:
+            yield types.no_progress
             return
         columns = (
             TextColumn("{task.description:<24}"),
@@ -81,14 +89,24 @@ class _Voice:
 
             yield draw
 
-    def _event(self, stage: str, done: int, total: int) -> None:
-        if done >= total:
-            self.emit({"event": "stage", "stage": stage, "count": total})
-
     def emit(self, event: Mapping[str, Any]) -> None:
         """Print one JSON line."""
         sys.stdout.write(json.dumps(event, default=str, ensure_ascii=False) + "\n")
         sys.stdout.flush()
+
+
+class _Events:
+    """Tells each finished stage once, as a JSON line."""
+
+    def __init__(self, voice: _Voice) -> None:
+        self.voice = voice
+        self.told: set[str] = set()
+
+    def tell(self, stage: str, done: int, total: int) -> None:
+        """Take a ``types.Progress`` call."""
+        if done >= total and stage not in self.told:
+            self.told.add(stage)
+            self.voice.emit({"event": "stage", "stage": stage, "count": total})
 
 
 class _Rate(ProgressColumn):
@@ -118,9 +136,10 @@ def triage(
     voice = _Voice(quiet, json_)
     overrides = [*(set_ or []), *_shared(device, workers, seed)]
     with voice.progress() as progress:
+        loaded = configs.load(config, overrides)
         run = pipeline.triage(
-            configs.load(config, overrides),
-            out=out or Path("runs") / config.stem,
+            loaded,
+            out=out or loaded.out or Path("runs") / config.stem,
             progress=progress,
             command=_command(),
         )

@@ -146,7 +146,9 @@ class Config(_Section):
     seed: int = 0
     device: str = "auto"
     workers: Annotated[int, Field(ge=1)] | None = None
-    out: ConfigPath | None = Field(default=None, description="the run directory; default runs/NAME beside the config")
+    out: ConfigPath | None = Field(
+        default=None, description="the run directory; default runs/NAME of the config, in the working directory"
+    )
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Config:

@@ -6,8 +6,9 @@ Data flows one way. A stage reads tables and returns tables; this module hands t
 from __future__ import annotations
 
 import os
+import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -47,6 +48,7 @@ def triage(
     config = config if isinstance(config, Config) else load(Path(config))
     folder = Path(out or config.out or Path("runs") / "triage")
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / "run.json").unlink(missing_ok=True)
     clock = _Clock()
     with clock("read"):
         as_read = reference.read_split(config, "eval")
@@ -65,7 +67,9 @@ def triage(
             workers=config.workers or os.cpu_count() or 1,
             progress=progress,
         )
-        _refuse_bad(evaluation, config.data.max_bad)
+        described = {"train": dict(train.info)} if train else {}
+        described["eval"] = reference.describe(as_read, evaluation, config.data.eval.format, None)
+        _refuse_bad(described, config.data.max_bad)
         if train:
             leaked = dataset.leaks(train.tables.images, evaluation.images)
             evaluation = replace(evaluation, issues=tables.stack([evaluation.issues, leaked], tables.ISSUES))
@@ -90,9 +94,8 @@ def triage(
             bins=found.bins,
             score_threshold=detector.score_threshold,
         )
-        if not isinstance(detector, PredictedOnly):
-            tried = _experiment(config, detector, evaluation, data.root, errors, lines, folder, progress)
-            lines = tables.stack([lines, tried], tables.TABLES["evidence"])
+        tried = _experiment(config, detector, evaluation, data.root, errors, lines, folder, progress)
+        lines = tables.stack([lines, tried], tables.TABLES["evidence"])
         verdicts = verdict.judge(
             errors,
             evaluation.objects,
@@ -110,8 +113,6 @@ def triage(
         made |= {"coverage": found.coverage, "slices": found.slices, "uncovered": found.uncovered}
         for name, frame in made.items():
             tables.write(tables.conform(frame, tables.TABLES[name]), folder / f"{name}.parquet")
-        described = {"train": dict(train.info)} if train else {}
-        described["eval"] = reference.describe(as_read, evaluation, config.data.eval.format, None)
         runs.write_info(_info(config, detector, described, promises, clock, command), folder)
         report.render(folder)
     return runs.Run(folder)
@@ -119,7 +120,7 @@ def triage(
 
 def _experiment(
     config: Config,
-    detector: Detector,
+    detector: Detector | PredictedOnly,
     evaluation: Split,
     root: Path,
     errors: pl.DataFrame,
@@ -127,7 +128,7 @@ def _experiment(
     folder: Path,
     progress: Progress,
 ) -> pl.DataFrame:
-    """Repair and map the misses within the budget; return the lines of evidence that this adds."""
+    """Keep the misses' photos, repair and map them within the budget; return the lines of evidence that this adds."""
     keys = ["image_id", "object_id"]
     misses = (
         errors.filter(pl.col("kind").is_in(["missed", "confused", "mislocated"]))
@@ -139,6 +140,11 @@ def _experiment(
     def load_pixels(image_id: str) -> Pixels:
         return read(root / image_id).pixels
 
+    for name in ("gallery", "maps"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    if isinstance(detector, PredictedOnly):
+        evidence.keep_photos(misses, load_pixels=load_pixels, folder=folder)
+        return tables.empty(tables.TABLES["evidence"])
     return evidence.explain(
         misses,
         plan=verdict.plan(lines, errors, config.explain.budget) if config.explain.repairs else None,
@@ -154,15 +160,19 @@ def _experiment(
     )
 
 
-def _refuse_bad(split: Split, max_bad: float) -> None:
-    total = len(split.images)
-    bad = split.images.filter(pl.col("status") != "ok")
-    if total and len(bad) / total > max_bad:
-        first = bad.row(0, named=True)
-        raise DataError(
-            f"{len(bad)} of {total} evaluation photos cannot be used ({len(bad) / total:.0%}); data.max_bad allows "
-            f"{max_bad:.0%}. First: {first['image_id']} ({first['status']}). Mend them or raise data.max_bad"
-        )
+def _refuse_bad(described: Mapping[str, Mapping[str, Any]], max_bad: float) -> None:
+    """Stop where more than ``max_bad`` of a split's photos or of its label rows were lost."""
+    for split, told in described.items():
+        counts = {(step["step"], step["unit"]): step for step in told["funnel"]}
+        for unit, last in (("photos", "read"), ("objects", "valid")):
+            found, kept = counts["found", unit]["count"], counts[last, unit]
+            lost = found - kept["count"]
+            if found and lost / found > max_bad:
+                reasons = ", ".join(f"{count} {reason}" for reason, count in kept["lost"].items())
+                raise DataError(
+                    f"{lost} of {found} {unit} of data.{split} cannot be used ({lost / found:.0%}; data.max_bad allows "
+                    f"{max_bad:.0%}): {reasons}. Mend them or raise data.max_bad"
+                )
 
 
 def _both(train: Reference | None, evaluation: Split, name: str) -> pl.DataFrame:

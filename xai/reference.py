@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -58,7 +59,9 @@ def reference(
     if section is None:
         return None
     if section.profile is not None:
-        return replace(load_profile(section.profile, config, detector), is_training_set=section.is_training_set)
+        loaded = load_profile(section.profile, config, detector)
+        info = {**loaded.info, "is_training_set": section.is_training_set}
+        return replace(loaded, is_training_set=section.is_training_set, info=info)
     as_read = read_split(config, "train")
     data = name_as_detector(as_read, config.data.classes, detector.names)
     asked = [] if isinstance(detector, PredictedOnly) else draw(data.image_ids, section.detect, config.seed)
@@ -92,6 +95,8 @@ def fingerprint(config: Config, detector: Detector | PredictedOnly | None) -> di
     return {
         "detector": made_by,
         "weights": weights,
+        "annotations": _sha256(config.detector.annotations),
+        "classes": dict(config.data.classes),
         "iou": config.match.iou,
         "seed": config.seed,
         "versions": provenance.versions(),
@@ -131,8 +136,8 @@ def profile(
         out: the profile directory.
         format: a name in ``dataset.READERS``; told from the folder if left out.
         split: split of the data set; ``train`` if left out.
-        config: a triage config; its detector is run on the photos too, up to ``data.train.detect`` of them, and its
-            class names are used.
+        config: a triage config; its detector is run on the photos too, on ``data.train.detect`` of them or, where that
+            is 0, on all, and its class names are used. Detections from a file are not matched with training photos.
         workers: threads that decode and tag.
         progress: told how far the scan is.
         command: what the provenance names as the command that made the profile.
@@ -144,10 +149,11 @@ def profile(
     detector = None
     asked: list[str] = []
     if config is not None:
-        detector = detect.load(config.detector, config.device, image_ids=data.image_ids)
+        detector = detect.load(config.detector, config.device)
         data = name_as_detector(data, config.data.classes, detector.names)
         wanted = config.data.train.detect if config.data.train else 0
-        asked = draw(data.image_ids, wanted or len(data.image_ids), config.seed)
+        if not isinstance(detector, PredictedOnly):
+            asked = draw(data.image_ids, wanted or len(data.image_ids), config.seed)
     tagged = scan(
         data,
         detector=detector,
@@ -186,7 +192,7 @@ def load_profile(path: Path, config: Config, detector: Detector | PredictedOnly)
     detected = info["model"] is not None
     if detected and _asked(info["detector"]) != _asked(fingerprint(config, detector)):
         raise ConfigError(
-            f"data.train.profile: {path} was made with another detector, threshold or match.iou than the config's; "
+            f"data.train.profile: {path} was made with another detector, threshold, data.classes or match.iou; "
             "make it again with 'xai profile --detector CONFIG', or without a detector"
         )
     if not detected:
@@ -203,4 +209,8 @@ def load_profile(path: Path, config: Config, detector: Detector | PredictedOnly)
 def _asked(made: dict[str, Any]) -> dict[str, Any]:
     """What of a fingerprint decides which objects are found; where the weights lie does not."""
     kept = {key: value for key, value in made["detector"].items() if key not in {"weights", "trust_checkpoint"}}
-    return {"detector": kept, "weights": made["weights"], "iou": made["iou"]}
+    return {"detector": kept, **{name: made[name] for name in ("weights", "classes", "iou")}}
+
+
+def _sha256(path: Path | None) -> str | None:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path and path.is_file() else None

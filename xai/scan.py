@@ -98,7 +98,9 @@ def scan(
 def _claim(folder: Path, data: Dataset, fingerprint: Mapping[str, object]) -> None:
     """Keep the shards that were made from the same request, remove those of another."""
     digest = hashlib.sha256(json.dumps(fingerprint, sort_keys=True, default=str).encode())
-    digest.update("\n".join(data.image_ids).encode())
+    digest.update(str(data.root).encode())
+    for image_id in data.image_ids:
+        digest.update(f"{image_id}\0{_stamp(data.root / image_id)}\n".encode())
     digest.update(data.labels.write_csv().encode())
     stamp = folder / "fingerprint"
     if stamp.is_file() and stamp.read_text() == digest.hexdigest():
@@ -109,6 +111,15 @@ def _claim(folder: Path, data: Dataset, fingerprint: Mapping[str, object]) -> No
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
     stamp.write_text(digest.hexdigest())
+
+
+def _stamp(path: Path) -> str:
+    """Return what changes when a photo is mended or replaced."""
+    try:
+        status = path.stat()
+    except OSError:
+        return "missing"
+    return f"{status.st_size} {status.st_mtime_ns}"
 
 
 def _write(shard: Split, target: Path) -> None:

@@ -18,7 +18,8 @@ FIGURES: dict[str, Any] = {
 
 def scene(condition: dict[str, Any] | None = None, **changes: Any) -> Scene:
     values: dict[str, Any] = {
-        "label": "car", "score": 0.22, "iou": 0.7, "condition": condition, "others": [], "tried": 0, "untold": [],
+        "label": "car", "score": 0.22, "iou": 0.7, "condition": condition, "others": [],
+        "tried": 0, "restored": [], "untold": [],
         "has_training": True, "is_training_set": True, "score_threshold": 0.25,
         "promise": Promised(True, 0.95, 8, 412),
     }  # fmt: skip
@@ -99,7 +100,7 @@ def test_labels_thresholds_chance_and_unexplained() -> None:
     assert "check the label" in sentence("label", scene(score=None))
     assert sentence("threshold", scene()) == (
         "The detector scores this car 0.22, just under the deployed threshold of 0.25, and nothing else stands out: a "
-        "slightly lower threshold finds it."
+        "slightly lower threshold may find it."
     )
     assert sentence("chance", scene()) == (
         "Nothing unusual was measured on this car or its photo. 8 of 412 objects are missed, inside the promised "

@@ -60,7 +60,7 @@ def leaks(train: pl.DataFrame, evaluation: pl.DataFrame) -> pl.DataFrame:
     """
     known = train.filter(pl.col("sha256").is_not_null()).group_by("sha256").agg(first=pl.col("image_id").min())
     found = evaluation.join(known, on="sha256", how="inner").sort("image_id")
-    return _issues(found, "leaked_photo", pl.format("the same photo as {} of the training set", "first"))
+    return _issues(found, "leaked_photo", pl.format("the same photo as {} of the training or reference set", "first"))
 
 
 def _issues(found: pl.DataFrame, code: str, message: pl.Expr) -> pl.DataFrame:

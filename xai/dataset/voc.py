@@ -166,7 +166,7 @@ def _select(
             chosen[by_stem[stem]] = found[by_stem[stem]]
         elif stem not in alone:
             message = f"expected JPEGImages/{stem}.jpg with Annotations/{stem}.xml, found no pair"
-            kept.append(codes.issue("photo_missing", message, **at))
+            kept.append(codes.issue("photo_missing", message, **at | {"image_id": f"JPEGImages/{stem}.jpg"}))
         listed.add(stem)
     about = [row for row in issues if _stem(row["image_id"] or row["file"]) in listed]
     return chosen, about + kept

@@ -106,7 +106,9 @@ def _photo(
     from torchvision.ops import box_iou
 
     if not len(truth) or not len(boxes):
-        return {name: np.full(len(truth), np.nan) for name in tables.CANDIDATES}
+        # A detector that was asked and considered nothing: known to be no candidate, unlike one that was not asked.
+        nothing = {name: np.full(len(truth), np.nan) for name in tables.CANDIDATES}
+        return nothing | {name: np.zeros(len(truth)) for name in ("cand_max_iou", "cand_target")}
     objects = torch.from_numpy(truth).to(boxes)
     column = torch.from_numpy(labels).to(boxes.device)
     known = column >= 0

@@ -1,5 +1,5 @@
 """Evidence by experiment: what brings a missed object back, where the detector looks, and what suppresses it."""
 
-from xai.evidence.spend import explain
+from xai.evidence.spend import explain, keep_photos
 
-__all__ = ["explain"]
+__all__ = ["explain", "keep_photos"]

@@ -81,6 +81,11 @@ def explain(
     return tables.stack([*lines, mapped.evidence], EVIDENCE)
 
 
+def keep_photos(misses: pl.DataFrame, *, load_pixels: Callable[[str], Pixels], folder: Path) -> None:
+    """Keep the photos of misses for the report where there is no model to ask; folders and limit as in ``explain``."""
+    _Gallery(misses.sort("error_id").head(GALLERY), folder / "gallery", load_pixels).finish()
+
+
 def _by_priority(misses: pl.DataFrame, plan: pl.DataFrame | None) -> pl.DataFrame:
     """Sort misses by the highest priority of their planned repairs; those without a plan come last."""
     if plan is None:

@@ -209,7 +209,8 @@ def _cause_line(
     # All misses on which the repair was tried: a verdict may rest on the repair, so its own misses would flatter it.
     tried = repaired.filter(pl.col("name") == cause)
     placebo = tried["placebo"].mean()
-    asked = conditions.filter(pl.col("assessment") == "coverage_gap")["collect"].drop_nulls()
+    # Bins of one attribute add up; attributes that tell the same cause lie on the same photos, so the largest counts.
+    gaps = conditions.filter(pl.col("assessment") == "coverage_gap").group_by("attribute").agg(pl.col("collect").sum())
     return CauseLine(
         cause=cause,
         words=noun,
@@ -220,7 +221,7 @@ def _cause_line(
         train_share=shares.get("train_share"),
         eval_share=shares.get("eval_share"),
         miss_share=shares.get("miss_share"),
-        collect=int(asked.sum()) or None,
+        collect=int(gaps["collect"].max() or 0) or None,  # type: ignore[arg-type]
         conditions=tuple(conditions.rows(named=True)),
         tried=tried.height,
         restored=tried.filter(pl.col("after") >= 1).height,

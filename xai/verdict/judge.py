@@ -90,12 +90,14 @@ def judge(
     by_miss = {str(key[0]): part.to_dicts() for key, part in causes.partition_by("error_id", as_dict=True).items()}
     marks = evidence.filter((pl.col("kind") == "mechanism") & pl.col("name").is_in(["label_error", "score_threshold"]))
     special = {(error_id, name): effect for error_id, name, effect in marks.select("error_id", "name", "effect").rows()}
-    tried = dict(trials.group_by("error_id").len().iter_rows())
+    vain = dict(trials.filter(~pl.col("succeeded")).group_by("error_id").len().iter_rows())
+    rescued = trials.filter("succeeded").group_by("error_id", maintain_order=True).agg("cause")
+    restored = {key: [CAUSES[cause].repair for cause in names if cause in CAUSES] for key, names in rescued.iter_rows()}
     blind = untold(errors, bins, coverage)
     rows = []
     for miss in found.iter_rows(named=True):
         key = miss["error_id"]
-        seen = {**context, "tried": tried.get(key, 0), "untold": blind.get(key, [])}
+        seen = {**context, "tried": vain.get(key, 0), "restored": restored.get(key, []), "untold": blind.get(key, [])}
         rows.append(_verdict(miss, by_miss.get(key, []), special, seen))
     schema = dict(tables.TABLES["verdicts"])
     return tables.conform(pl.DataFrame(rows, schema=schema, orient="row"), schema)

@@ -72,7 +72,7 @@ def rank(
         _lines(best, "risk", pl.col("other_rate"), pl.col("miss_rate"), pl.col("adjusted_risk_ratio")),
         _joint_lines(shown, objects, bins),
         _lines(
-            best.filter(pl.col("train_share").is_not_null()),
+            best.filter(pl.col("train_count").is_not_null()),
             "coverage",
             pl.col("eval_share"),
             pl.col("train_share"),

@@ -71,7 +71,8 @@ class Scene:
         iou: ``best_iou`` of the error.
         condition: the named cause's condition with its coverage figures and repair; None for other verdicts.
         others: the other conditions that the object shows, by falling weight.
-        tried: how many repairs were tried.
+        tried: how many repairs were tried in vain.
+        restored: repairs after which the object was found, but which are too weak to name their cause.
         untold: attributes that could not be measured here and of which some bin's risk is elevated.
         has_training: whether there is a training or reference set.
         is_training_set: False: it is a reference set.
@@ -85,6 +86,7 @@ class Scene:
     condition: Mapping[str, Any] | None
     others: Sequence[Mapping[str, Any]]
     tried: int
+    restored: Sequence[str]
     untold: Sequence[str]
     has_training: bool
     is_training_set: bool
@@ -124,7 +126,7 @@ def _condition(verdict: str, scene: Scene) -> list[str]:
 
 
 def _coverage(verdict: str, scene: Scene, condition: Mapping[str, Any]) -> str:
-    if not scene.has_training or condition["train_share"] is None:
+    if not scene.has_training or condition["train_count"] is None:
         return "There is no training set to compare with."
     _, many = _phrase(condition)
     set_name = "training" if scene.is_training_set else "reference"
@@ -201,7 +203,7 @@ def _threshold(verdict: str, scene: Scene) -> list[str]:
     score = "" if scene.score is None else f" {scene.score:.3g}"
     return [
         f"The detector scores this {scene.label}{score}, just under the deployed threshold of "
-        f"{scene.score_threshold:.3g}, and nothing else stands out: a slightly lower threshold finds it."
+        f"{scene.score_threshold:.3g}, and nothing else stands out: a slightly lower threshold may find it."
     ]
 
 
@@ -240,7 +242,13 @@ def _nothing(scene: Scene) -> list[str]:
             "the repair tried does not bring" if scene.tried == 1 else f"none of {scene.tried} repairs tried brings"
         )
         reasons.append(f"{repairs} it back beyond what changes that mean nothing do")
-    return [f"{capitalise(names)}, but {listing(reasons)}.", *blind]
+    return [f"{capitalise(names)}, but {listing(reasons)}.", *_restored(scene), *blind]
+
+
+def _restored(scene: Scene) -> list[str]:
+    """Say which repairs brought the object back although their cause is not named."""
+    done = [REPAIRS[repair][0] for repair in scene.restored if repair in REPAIRS]
+    return [f"{capitalise(listing(done))}, the detector finds it, which alone does not show the cause."] if done else []
 
 
 def _phrase(condition: Mapping[str, Any]) -> tuple[str, str]:

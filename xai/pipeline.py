@@ -23,7 +23,7 @@ from xai.config import Config, load
 from xai.exceptions import DataError
 from xai.reference import Reference, profile
 from xai.scan import Split, scan
-from xai.types import Detector, Pixels, PredictedOnly, Progress, no_progress
+from xai.types import Dataset, Detector, Pixels, PredictedOnly, Progress, no_progress
 
 __all__ = ["profile", "triage"]
 
@@ -57,16 +57,7 @@ def triage(
     with clock("scan train"):
         train = reference.reference(config, detector, folder / "shards" / "train", progress)
     with clock("scan eval"):
-        evaluation = scan(
-            data,
-            detector=detector,
-            detect_ids=frozenset(data.image_ids),
-            match_iou=config.match.iou,
-            fingerprint=reference.fingerprint(config, detector),
-            folder=folder / "shards" / "eval",
-            workers=config.workers or os.cpu_count() or 1,
-            progress=progress,
-        )
+        evaluation = _scan_evaluation(config, detector, data, folder, progress)
         described = {"train": dict(train.info)} if train else {}
         described["eval"] = reference.describe(as_read, evaluation, config.data.eval.format, None)
         _refuse_bad(described, config.data.max_bad)
@@ -111,11 +102,30 @@ def triage(
         made = {name: _both(train, evaluation, name) for name in SCANNED}
         made |= {"errors": errors, "evidence": lines, "verdicts": verdicts}
         made |= {"coverage": found.coverage, "slices": found.slices, "uncovered": found.uncovered}
-        for name, frame in made.items():
-            tables.write(tables.conform(frame, tables.TABLES[name]), folder / f"{name}.parquet")
+        _write(made, folder)
         runs.write_info(_info(config, detector, described, promises, clock, command), folder)
         report.render(folder)
     return runs.Run(folder)
+
+
+def _scan_evaluation(
+    config: Config, detector: Detector | PredictedOnly, data: Dataset, folder: Path, progress: Progress
+) -> Split:
+    return scan(
+        data,
+        detector=detector,
+        detect_ids=frozenset(data.image_ids),
+        match_iou=config.match.iou,
+        fingerprint=reference.fingerprint(config, detector),
+        folder=folder / "shards" / "eval",
+        workers=config.workers or os.cpu_count() or 1,
+        progress=progress,
+    )
+
+
+def _write(made: Mapping[str, pl.DataFrame], folder: Path) -> None:
+    for name, frame in made.items():
+        tables.write(tables.conform(frame, tables.TABLES[name]), folder / f"{name}.parquet")
 
 
 def _experiment(

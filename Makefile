@@ -10,10 +10,10 @@ export NO_ALBUMENTATIONS_UPDATE := 1
 
 $(VENV)/.installed: pyproject.toml
 	@if command -v uv >/dev/null 2>&1; then \
-		uv venv --quiet --allow-existing --python ">=3.11" $(VENV) && uv pip install --quiet --python $(BIN)/python -e ".[yolo,dev]"; \
+		uv venv --quiet --allow-existing --python ">=3.11" $(VENV) && uv pip install --quiet --python $(BIN)/python -e ".[yolo,hf,dev]"; \
 	else \
 		$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "xai needs Python 3.11 or newer, this is " + sys.version.split()[0])' && \
-		$(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet -e ".[yolo,dev]"; \
+		$(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet -e ".[yolo,hf,dev]"; \
 	fi
 	@touch $@
 

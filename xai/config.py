@@ -16,7 +16,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from xai.exceptions import ConfigError
 
-Format = Literal["voc", "yolo"]
+Format = Literal["voc", "yolo", "coco"]
+LabelFrame = Literal["auto", "displayed", "stored"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -41,7 +42,9 @@ class TrainData(_Section):
         default=None, description="a directory that 'xai profile' made, in place of path"
     )
     format: Format | None = Field(default=None, description="data set format")
+    photos: ConfigPath | None = Field(default=None, description="folder of the photos of a COCO file")
     split: str | None = Field(default=None, description="split of a YOLO data.yaml; default train")
+    label_frame: LabelFrame = Field(default="auto", description="the frame that boxes were drawn in; see EvalData")
     is_training_set: bool = Field(
         default=True, description="false: the detector was not trained on it; sentences say so"
     )
@@ -52,7 +55,7 @@ class TrainData(_Section):
         if (self.path is None) == (self.profile is None):
             raise ValueError("expected exactly one of 'path' (with 'format') and 'profile'")
         if self.path is not None and self.format is None:
-            raise ValueError("expected 'format' beside 'path': voc or yolo")
+            raise ValueError("expected 'format' beside 'path': voc, yolo or coco")
         return self
 
 
@@ -61,24 +64,68 @@ class EvalData(_Section):
 
     path: ConfigPath = Field(description="data set folder or file")
     format: Format = Field(description="data set format")
+    photos: ConfigPath | None = Field(default=None, description="folder of the photos of a COCO file")
     split: str | None = Field(default=None, description="split of a YOLO data.yaml; default val")
+    label_frame: LabelFrame = Field(
+        default="auto",
+        description="the frame that boxes were drawn in: stored = before EXIF orientation; auto = displayed, or stored "
+        "where only the stored size matches what the label file states",
+    )
+
+
+class ProductionData(_Section):
+    """The photos that the detector annotated and nobody labelled."""
+
+    path: ConfigPath = Field(description="folder of photos")
+
+
+class Metadata(_Section):
+    """A table of what is known of photos, joined by ``image_id``."""
+
+    path: ConfigPath = Field(description="CSV or Parquet file with a column image_id, and split where ids repeat")
+    types: Mapping[str, Literal["number", "text"]] = Field(
+        default_factory=dict, description="type of a column, where what is inferred is wrong"
+    )
 
 
 class Data(_Section):
-    """What is compared with what."""
+    """What is compared with what: an annotated evaluation set, or unlabelled production photos with reported misses."""
 
     train: TrainData | None = None
-    eval: EvalData
+    eval: EvalData | None = None
+    production: ProductionData | None = None
+    reported: ConfigPath | None = Field(
+        default=None, description="CSV of misses that people reported: image,label[,x1,y1,x2,y2][,note]"
+    )
+    audit: EvalData | None = Field(
+        default=None, description="labels of a random sample of the production photos ('xai sample' draws it)"
+    )
     classes: Mapping[str, str] = Field(default_factory=dict, description="data set name → detector name")
+    metadata: Metadata | None = None
+    group: str | None = Field(
+        default=None, description="column whose photos are one draw, as site; default: every photo is one"
+    )
     max_bad: Fraction = Field(
         0.05, description="largest share of unusable photos before the run stops with exit code 3"
     )
+
+    @model_validator(mode="after")
+    def _one_question(self) -> Data:
+        if self.eval is not None and (self.production or self.reported or self.audit):
+            raise ValueError("expected either 'eval', or 'production' with 'reported'; got both")
+        if self.eval is None and (self.production is None or self.reported is None):
+            raise ValueError("expected 'eval' (an annotated set), or 'production' with 'reported' (a list of misses)")
+        return self
 
 
 class DetectorConfig(_Section):
     """The detector as it is deployed."""
 
-    kind: Literal["ultralytics", "torchvision", "predictions"]
+    kind: Annotated[
+        Literal["ultralytics", "torchvision", "transformers", "predictions"]
+        | Annotated[str, Field(pattern=r"^python:[\w.]+\.\w+$")],
+        Field(description="adapter, or python:MODULE.NAME for a callable or detector of your own"),
+    ]
     weights: ConfigPath | None = Field(
         default=None, description="checkpoint, or for kind predictions the COCO results file"
     )
@@ -93,13 +140,19 @@ class DetectorConfig(_Section):
     nms_iou: Fraction = 0.7
     max_detections: Annotated[int, Field(ge=1)] = 300
     image_size: Annotated[int, Field(ge=32)] = 640
+    exif: Literal["apply", "ignore"] = Field(
+        default="apply", description="ignore: the deployed pipeline reads pixels as stored, without EXIF orientation"
+    )
+    precision: Literal["auto", "full", "half"] = Field(
+        default="auto", description="half: autocast to float16; auto: half on CUDA, full elsewhere"
+    )
     trust_checkpoint: bool = Field(
         False, description="load a pickle that runs code of its own; only for files you made"
     )
 
     @model_validator(mode="after")
     def _has_weights(self) -> DetectorConfig:
-        if self.weights is None:
+        if self.weights is None and not self.kind.startswith("python:"):
             raise ValueError("expected 'weights': the checkpoint or results file")
         return self
 

@@ -59,7 +59,9 @@ def triage(
     with clock("scan eval"):
         evaluation = _scan_evaluation(config, detector, data, folder, progress)
         described = {"train": dict(train.info)} if train else {}
-        described["eval"] = reference.describe(as_read, evaluation, config.data.eval.format, None)
+        described["eval"] = reference.describe(
+            as_read, evaluation, config.data.eval.format if config.data.eval else None, None
+        )
         _refuse_bad(described, config.data.max_bad)
         if train:
             leaked = dataset.leaks(train.tables.images, evaluation.images)

@@ -26,13 +26,15 @@ class Dataset:
     """Photos and their labels as read from disk, before any photo is opened.
 
     Attributes:
-        split: ``train``, ``eval`` or ``production``.
+        split: ``train``, ``eval``, ``production`` or ``audit`` (a labelled sample of production).
         root: folder that ``image_id`` is relative to.
         image_ids: paths of the photos relative to ``root``, ``/``-separated, sorted.
         labels: one row per annotated object with the columns of ``tables.LABELS`` and the label file's own columns as
             ``label_*``; boxes as they stand in the file, ``normalised`` tells whether they are fractions of the photo.
         issues: problems found while reading, columns of ``tables.ISSUES``.
         class_names: the classes that the data set declares or uses, in its own words.
+        label_frame: the frame that the boxes were drawn in: ``displayed``, ``stored`` (before EXIF orientation) or
+            ``auto``, to be told photo by photo.
     """
 
     split: str
@@ -41,6 +43,7 @@ class Dataset:
     labels: pl.DataFrame
     issues: pl.DataFrame
     class_names: tuple[str, ...]
+    label_frame: str = "auto"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,10 +72,13 @@ class Candidates:
         boxes: (n, c, 4) or, where every class regresses a box of its own, (n, c, k, 4); pixels of the network's input.
         scores: (n, c, k) class scores in 0–1, with a gradient to the input where the adapter is differentiable.
             Rows that only pad a photo to the batch's ``c`` have score 0 and an empty box.
+        features: maps (n, d, h, w) of the detector's neck, fine to coarse, whose pixels divide the network's input
+            evenly; what objects look like to the detector is read from them. Empty where there are none.
     """
 
     boxes: Tensor
     scores: Tensor
+    features: tuple[Tensor, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -141,6 +147,14 @@ class Detector(Protocol):
     @property
     def score_threshold(self) -> float:
         """The deployed threshold."""
+
+    @property
+    def sees_candidates(self) -> bool:
+        """Whether ``forward`` gives what was considered before suppression; else only what came out of it."""
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether the candidates' scores pass a gradient to the input."""
 
     def prepare(self, photos: Sequence[Pixels]) -> list[Prepared]:
         """Preprocess photos, grouped by the shape of the network's input."""

@@ -86,6 +86,8 @@ class Torchvision:
     score_threshold: float
     device: torch.device
     model: Any
+    sees_candidates: bool = True
+    differentiable: bool = True
     _levels: dict[tuple[int, int], Sequence[int]] = field(default_factory=dict, repr=False)
 
     def prepare(self, photos: Sequence[Pixels]) -> list[Prepared]:

@@ -78,6 +78,8 @@ class Yolo:
     device: torch.device
     model: nn.Module
     framework: SimpleNamespace
+    sees_candidates: bool = True
+    differentiable: bool = True
 
     def prepare(self, photos: Sequence[Pixels]) -> list[Prepared]:
         """Letterbox photos into the smallest rectangle of whole strides, as ``predict`` does photo by photo."""

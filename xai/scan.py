@@ -59,6 +59,7 @@ def scan(
     folder: Path,
     workers: int,
     progress: Progress,
+    as_stored: bool = False,
 ) -> Split:
     """Tag all photos of a split, run the detector on ``detect_ids`` and match what it finds.
 
@@ -71,6 +72,7 @@ def scan(
         folder: where the shards are kept.
         workers: threads that decode and tag; they do not change the rows.
         progress: told after each batch.
+        as_stored: the detector (or the pipeline that wrote its results file) reads pixels without EXIF orientation.
     """
     _claim(folder, data, fingerprint)
     labels = data.labels.sort("image_id", "object_id")
@@ -87,6 +89,7 @@ def scan(
                 detect_ids=detect_ids,
                 match_iou=match_iou,
                 workers=workers,
+                as_stored=as_stored,
                 progress=lambda stage, count, total, base=done: progress(stage, base + count, total),  # type: ignore[misc]
             )
             _write(shard, target)
@@ -98,7 +101,7 @@ def scan(
 def _claim(folder: Path, data: Dataset, fingerprint: Mapping[str, object]) -> None:
     """Keep the shards that were made from the same request, remove those of another."""
     digest = hashlib.sha256(json.dumps(fingerprint, sort_keys=True, default=str).encode())
-    digest.update(str(data.root).encode())
+    digest.update(f"{data.root}\0{data.label_frame}\n".encode())
     for image_id in data.image_ids:
         digest.update(f"{image_id}\0{_stamp(data.root / image_id)}\n".encode())
     digest.update(data.labels.write_csv().encode())
@@ -149,6 +152,7 @@ def _scan_shard(
     detect_ids: Collection[str],
     match_iou: float,
     workers: int,
+    as_stored: bool,
     progress: Progress,
 ) -> Split:
     names = detector.names if detector else ()
@@ -157,7 +161,8 @@ def _scan_shard(
     issues: list[pl.DataFrame] = []
 
     def label(ids: Sequence[str], photos: Sequence[Photo]) -> list[batch.Labelled]:
-        resolved, found = dataset.resolve(labels.filter(pl.col("image_id").is_in(list(ids))), _sizes(ids, photos))
+        of_batch = labels.filter(pl.col("image_id").is_in(list(ids)))
+        resolved, found = dataset.resolve(of_batch, _sizes(ids, photos), data.label_frame)
         objects.append(resolved)
         issues.append(found)
         return _labelled(resolved, ids, codes)
@@ -174,13 +179,15 @@ def _scan_shard(
         detect_ids=detect_ids,
         match_iou=match_iou,
         workers=workers,
+        as_stored=as_stored,
     ):
         images.append(_image_rows(data.split, result))
         issues.append(_failure_rows(data.split, result))
         measured.append(_object_columns(result, names))
-        for image_id, found in zip(result.image_ids, result.detections, strict=True):
+        for image_id, photo, found in zip(result.image_ids, result.photos, result.detections, strict=True):
             if isinstance(detector, PredictedOnly) and image_id in detect_ids:
-                detections[image_id] = detector.by_image.get(image_id, _NOTHING)
+                told = detector.by_image.get(image_id, _NOTHING)
+                detections[image_id] = batch.displayed(told, photo) if as_stored else told
             elif found is not None:
                 detections[image_id] = found
         progress(f"scan {data.split}", sum(map(len, images)), len(data.image_ids))
@@ -207,8 +214,13 @@ def _between(labels: pl.DataFrame, first: str, last: str) -> pl.DataFrame:
 
 def _sizes(ids: Sequence[str], photos: Sequence[Photo]) -> pl.DataFrame:
     return pl.DataFrame(
-        {"image_id": list(ids), "width": [p.width for p in photos], "height": [p.height for p in photos]},
-        schema={"image_id": pl.String, "width": pl.Int64, "height": pl.Int64},
+        {
+            "image_id": list(ids),
+            "width": [photo.width for photo in photos],
+            "height": [photo.height for photo in photos],
+            "exif_orientation": [photo.exif_orientation for photo in photos],
+        },
+        schema={"image_id": pl.String, "width": pl.Int64, "height": pl.Int64, "exif_orientation": pl.Int64},
     )
 
 
@@ -320,6 +332,9 @@ def _match(
         score=_pick(predictions["score"], part["detection_row"]),
     ).drop("detection_row")
     predictions = predictions.with_columns(object_id=_pick(part["object_id"], predictions["object_row"]))
+    if split == "production":  # nobody annotated these photos: a detection that meets no case is neither right nor wrong
+        met = pl.col("object_id").is_not_null()
+        predictions = predictions.with_columns(outcome=pl.when(met).then("outcome"))
     rest = objects.filter(~asked).with_columns(
         outcome=pl.when(pl.col("ignore").is_not_null()).then(pl.lit("ignored")).otherwise(None).cast(pl.String)
     )

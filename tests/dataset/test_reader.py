@@ -16,6 +16,24 @@ def test_unknown_formats_are_refused_with_the_valid_ones(tmp_path: Path) -> None
         dataset.read(tmp_path, "cocoo", role="train")
 
 
+def test_the_frame_of_labels_is_carried(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/a.jpg").touch()
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels/a.txt").touch()
+    (tmp_path / "data.yaml").write_text("val: images\nnames: [car]\n")
+    assert dataset.read(tmp_path, "yolo", role="audit").label_frame == "auto"
+    assert dataset.read(tmp_path, "yolo", role="audit", label_frame="stored").label_frame == "stored"
+    with pytest.raises(ConfigError, match="label_frame to be one of auto, displayed, stored, got 'turned'"):
+        dataset.read(tmp_path, "yolo", role="eval", label_frame="turned")
+
+
+@pytest.mark.parametrize("format", ["voc", "yolo"])
+def test_formats_that_name_their_photos_refuse_a_folder(tmp_path: Path, format: str) -> None:
+    with pytest.raises(ConfigError, match=f"no 'photos' for the format {format}: it is for coco"):
+        dataset.read(tmp_path, format, role="eval", photos=tmp_path)
+
+
 def test_formats_are_told_from_the_files(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot tell the format"):
         dataset.guess_format(tmp_path)

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from builders import labels
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,29 +16,7 @@ from xai.dataset.validate import DUPLICATE_IOU, resolve
 DATA = Path(__file__).resolve().parents[2] / "../shared/data"
 real = pytest.mark.skipif(not DATA.is_dir(), reason="needs the real photos in ../shared/data")
 
-SIZES = pl.DataFrame({"image_id": ["a", "b"], "width": [100, 1000], "height": [80, 800]})
-
-
-def labels(*boxes: tuple[object, ...], image_id: str = "a", label: str = "car", **more: object) -> pl.DataFrame:
-    frame = pl.DataFrame(
-        [
-            {
-                "image_id": image_id,
-                "object_id": number,
-                "label": label,
-                **dict(zip(("x1", "y1", "x2", "y2"), box, strict=True)),
-                "normalised": False,
-                "ignore": None,
-                "file": f"{image_id}.txt",
-                "line": number + 1,
-                **more,
-            }
-            for number, box in enumerate(boxes)
-        ],
-        schema=None if boxes else dict(tables.LABELS),
-        schema_overrides=dict(tables.LABELS),
-    )
-    return tables.conform(frame, tables.LABELS)
+SIZES = pl.DataFrame({"image_id": ["a", "b"], "width": [100, 1000], "height": [80, 800], "exif_orientation": [None, 1]})
 
 
 @pytest.mark.parametrize(
@@ -171,7 +150,12 @@ def test_real_photos_have_sound_labels() -> None:
     chosen = data.image_ids[:40]
     photos = [read(data.root / image_id) for image_id in chosen]
     sizes = pl.DataFrame(
-        {"image_id": chosen, "width": [photo.width for photo in photos], "height": [photo.height for photo in photos]}
+        {
+            "image_id": chosen,
+            "width": [photo.width for photo in photos],
+            "height": [photo.height for photo in photos],
+            "exif_orientation": [photo.exif_orientation for photo in photos],
+        }
     )
     objects, issues = resolve(data.labels, sizes)
     assert issues.is_empty()

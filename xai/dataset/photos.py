@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from xai.exceptions import ConfigError
+
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm", ".pnm"}
     | {".jp2", ".heic", ".heif", ".avif", ".mpo", ".dng"}
@@ -52,3 +54,9 @@ def siblings(folder: Path) -> str:
         return "nothing"
     names = sorted(printable(entry.name) for entry in folder.iterdir() if not entry.name.startswith("."))
     return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "") if names else "nothing"
+
+
+def refuse_folder(folder: Path | None, format: str) -> None:
+    """Refuse a photo folder for a format whose labels tell where their photos are."""
+    if folder is not None:
+        raise ConfigError(f"expected no 'photos' for the format {format}: it is for coco; got {folder}, leave it out")

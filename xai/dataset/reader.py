@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Protocol
 
-from xai.dataset import data_yaml, photos, voc, yolo
+from xai.dataset import data_yaml, voc, yolo
+from xai.dataset.photos import siblings
+from xai.dataset.placing import check_frame
 from xai.exceptions import ConfigError
 from xai.types import Dataset
 
@@ -14,30 +17,45 @@ from xai.types import Dataset
 class Reader(Protocol):
     """Reads one format; see ``voc.read`` for what is expected of it."""
 
-    def __call__(self, path: Path, *, role: str, split: str | None = None) -> Dataset:
-        """Read a split of the data set at ``path``."""
+    def __call__(self, path: Path, *, role: str, split: str | None = None, photos: Path | None = None) -> Dataset:
+        """Read a split of the data set at ``path``; formats whose labels tell where photos are refuse ``photos``."""
 
 
 READERS: Mapping[str, Reader] = {"voc": voc.read, "yolo": yolo.read}
 """Format → reader. A further format is one function and one line here."""
 
 
-def read(path: Path, format: str, *, role: Literal["train", "eval"], split: str | None = None) -> Dataset:
+Role = Literal["train", "eval", "production", "audit"]
+
+
+def read(
+    path: Path,
+    format: str,
+    *,
+    role: Role,
+    split: str | None = None,
+    photos: Path | None = None,
+    label_frame: str = "auto",
+) -> Dataset:
     """Read photos and labels of a split; no photo is opened.
 
     Args:
-        path: the data set's folder, or its ``data.yaml``.
+        path: the data set's folder, or its ``data.yaml`` or COCO JSON.
         format: a name in ``READERS``.
         role: what the tables call the split.
         split: the data set's own name of it; the format's default if left out.
+        photos: the folder of a COCO file's photos, where it is not found by itself.
+        label_frame: the frame that boxes were drawn in, ``auto``, ``displayed`` or ``stored``; ``validate.resolve``
+            acts on it.
 
     Raises:
-        ConfigError: there is no such format, path or split.
+        ConfigError: there is no such format, path, split or frame.
         DataError: the data set has nothing that can be used.
     """
     if format not in READERS:
         raise ConfigError(f"unknown data set format {format!r}; valid ones: {', '.join(sorted(READERS))}")
-    return READERS[format](Path(path), role=role, split=split)
+    check_frame(label_frame)
+    return replace(READERS[format](Path(path), role=role, split=split, photos=photos), label_frame=label_frame)
 
 
 def guess_format(path: Path) -> str:
@@ -52,5 +70,5 @@ def guess_format(path: Path) -> str:
         return "yolo"
     raise ConfigError(
         f"cannot tell the format of {path}: expected a folder with Annotations and JPEGImages (voc), or a data.yaml "
-        f"(yolo); found {photos.siblings(path)}"
+        f"(yolo); found {siblings(path)}"
     )

@@ -9,12 +9,7 @@ from __future__ import annotations
 import polars as pl
 
 from xai.dataset import codes
-
-TOLERANCE_PIXELS = 2.0
-"""Boxes may stick out this far before it is reported: conventions differ by a pixel, rounding adds another."""
-
-TOLERANCE_SHARE = 0.005
-"""The same as a share of the photo's side, for large photos that were labelled on a smaller copy."""
+from xai.dataset.placing import CORNERS, place, sticks_out
 
 DUPLICATE_IOU = 0.95
 """Objects of one class that overlap more are taken for one object that was labelled twice."""
@@ -22,28 +17,29 @@ DUPLICATE_IOU = 0.95
 MAX_GROUP = 2000
 """Objects of one class in one photo up to which all pairs are compared; beyond, only equal boxes are found."""
 
-_CORNERS = ("x1", "y1", "x2", "y2")
 
-
-def resolve(labels: pl.DataFrame, images: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+def resolve(labels: pl.DataFrame, images: pl.DataFrame, frame: str = "auto") -> tuple[pl.DataFrame, pl.DataFrame]:
     """Put labels into pixels of their photos and judge their geometry.
 
     Args:
         labels: ``types.Dataset.labels``: columns of ``tables.LABELS``, ``label_*``, and where the file states the
             photo's size ``file_width`` and ``file_height``.
-        images: photos that were read: ``image_id``, ``width``, ``height`` in pixels. Labels of other photos are
-            left out without an issue: the photo has one.
+        images: photos that were read: ``image_id``, ``width``, ``height`` in pixels as displayed,
+            ``exif_orientation`` 1–8 or null. Labels of other photos are left out without an issue: the photo has one.
+        frame: what the boxes were drawn on: the photo as ``displayed``, as ``stored`` (before EXIF orientation), or
+            ``auto``, told photo by photo as in ``placing.place``.
 
     Returns:
         Objects: ``image_id object_id label x1 y1 x2 y2 ignore`` and ``label_*``; boxes in pixels, within the photo, of
         positive area; ``ignore`` is ``duplicate`` for all but the first of boxes that repeat each other. Their order
         is that of ``labels``. Issues: columns of ``tables.ISSUES``, ``split`` null. Every label of the photos is an
         object or has an issue of severity ``error``, never both.
+
+    Raises:
+        ConfigError: there is no such frame.
     """
-    sizes = images.select("image_id", pl.col("width").cast(pl.Float64), pl.col("height").cast(pl.Float64))
-    placed = labels.join(sizes, on="image_id", how="inner", maintain_order="left")
-    mismatches = _size_mismatches(placed)
-    judged = _judge(_to_pixels(placed))
+    placed, frames = place(labels, images, frame)
+    judged = _judge(placed)
     severity = pl.col("code").replace_strict({name: code.severity for name, code in codes.CODES.items()}, default=None)
     rejected = judged.filter(severity == "error")
     kept = judged.filter((severity != "error").fill_null(True))
@@ -59,36 +55,18 @@ def resolve(labels: pl.DataFrame, images: pl.DataFrame) -> tuple[pl.DataFrame, p
         message=pl.format("the {} repeats object {} of the photo; it is not scored", "label", "repeats_id"),
     )
     own = [name for name in labels.columns if name.startswith("label_")]
-    objects = kept.select("image_id", "object_id", "label", *_CORNERS, "ignore", *own)
+    objects = kept.select("image_id", "object_id", "label", *CORNERS, "ignore", *own)
     told = ["image_id", "object_id", "code", "message", "file", "line"]
-    found = pl.concat([frame.select(told) for frame in (mismatches, rejected, outside, repeated)])
+    found = pl.concat([frame.select(told) for frame in (frames, rejected, outside, repeated)])
     return objects, codes.from_labels(found, split=None)
-
-
-def _to_pixels(placed: pl.DataFrame) -> pl.DataFrame:
-    """Scale fractions of the photo to pixels."""
-    sides = {"x1": "width", "y1": "height", "x2": "width", "y2": "height"}
-    return placed.with_columns(
-        pl.when("normalised").then(pl.col(corner) * pl.col(side)).otherwise(corner).alias(corner)
-        for corner, side in sides.items()
-    )
 
 
 def _judge(placed: pl.DataFrame) -> pl.DataFrame:
     """Add ``code`` and ``message`` by the box's geometry; null where nothing is wrong."""
     width, height = pl.col("x2") - pl.col("x1"), pl.col("y2") - pl.col("y1")
-    excess = [
-        (-pl.col("x1"), "width"),
-        (-pl.col("y1"), "height"),
-        (pl.col("x2") - pl.col("width"), "width"),
-        (pl.col("y2") - pl.col("height"), "height"),
-    ]
-    sticks_out = [
-        out > pl.max_horizontal(pl.lit(TOLERANCE_PIXELS), pl.col(side) * TOLERANCE_SHARE) for out, side in excess
-    ]
     off = (pl.col("x1") >= pl.col("width")) | (pl.col("y1") >= pl.col("height"))
     off = off | (pl.col("x2") <= 0) | (pl.col("y2") <= 0)
-    unknown = pl.any_horizontal([~pl.col(corner).is_finite().fill_null(False) for corner in _CORNERS])
+    unknown = pl.any_horizontal([~pl.col(corner).is_finite().fill_null(False) for corner in CORNERS])
     code = (
         pl.when(unknown)
         .then(pl.lit("not_finite"))
@@ -98,10 +76,10 @@ def _judge(placed: pl.DataFrame) -> pl.DataFrame:
         .then(pl.lit("zero_area"))
         .when(off)
         .then(pl.lit("box_off_photo"))
-        .when(pl.any_horizontal(sticks_out))
+        .when(sticks_out(pl.col("width"), pl.col("height")))
         .then(pl.lit("box_outside_photo"))
     )
-    box = pl.format("{} {} {} {}", *[pl.col(corner).round(1) for corner in _CORNERS])
+    box = pl.format("{} {} {} {}", *[pl.col(corner).round(1) for corner in CORNERS])
     message = pl.format(
         "expected x1 < x2 and y1 < y2 within the {} x {} photo, got {} ({})",
         pl.col("width").cast(pl.Int64),
@@ -117,35 +95,13 @@ def _clip(kept: pl.DataFrame) -> pl.DataFrame:
     return kept.with_columns(pl.col(corner).clip(0, pl.col(side)) for corner, side in sides.items())
 
 
-def _size_mismatches(placed: pl.DataFrame) -> pl.DataFrame:
-    """Return one row with ``code`` and ``message`` per photo whose label file states another size."""
-    if not {"file_width", "file_height"} <= set(placed.columns):
-        return placed.clear().with_columns(code=pl.lit(None, pl.String), message=pl.lit(None, pl.String))
-    differs = (pl.col("file_width") != pl.col("width")) | (pl.col("file_height") != pl.col("height"))
-    swapped = (pl.col("file_width") == pl.col("height")) & (pl.col("file_height") == pl.col("width"))
-    hint = (
-        pl.when(swapped).then(pl.lit(": the labels were drawn on the photo before it was turned")).otherwise(pl.lit(""))
-    )
-    message = pl.format(
-        "the label file says {} x {}, the photo as displayed is {} x {}{}",
-        "file_width",
-        "file_height",
-        pl.col("width").cast(pl.Int64),
-        pl.col("height").cast(pl.Int64),
-        hint,
-    )
-    found = placed.filter(differs).unique("image_id", keep="first", maintain_order=True)
-    nothing = pl.lit(None, pl.Int64)
-    return found.with_columns(code=pl.lit("size_mismatch"), message=message, object_id=nothing, line=nothing)
-
-
 def _duplicates(kept: pl.DataFrame) -> pl.DataFrame:
     """Return ``image_id object_id first_id`` of boxes that repeat an earlier one; a scored box counts as earlier."""
     group = ["image_id", "label"]
     boxes = kept.select(
         *group,
         "object_id",
-        *_CORNERS,
+        *CORNERS,
         order=pl.struct(pl.col("ignore").is_not_null(), "object_id").rank("ordinal").over(group),
     )
     counts = pl.len().over(group)
@@ -154,7 +110,7 @@ def _duplicates(kept: pl.DataFrame) -> pl.DataFrame:
     near = pairs.filter(_iou() >= DUPLICATE_IOU)
     many = boxes.filter(counts > MAX_GROUP)
     equal = many.join(
-        many.sort("order").unique([*group, *_CORNERS], keep="first"), on=[*group, *_CORNERS], suffix="_first"
+        many.sort("order").unique([*group, *CORNERS], keep="first"), on=[*group, *CORNERS], suffix="_first"
     ).filter(pl.col("order_first") < pl.col("order"))
     columns = ["image_id", "object_id", "order_first", pl.col("object_id_first").alias("first_id")]
     found = pl.concat([near.select(columns), equal.select(columns)])

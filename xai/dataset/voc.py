@@ -25,7 +25,8 @@ from pathlib import Path, PurePosixPath
 import polars as pl
 
 from xai import tables
-from xai.dataset import codes, photos, voc_xml
+from xai.dataset import codes, voc_xml
+from xai.dataset.photos import is_photo, is_unicode, printable, refuse_folder, relative, siblings, walk
 from xai.exceptions import ConfigError, DataError
 from xai.types import Dataset
 
@@ -34,13 +35,14 @@ _OWN_COLUMN = frozenset({"name", "difficult", "bndbox", "part"})
 _UNKNOWN = ("", "Unspecified")
 
 
-def read(path: Path, *, role: str, split: str | None = None) -> Dataset:
+def read(path: Path, *, role: str, split: str | None = None, photos: Path | None = None) -> Dataset:
     """Read a PASCAL VOC folder.
 
     Args:
         path: the folder that holds ``Annotations`` and ``JPEGImages``; sub-folders of these are read too.
-        role: what the tables call the split, ``train`` or ``eval``.
+        role: what the tables call the split.
         split: name of a list in ``ImageSets/Main``; all photos if left out.
+        photos: not for this format.
 
     Returns:
         The data set; ``image_id`` is like ``JPEGImages/000004.jpg``. Labels also carry ``file_width`` and
@@ -48,9 +50,10 @@ def read(path: Path, *, role: str, split: str | None = None) -> Dataset:
         as ``label_*`` (``label_pose``, ``label_truncated``), ``Unspecified`` being null.
 
     Raises:
-        ConfigError: the folder or the split's list is not there.
+        ConfigError: the folder or the split's list is not there, or ``photos`` is given.
         DataError: no photo is left that has an annotation.
     """
+    refuse_folder(photos, "voc")
     root = _root(path)
     found, issues = _pair(root, role)
     if split is not None:
@@ -58,7 +61,7 @@ def read(path: Path, *, role: str, split: str | None = None) -> Dataset:
     image_ids: list[str] = []
     rows: list[dict[str, object]] = []
     for image_id, xml_file in sorted(found.items()):
-        file = photos.relative(xml_file, root)
+        file = relative(xml_file, root)
         try:
             annotation = voc_xml.parse(xml_file.read_bytes())
         except (voc_xml.AnnotationError, OSError) as error:
@@ -88,7 +91,7 @@ def _root(path: Path) -> Path:
         inner = sorted(child.parent for child in path.glob("*/Annotations")) or sorted(
             child.parent for child in path.glob("*/*/Annotations")
         )
-        hint = f"; name {inner[0]} instead" if inner else f"; it holds {photos.siblings(path)}"
+        hint = f"; name {inner[0]} instead" if inner else f"; it holds {siblings(path)}"
         raise ConfigError(
             f"{path}: expected the folders Annotations and JPEGImages, lacks {' and '.join(missing)}{hint}"
         )
@@ -101,14 +104,14 @@ def _pair(root: Path, role: str) -> tuple[dict[str, Path], list[codes.Row]]:
     by_stem: dict[str, list[str]] = defaultdict(list)
     xml_files: dict[str, Path] = {}
     for folder in ("JPEGImages", "Annotations"):
-        for file in photos.walk(root / folder):
+        for file in walk(root / folder):
             name = file.relative_to(root / folder)
-            if not photos.is_unicode(str(name)):
-                shown = f"{folder}/{photos.printable(str(name))}"
+            if not is_unicode(str(name)):
+                shown = f"{folder}/{printable(str(name))}"
                 issues.append(codes.issue("path_not_unicode", f"{shown} is left out", split=role, file=shown))
             elif folder == "Annotations" and file.suffix.lower() == ".xml":
                 xml_files[name.with_suffix("").as_posix()] = file
-            elif folder == "JPEGImages" and photos.is_photo(file):
+            elif folder == "JPEGImages" and is_photo(file):
                 by_stem[name.with_suffix("").as_posix()].append(f"{folder}/{name.as_posix()}")
     found: dict[str, Path] = {}
     for stem, image_ids in by_stem.items():
@@ -132,7 +135,7 @@ def _pair(root: Path, role: str) -> tuple[dict[str, Path], list[codes.Row]]:
             "label_without_photo",
             f"expected a photo JPEGImages/{stem}.jpg, found none",
             split=role,
-            file=photos.relative(xml_files[stem], root),
+            file=relative(xml_files[stem], root),
         )
         for stem in sorted(set(xml_files) - set(by_stem))
     ]
@@ -147,9 +150,9 @@ def _select(
     if not listing.is_file():
         raise ConfigError(
             f"expected the split {split!r} as {listing}, which is not there; "
-            f"ImageSets/Main holds {photos.siblings(listing.parent)}"
+            f"ImageSets/Main holds {siblings(listing.parent)}"
         )
-    file = photos.relative(listing, root)
+    file = relative(listing, root)
     by_stem = {_stem(image_id): image_id for image_id in found}
     alone = {_stem(row["image_id"]) for row in issues if row["code"] == "photo_without_label"}
     chosen: dict[str, Path] = {}

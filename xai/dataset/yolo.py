@@ -17,32 +17,35 @@ from pathlib import Path
 import polars as pl
 
 from xai import tables
-from xai.dataset import codes, data_yaml, photos, rows
+from xai.dataset import codes, data_yaml, rows
 from xai.dataset.data_yaml import DataYaml
+from xai.dataset.photos import is_photo, is_unicode, printable, refuse_folder, relative, walk
 from xai.exceptions import DataError
 from xai.types import Dataset
 
-_DEFAULT_SPLIT = {"train": "train", "eval": "val"}
 _NOT_LABELS = {"classes.txt", "labels.txt", "readme.txt"}
 """Texts that labelling tools put among the label files."""
 
 
-def read(path: Path, *, role: str, split: str | None = None) -> Dataset:
+def read(path: Path, *, role: str, split: str | None = None, photos: Path | None = None) -> Dataset:
     """Read a split of a YOLO data set.
 
     Args:
         path: a ``data.yaml``, or a folder with one.
-        role: what the tables call the split, ``train`` or ``eval``.
-        split: ``train``, ``val`` or ``test``; left out, ``train`` for training and ``val`` for evaluation.
+        role: what the tables call the split.
+        split: ``train``, ``val`` or ``test``; left out, ``train`` for training, else ``val``.
+        photos: not for this format.
 
     Returns:
         The data set; ``image_id`` is relative to the ``path`` of the ``data.yaml``, boxes are fractions of the photo.
 
     Raises:
-        ConfigError: the file, a folder that it names or the split is not there, or the class names cannot be used.
+        ConfigError: the file, a folder that it names or the split is not there, the class names cannot be used, or
+            ``photos`` is given.
         DataError: the split has no photos, or none of them has a label file.
     """
-    declared = data_yaml.load(path, split or _DEFAULT_SPLIT[role])
+    refuse_folder(photos, "yolo")
+    declared = data_yaml.load(path, split or ("train" if role == "train" else "val"))
     found, issues = _photos(declared, role)
     if not found:
         where = ", ".join(str(source) for source in declared.sources)
@@ -91,12 +94,12 @@ def _photos(declared: DataYaml, role: str) -> tuple[list[str], list[codes.Row]]:
     issues: list[codes.Row] = []
     for source in declared.sources:
         if source.is_dir():
-            names = [photos.relative(file, declared.root) for file in photos.walk(source) if photos.is_photo(file)]
+            names = [relative(file, declared.root) for file in walk(source) if is_photo(file)]
             for name in names:
-                if photos.is_unicode(name):
+                if is_unicode(name):
                     found[name] = None
                 else:
-                    shown = photos.printable(name)
+                    shown = printable(name)
                     issues.append(codes.issue("path_not_unicode", f"{shown} is left out", split=role, file=shown))
         else:
             issues += _listed(source, declared.root, role, found)
@@ -110,7 +113,7 @@ def _listed(source: Path, root: Path, role: str, found: dict[str, None]) -> list
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"expected a list of photos in {source}, one path a line: {error}") from error
     issues: list[codes.Row] = []
-    file = photos.relative(source, root)
+    file = relative(source, root)
     for line, text in enumerate(lines, start=1):
         entry = text.strip()
         if not entry:
@@ -149,7 +152,7 @@ def _texts(label_files: Mapping[str, Path], root: Path, role: str) -> tuple[list
     texts: list[rows.Text] = []
     issues: list[codes.Row] = []
     for image_id, path in label_files.items():
-        file = photos.relative(path, root)
+        file = relative(path, root)
         at = {"split": role, "image_id": image_id, "file": file}
         try:
             texts.append(rows.Text(image_id, file, path.read_bytes()))
@@ -173,14 +176,14 @@ def _orphans(label_files: Mapping[str, Path], declared: DataYaml, role: str) -> 
     for folder, holders in sorted(photo_folders.items()):
         if not folder.is_dir():
             continue
-        with_photo = {file.stem for holder in holders for file in _files(holder) if photos.is_photo(file)}
+        with_photo = {file.stem for holder in holders for file in _files(holder) if is_photo(file)}
         for file in sorted(_files(folder)):
             skip = file.suffix.lower() != ".txt" or file.name.lower() in _NOT_LABELS or file.stem in with_photo
             if skip or {os.fspath(file)} & (expected | lists):
                 continue
-            shown = photos.printable(photos.relative(file, declared.root))
+            shown = printable(relative(file, declared.root))
             message = f"expected a photo {file.stem}.jpg for this label file, found none; its rows are not used"
-            issues.append(codes.issue("label_without_photo", photos.printable(message), split=role, file=shown))
+            issues.append(codes.issue("label_without_photo", printable(message), split=role, file=shown))
     return issues
 
 

@@ -1,0 +1,242 @@
+"""What every adapter owes to its callers, checked on small detectors with random weights."""
+
+import functools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+import untrained
+
+from xai.config import DetectorConfig
+from xai.detect.detector import load
+from xai.types import Detections, Detector, Pixels, Prepared
+
+Make = Callable[[Path], DetectorConfig]
+"""Writes a checkpoint into a folder and says how to open it; with a threshold that some candidates pass."""
+
+Predict = Callable[[DetectorConfig, Pixels], Detections]
+"""What the framework's own prediction says of one photo."""
+
+
+def ultralytics(architecture: str, folder: Path) -> DetectorConfig:
+    pytest.importorskip("ultralytics", reason="the yolo extra is not installed")
+    weights = untrained.yolo(architecture, folder / "model.pt")
+    return DetectorConfig(kind="ultralytics", weights=weights, image_size=160, score_threshold=0.3)
+
+
+def predict_ultralytics(config: DetectorConfig, photo: Pixels) -> Detections:
+    from ultralytics import YOLO
+
+    options = {"conf": config.score_threshold, "iou": config.nms_iou, "max_det": config.max_detections}
+    model = YOLO(str(config.weights))
+    (result,) = model.predict(photo[..., ::-1], imgsz=config.image_size, device="cpu", verbose=False, **options)
+    boxes = result.boxes.numpy()
+    return Detections(boxes.xyxy.astype(float), boxes.conf.astype(float), boxes.cls.astype(int))
+
+
+class Case(NamedTuple):
+    name: str
+    make: Make
+    predict: Predict | None = None
+
+
+CASES = [
+    Case("yolov8", functools.partial(ultralytics, "yolov8n.yaml"), predict_ultralytics),
+    Case("yolo11", functools.partial(ultralytics, "yolo11n.yaml"), predict_ultralytics),
+]
+
+SHAPES = [(96, 128), (120, 90), (96, 128), (8, 8), (20, 300)]
+"""Height and width: two of one shape, one upright, one tiny, one very wide."""
+
+
+class Opened(NamedTuple):
+    case: Case
+    config: DetectorConfig
+    detector: Detector
+
+
+@pytest.fixture(scope="module", params=CASES, ids=[case.name for case in CASES])
+def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Opened:
+    config = request.param.make(tmp_path_factory.mktemp(request.param.name))
+    detector = load(config, "cpu")
+    return Opened(request.param, config, detector)
+
+
+@pytest.fixture(scope="module")
+def detector(opened: Opened) -> Detector:
+    return opened.detector
+
+
+def run(detector: Detector, photos: Sequence[Pixels]) -> list[Detections]:
+    found: dict[int, Detections] = {}
+    with torch.no_grad():
+        for prepared in detector.prepare(photos):
+            results = detector.select(detector.forward(prepared.inputs), prepared)
+            found.update(zip(prepared.indices, results, strict=True))
+    assert sorted(found) == list(range(len(photos)))
+    return [found[index] for index in range(len(photos))]
+
+
+def assert_alike(ours: Detections, theirs: Detections, *, pixels: float, score: float) -> None:
+    """Every detection has its like on the other side; rounding may swap neighbours of almost equal score."""
+    assert len(ours) == len(theirs)
+    if not len(ours):
+        return
+    np.testing.assert_allclose(ours.scores, theirs.scores, atol=score)
+    rows = [np.column_stack([item.boxes / pixels, item.scores / score, item.labels * 10.0]) for item in (ours, theirs)]
+    distance = np.abs(rows[0][:, None] - rows[1][None]).max(axis=2)
+    assert distance.min(axis=0).max() <= 1
+    assert distance.min(axis=1).max() <= 1
+
+
+def to_input(prepared: Prepared, index: int, boxes: np.ndarray) -> np.ndarray:
+    return boxes * np.tile(prepared.scale[index], 2) + np.tile(prepared.offset[index], 2)
+
+
+def test_says_what_it_is(detector: Detector) -> None:
+    assert all(isinstance(name, str) for name in detector.names)
+    assert 0 <= detector.score_threshold <= 1
+    assert isinstance(detector.sees_candidates, bool)
+    assert isinstance(detector.differentiable, bool)
+    assert detector.card.kind
+
+
+def test_shapes_and_types(detector: Detector) -> None:
+    photos = untrained.photos(*SHAPES)
+    seen: list[int] = []
+    for prepared in detector.prepare(photos):
+        count = len(prepared.indices)
+        seen.extend(prepared.indices)
+        assert prepared.inputs.shape[:2] == (count, 3)
+        assert prepared.inputs.dtype == torch.float32
+        assert prepared.inputs.min() >= 0
+        assert prepared.inputs.max() <= 1
+        assert prepared.scale.shape == prepared.offset.shape == prepared.sizes.shape == (count, 2)
+        assert prepared.sizes.tolist() == [list(photos[index].shape[1::-1]) for index in prepared.indices]
+        with torch.no_grad():
+            candidates = detector.forward(prepared.inputs)
+        places, classes = candidates.scores.shape[1:]
+        assert classes == len(detector.names)
+        assert candidates.boxes.shape in [(count, places, 4), (count, places, classes, 4)]
+        assert candidates.boxes.dtype == candidates.scores.dtype == torch.float32
+        assert candidates.scores.min() >= 0
+        assert candidates.scores.max() <= 1
+        for found in detector.select(candidates, prepared):
+            assert found.boxes.shape == (len(found), 4)
+            assert found.boxes.dtype == found.scores.dtype == np.float64
+            assert found.labels.dtype == np.int64
+            assert (found.scores >= detector.score_threshold).all()
+            assert (np.diff(found.scores) <= 0).all()
+            assert set(found.labels.tolist()) <= set(range(classes))
+    assert sorted(seen) == list(range(len(photos)))
+
+
+def test_features_divide_the_input_evenly(detector: Detector) -> None:
+    (prepared, *_) = detector.prepare(untrained.photos((96, 128)))
+    with torch.no_grad():
+        features = detector.forward(prepared.inputs).features
+    height, width = prepared.inputs.shape[-2:]
+    areas = [level.shape[-1] * level.shape[-2] for level in features]
+    assert areas == sorted(areas, reverse=True)
+    for level in features:
+        assert level.dtype == torch.float32
+        assert level.ndim == 4
+        assert len(level) == 1
+        assert torch.isfinite(level).all()
+        assert level.shape[-2] / height == pytest.approx(level.shape[-1] / width, rel=0.35)
+
+
+def test_photo_pixels_become_input_pixels(detector: Detector) -> None:
+    """A white patch on black lies in the input where scale and offset say."""
+    patch = np.array([32.0, 24, 80, 72])
+    photo = np.zeros((96, 128, 3), dtype=np.uint8)
+    photo[24:72, 32:80] = 255
+    (prepared,) = detector.prepare([photo])
+    x1, y1, x2, y2 = to_input(prepared, 0, patch)
+    grey = prepared.inputs[0].mean(dim=0).numpy()
+    ys, xs = np.mgrid[: grey.shape[0], : grey.shape[1]] + 0.5
+    inside = (xs > x1 + 2) & (xs < x2 - 2) & (ys > y1 + 2) & (ys < y2 - 2)
+    outside = (xs < x1 - 2) | (xs > x2 + 2) | (ys < y1 - 2) | (ys > y2 + 2)
+    assert inside.any()
+    assert grey[inside].min() > 0.9
+    assert grey[outside].max() < 0.5
+
+
+def test_batch_of_different_sizes_equals_photos_alone(detector: Detector) -> None:
+    photos = untrained.photos(*SHAPES)
+    together = run(detector, photos)
+    assert sum(map(len, together)) > 0
+    for photo, found in zip(photos, together, strict=True):
+        assert_alike(found, run(detector, [photo])[0], pixels=1e-2, score=1e-4)
+
+
+def test_detections_are_among_the_candidates(detector: Detector) -> None:
+    for prepared in detector.prepare(untrained.photos(*SHAPES)):
+        with torch.no_grad():
+            candidates = detector.forward(prepared.inputs)
+            results = detector.select(candidates, prepared)
+        for index, found in enumerate(results):
+            limit = np.tile(prepared.sizes[index], 2)
+            for box, score, label in zip(found.boxes, found.scores, found.labels, strict=True):
+                boxes = candidates.boxes[index] if candidates.boxes.ndim == 3 else candidates.boxes[index, :, label]
+                back = (boxes.numpy() - np.tile(prepared.offset[index], 2)) / np.tile(prepared.scale[index], 2)
+                apart = np.abs(back.clip(0, limit) - box.clip(0, limit)).max(axis=1)
+                like = np.abs(candidates.scores[index, :, label].numpy() - score) < 1e-4
+                assert apart[like].min(initial=np.inf) < 1e-2
+
+
+def test_gradient_reaches_the_input(detector: Detector) -> None:
+    if not detector.differentiable:
+        pytest.skip("passes no gradient")
+    (prepared,) = detector.prepare(untrained.photos((96, 128)))
+    with torch.inference_mode():
+        detector.forward(prepared.inputs)  # what the model caches here must not spoil the backward
+    inputs = prepared.inputs.clone().requires_grad_()
+    detector.forward(inputs).scores.max().backward()
+    assert inputs.grad is not None
+    assert torch.isfinite(inputs.grad).all()
+    assert inputs.grad.abs().sum() > 0
+
+
+def test_inside_and_outside_of_no_grad_alike(detector: Detector) -> None:
+    (prepared,) = detector.prepare(untrained.photos((96, 128)))
+    outside = detector.forward(prepared.inputs)
+    with torch.no_grad():
+        inside = detector.forward(prepared.inputs)
+    torch.testing.assert_close(outside.scores.detach(), inside.scores, atol=1e-5, rtol=0)
+    torch.testing.assert_close(outside.boxes.detach(), inside.boxes, atol=1e-2, rtol=0)
+
+
+def test_leaves_the_model_as_it_was(detector: Detector) -> None:
+    model = getattr(detector, "model", None)
+    if not isinstance(model, torch.nn.Module):
+        pytest.skip("holds no PyTorch model")
+
+    def state() -> list[object]:
+        hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+        modules = [(module.training, *[len(getattr(module, name)) for name in hooks]) for module in model.modules()]
+        return [modules, [(item.requires_grad, item.grad is None) for item in model.parameters()]]
+
+    (prepared,) = detector.prepare(untrained.photos((96, 128)))
+    before = state()
+    detector.select(detector.forward(prepared.inputs), prepared)
+    with torch.inference_mode():
+        detector.forward(prepared.inputs)
+    assert state() == before
+
+
+def test_no_photos(detector: Detector) -> None:
+    assert detector.prepare([]) == []
+
+
+def test_equals_the_frameworks_own_prediction(opened: Opened) -> None:
+    if opened.case.predict is None:
+        pytest.skip("there is no other prediction to compare with")
+    photos = untrained.photos(*SHAPES)
+    found = run(opened.detector, photos)
+    assert sum(map(len, found)) > len(photos)
+    for photo, ours in zip(photos, found, strict=True):
+        assert_alike(ours, opened.case.predict(opened.config, photo), pixels=1e-2, score=1e-3)

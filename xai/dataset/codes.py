@@ -65,6 +65,9 @@ CODES: Mapping[str, Code] = {
     "photo_unreadable": Code("error", "the file is no photo that can be decoded", "convert it to JPEG or PNG"),
     "photo_truncated": Code("error", "the photo's file ends early", "copy the photo again"),
     "photo_too_large": Code("error", "the photo is too large to decode safely", "scale it down"),
+    "photo_format_mismatch": Code(
+        "warning", "the file is a photo of another format than its name says; it was read", "rename or convert the file"
+    ),
     "photo_without_label": Code(
         "warning", "nobody annotated the photo; it is left out", "annotate it, or add a label file without objects"
     ),
@@ -93,6 +96,34 @@ CODES: Mapping[str, Code] = {
     ),
     "class_mapping_unused": Code(
         "info", "data.classes renames a class that the split does not have", "check the spelling"
+    ),
+    "class_new": Code(
+        "warning", "the class is not in the training profile", "train on it, or map its name under data.classes"
+    ),
+    "class_gone": Code(
+        "info", "the training profile has the class and this data set does not", "check that nothing was lost"
+    ),
+    "class_renamed": Code(
+        "warning", "the class looks like one of the training profile by another name", "map it under data.classes"
+    ),
+    "implausible_box": Code(
+        "warning", "the box is legal and unlike any of its class in training", "look at the box, redraw it if wrong"
+    ),
+    # what is known besides
+    "metadata_without_photo": Code(
+        "info", "the metadata has a row about a photo that the data set lacks", "check the spelling of image_id"
+    ),
+    "case_found": Code("info", "the detector finds the reported object", "check the deployed model and threshold"),
+    "case_not_understood": Code("error", "the reported case cannot be read", "correct the row"),
+    "case_without_photo": Code("error", "the photo of the reported case is not there", "correct its name"),
+    "case_unknown_class": Code(
+        "error", "the detector lacks the class of the reported case", "map the class under data.classes"
+    ),
+    "case_ambiguous": Code(
+        "info", "no box was given and the detector found other objects of the class", "report the miss with its box"
+    ),
+    "audit_photo_not_drawn": Code(
+        "warning", "the labelled photo is not of the sample that was drawn", "label the photos that xai sample drew"
     ),
 }
 """Code → severity, meaning, advice; the ``photo_*`` codes of ``attributes.decode.DecodeError`` included."""

@@ -1,7 +1,8 @@
 """The tables of a run: their columns, and how they reach the disk.
 
 Every table is Parquet with one row per thing. ``TABLES`` is the contract that other programs read; tables that carry
-attributes have further columns, named as in ``attributes.ATTRIBUTES`` or ``label_*``.
+attributes have further columns, named as in ``attributes.ATTRIBUTES``, ``label_*`` (of objects, from label files) or
+``meta_*`` (of photos, from ``data.metadata``).
 """
 
 from __future__ import annotations
@@ -202,3 +203,23 @@ def stack(frames: Iterable[pl.DataFrame], schema: Schema) -> pl.DataFrame:
     """Concatenate tables whose further columns may differ; absent ones become null."""
     parts = list(frames)
     return conform(pl.concat(parts, how="diagonal_relaxed"), schema) if parts else empty(schema)
+
+
+def draws(image_ids: pl.Series, images: pl.DataFrame | None) -> pl.Series:
+    """Return (n,) codes from 0 of the independent draws that rows belong to: their photo's group, else the photo.
+
+    Args:
+        image_ids: (n,) the photo of each row.
+        images: ``image_id`` and, where photos are drawn in groups (a site, a video), ``group``, null for a photo that
+            is a draw of its own; None where every photo is.
+
+    >>> images = pl.DataFrame({"image_id": ["a", "b", "c"], "group": ["c", "c", None]})
+    >>> draws(pl.Series(["a", "b", "c", "c"]), images).to_list()
+    [0, 0, 1, 1]
+    """
+    rows = image_ids.alias("image_id").to_frame().with_columns(key=pl.concat_str(pl.lit("photo "), "image_id"))
+    if images is not None and "group" in images.columns:
+        groups = images.select("image_id", "group").unique("image_id", keep="first")
+        rows = rows.join(groups, on="image_id", how="left", maintain_order="left")
+        rows = rows.with_columns(key=pl.coalesce(pl.concat_str(pl.lit("group "), "group"), "key"))
+    return rows["key"].rank("dense").cast(pl.Int64) - 1

@@ -103,7 +103,7 @@ def test_the_sentence_reads_well_and_the_row_is_plain() -> None:
     )
     assert set(asdict(answer)) == {
         "metric", "target", "confidence", "answer", "rate", "low", "high", "numerator", "denominator", "photos",
-        "photos_needed", "sentence",
+        "groups", "photos_needed", "sentence",
     }  # fmt: skip
     one = recall(objects(1, 0), 0.9)
     assert one.sentence.startswith("1 of 1 object in 1 photo was found (100%)")

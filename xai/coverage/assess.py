@@ -60,7 +60,7 @@ class Counts:
     @classmethod
     def of_members(cls, sample: Sample, members: Bools) -> Counts:
         """Count the slices whose members (n, K) are given."""
-        holders = (sample.clusters() @ members.astype(np.float64)).T > 0
+        holders = (sample.by_photo() @ members.astype(np.float64)).T > 0
         on_photo = np.bincount(sample.photo, minlength=sample.photos)
         return cls(
             members.sum(axis=0), holders.sum(axis=1), len(members), int((on_photo > 0).sum()), holders @ on_photo

@@ -1,4 +1,7 @@
-"""From measured values to named bins: the catalog's bins for attributes, values or quartiles for the user's columns."""
+"""From measured values to named bins: the catalog's bins for attributes, values or quartiles for the user's columns.
+
+A user's columns are ``label_*`` of objects, from the label files, and ``meta_*`` of photos, from ``data.metadata``.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,9 @@ MAX_NUMERIC_VALUES = 10
 """A numeric column with at most so many values is categorical; with more it is cut at its quartiles."""
 
 _SAYS_UNKNOWN = ("", "unknown", "unspecified")
+
+
+_OF_OBJECTS, _OF_PHOTOS = "label_", "meta_"
 
 
 class BinLike(Protocol):
@@ -70,27 +76,37 @@ def catalog_or_default(catalog: Catalog | None) -> Catalog:
     return ATTRIBUTES
 
 
+def is_of_photos(name: str, catalog: Catalog) -> bool:
+    """Tell whether a column says something of a photo, not of an object in it.
+
+    >>> is_of_photos("meta_weather", {}), is_of_photos("label_pose", {})
+    (True, False)
+    """
+    return name.startswith(_OF_PHOTOS) or (name in catalog and catalog[name].level == "image")
+
+
 def inherit(objects: pl.DataFrame, images: pl.DataFrame, catalog: Catalog | None = None) -> pl.DataFrame:
-    """Give every object the image attributes of its photo, rows and their order unchanged.
+    """Give every object the image attributes and ``meta_*`` columns of its photo, rows and their order unchanged.
 
     Args:
         objects: one row per object, with ``image_id``.
         images: one row per photo, with ``image_id`` and image attributes; an object without its photo gets nulls.
         catalog: attributes by name; ``attributes.ATTRIBUTES`` if left out.
     """
-    names = [name for name, item in catalog_or_default(catalog).items() if item.level == "image"]
-    names = [name for name in names if name in images.columns]
+    known = catalog_or_default(catalog)
+    names = [name for name in [*known, *images.columns] if name in images.columns and is_of_photos(name, known)]
+    names = list(dict.fromkeys(names))
     photos = images.select("image_id", *names).unique("image_id", keep="first", maintain_order=True)
     return objects.drop(names, strict=False).join(photos, on="image_id", how="left", maintain_order="left")
 
 
 def fit_user_bins(frame: pl.DataFrame) -> dict[str, tuple[str, ...] | tuple[Range, ...]]:
-    """Choose the bins of the ``label_*`` columns of a table, to be applied to other tables too.
+    """Choose the bins of the ``label_*`` and ``meta_*`` columns of a table, to be applied to other tables too.
 
     Categorical columns keep their 20 most frequent values (ties by name); numeric columns with more than 10 values are
     cut at the quartiles, rounded to three significant digits so that a bin's name states its bounds exactly.
     """
-    return {name: _fit_column(frame[name]) for name in frame.columns if name.startswith("label_")}
+    return {name: _fit_column(frame[name]) for name in frame.columns if name.startswith((_OF_OBJECTS, _OF_PHOTOS))}
 
 
 def bin_columns(frame: pl.DataFrame, catalog: Catalog | None = None, user: UserBins | None = None) -> pl.DataFrame:
@@ -100,9 +116,9 @@ def bin_columns(frame: pl.DataFrame, catalog: Catalog | None = None, user: UserB
     "unspecified" in a user's column.
 
     Args:
-        frame: attributes of the catalog by name (numbers) and ``label_*`` columns (anything); absent ones are skipped.
+        frame: attributes of the catalog by name (numbers) and a user's columns (anything); absent ones are skipped.
         catalog: attributes by name; ``attributes.ATTRIBUTES`` if left out.
-        user: bins of the ``label_*`` columns from ``fit_user_bins``; fitted on this table if left out.
+        user: bins of the user's columns from ``fit_user_bins``; fitted on this table if left out.
 
     Returns:
         The table with those columns as String, no nulls in them.

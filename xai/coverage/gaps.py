@@ -30,7 +30,7 @@ def uncovered(
         train: the training set; None has no patterns to speak of.
         evaluation: the evaluation set; patterns that none of its scored objects shows are left out.
         catalog: attributes by name.
-        user: bins of the ``label_*`` columns.
+        user: bins of the user's columns.
         threshold: training objects that cover a pattern.
     """
     schema = tables.TABLES["uncovered"]

@@ -56,7 +56,7 @@ def conditions(sample: Sample, catalog: Catalog, user: UserBins, *, among: Colle
     Args:
         sample: whose bins.
         catalog: attributes by name.
-        user: bins of the ``label_*`` columns.
+        user: bins of the user's columns.
         among: attributes to take, all if left out.
     """
     pairs = [

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
+from xai import tables
 from xai.config import Promise
 from xai.coverage.intervals import Bools, Integers, Rates, clopper_pearson, indicator, intraclass_correlation, rates
 from xai.coverage.sample import MISSES
@@ -36,9 +37,10 @@ class Answer:
         numerator: found objects, or detections that match one.
         denominator: scored objects, or scored detections.
         photos: photos that hold one.
-        photos_needed: photos in all that would show the promise kept at the present rate and design effect; None unless
-            the answer is ``not shown`` and the rate is above the target.
+        photos_needed: photos in all that would show the promise kept at the present rate and design effect, in groups
+            like the present ones; None unless the answer is ``not shown`` and the rate is above the target.
         sentence: the same in plain words.
+        groups: independent draws among these photos where they are drawn in groups, else None.
     """
 
     metric: str
@@ -53,42 +55,55 @@ class Answer:
     photos: int
     photos_needed: int | None
     sentence: str
+    groups: int | None = None
 
 
-def promise(objects: pl.DataFrame, predictions: pl.DataFrame, promised: Promise) -> list[Answer]:
+def promise(
+    objects: pl.DataFrame, predictions: pl.DataFrame, promised: Promise, groups: pl.DataFrame | None = None
+) -> list[Answer]:
     """Answer each promised figure from the evaluation set.
 
     Recall is found / scored objects; precision is matched / (matched + duplicate + confused + mislocated + background)
-    detections at the deployed threshold. Bounds are one-sided Korn–Graubard with photos as clusters.
+    detections at the deployed threshold. Bounds are one-sided Korn–Graubard with photos (or groups) as clusters.
 
     Args:
         objects: ``image_id`` and ``outcome`` of the evaluation objects.
         predictions: ``image_id`` and ``outcome`` of their detections.
         promised: targets and confidence; a target of None is not asked.
+        groups: photos with ``image_id`` and, where they are drawn in groups, ``group`` (null: the photo is its own).
     """
-    answers = []
-    if promised.recall is not None:
-        answers.append(_answer("recall", promised.recall, promised.confidence, objects, ("found",), MISSES))
-    if promised.precision is not None:
-        answers.append(
-            _answer("precision", promised.precision, promised.confidence, predictions, ("matched",), WRONG_DETECTIONS)
-        )
-    return answers
+    asked = [
+        ("recall", promised.recall, objects, ("found",), MISSES),
+        ("precision", promised.precision, predictions, ("matched",), WRONG_DETECTIONS),
+    ]
+    return [
+        _answer(metric, target, promised.confidence, table, right, wrong, groups)
+        for metric, target, table, right, wrong in asked
+        if target is not None
+    ]
 
 
 def _answer(
-    metric: str, target: float, confidence: float, table: pl.DataFrame, right: Sequence[str], wrong: Sequence[str]
+    metric: str,
+    target: float,
+    confidence: float,
+    table: pl.DataFrame,
+    right: Sequence[str],
+    wrong: Sequence[str],
+    groups: pl.DataFrame | None,
 ) -> Answer:
     scored = table.filter(pl.col("outcome").is_in([*right, *wrong]))
     failed = scored["outcome"].is_in(list(wrong)).to_numpy()
-    photo = scored["image_id"].rank("dense").to_numpy().astype(np.int64) - 1
+    grouped = groups is not None and "group" in groups.columns
     if not len(scored):
         sentence = f"Nothing was measured, so the promised {metric} of {_percent(target)} is not shown."
         return Answer(metric, target, confidence, "not shown", None, None, None, 0, 0, 0, None, sentence)
-    bounds = _bounds(failed, photo, confidence)
+    draw = tables.draws(scored["image_id"], groups).to_numpy()
+    bounds = _bounds(failed, draw, confidence)
     miss, low, high = (float(values[0]) for values in (bounds.rate, bounds.low, bounds.high))
     budget = 1 - target
-    photos = int(photo.max()) + 1
+    photos = scored["image_id"].n_unique()
+    drawn = int(draw.max()) + 1 if grouped else None
     answer: Literal["inside", "broken", "not shown"] = "not shown"
     needed = None
     # The tolerance keeps 1 − 0.9 > 0.1 from deciding.
@@ -112,16 +127,17 @@ def _answer(
         photos=photos,
         photos_needed=needed,
         sentence=_sentence(
-            metric, target, confidence, answer, (1 - high, 1 - low), (right_count, len(failed), photos), needed
+            metric, target, confidence, answer, (1 - high, 1 - low), (right_count, len(failed), photos), drawn, needed
         ),
+        groups=drawn,
     )
 
 
-def _bounds(failed: Bools, photo: Integers, confidence: float) -> Rates:
-    photos = indicator(photo, int(photo.max()) + 1)
+def _bounds(failed: Bools, draw: Integers, confidence: float) -> Rates:
+    clusters = indicator(draw, int(draw.max()) + 1)
     everything = np.ones((len(failed), 1), dtype=np.bool_)
-    icc = intraclass_correlation(failed, photos)
-    return rates(everything, failed, photos, icc=icc, confidence=confidence, two_sided=False)
+    icc = intraclass_correlation(failed, clusters)
+    return rates(everything, failed, clusters, icc=icc, confidence=confidence, two_sided=False)
 
 
 def _photos_needed(
@@ -151,12 +167,14 @@ def _sentence(
     answer: str,
     bounds: tuple[float, float],
     counts: tuple[int, int, int],
+    drawn: int | None,
     needed: int | None,
 ) -> str:
     right, total, photos = counts
     thing, verb = ("object", "found") if metric == "recall" else ("detection", "right")
+    groups = "" if drawn is None else f" ({_counted(drawn, 'group')})"
     base = (
-        f"{_counted(right, thing, of=total)} in {_counted(photos, 'photo')} "
+        f"{_counted(right, thing, of=total)} in {_counted(photos, 'photo')}{groups} "
         f"{'was' if right == 1 else 'were'} {verb} ({_percent(right / total)})"
     )
     sure, promised = f"with {_percent(confidence)} confidence {metric}", f"so the promised {_percent(target)}"
@@ -170,7 +188,8 @@ def _sentence(
     elif needed is None:
         rest = f"the promised {_percent(target)} is so close that no practical number of photos would show it"
     else:
-        rest = f"about {needed:,} photos in all would show the promised {_percent(target)} at this rate"
+        alike = "" if drawn is None else f", in about {round(needed / photos * drawn):,} groups,"
+        rest = f"about {needed:,} photos in all{alike} would show the promised {_percent(target)} at this rate"
     return f"{base}; {range_}, so {rest}."
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import polars as pl
 from scipy import sparse
 
-from xai.coverage.bins import Catalog, UserBins, bin_columns, bin_names, inherit
+from xai import tables
+from xai.coverage.bins import Catalog, UserBins, bin_columns, bin_names, inherit, is_of_photos
 from xai.coverage.intervals import Bools, Integers, indicator, intraclass_correlation
 
 MISSES = ("missed", "confused", "mislocated")
@@ -18,14 +19,18 @@ MISSES = ("missed", "confused", "mislocated")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """Scored objects (n rows) and their photos.
+    """Scored objects (n rows), their photos, and the draws that these came in.
+
+    Counts are of photos; whatever is statistical sums over draws: the photos of one group (a site, a video) are one
+    draw, a photo without a group is its own.
 
     Attributes:
         objects: ``image_id object_id label`` and the bins of all attributes, image attributes inherited.
         codes: attribute → (n,) position of each object's bin in ``bin_names``; measured attributes only.
-        image_codes: image attribute → the same for the photos that were read, those without objects too.
+        image_codes: column that tells of photos → the same for the photos that were read, without objects too.
         photo: (n,) the photo of each object, codes 0–P−1.
         photos: P.
+        draw: (n,) the draw of each object, codes from 0.
         miss: (n,) not found.
         asked: (n,) whether the detector was asked, so that ``miss`` means something.
     """
@@ -35,26 +40,32 @@ class Sample:
     image_codes: Mapping[str, Integers]
     photo: Integers
     photos: int
+    draw: Integers
     miss: Bools
     asked: Bools
 
     def where(self, keep: Bools) -> Sample:
-        """Return the sample with some of the objects; photos keep their codes."""
+        """Return the sample with some of the objects; photos and draws keep their codes."""
         return replace(
             self,
             objects=self.objects.filter(pl.Series(keep)),
             codes={name: values[keep] for name, values in self.codes.items()},
             photo=self.photo[keep],
+            draw=self.draw[keep],
             miss=self.miss[keep],
             asked=self.asked[keep],
         )
 
-    def clusters(self) -> sparse.csr_array:
+    def by_photo(self) -> sparse.csr_array:
         """Return the (P, n) indicator that sums over the objects of each photo."""
         return indicator(self.photo, self.photos)
 
+    def clusters(self) -> sparse.csr_array:
+        """Return the (D, n) indicator that sums over the objects of each draw."""
+        return indicator(self.draw, int(self.draw.max(initial=-1)) + 1)
+
     def correlation(self) -> float:
-        """Return the intraclass correlation of misses within photos, 1 where it cannot be told."""
+        """Return the intraclass correlation of misses within draws, 1 where it cannot be told."""
         return intraclass_correlation(self.miss, self.clusters()) if len(self.miss) else 1.0
 
 
@@ -84,10 +95,11 @@ def sample(
     """Bin a data set and keep what is scored: objects that are not ``ignored``, photos that were read.
 
     Args:
-        images: columns of ``tables.TABLES["images"]`` and image attributes.
+        images: columns of ``tables.TABLES["images"]``, image attributes and ``meta_*``; where photos are drawn in
+            groups also ``group``, null for a photo that is a draw of its own.
         objects: columns of ``tables.TABLES["objects"]``, object attributes and ``label_*``.
         catalog: attributes by name.
-        user: bins of the ``label_*`` columns.
+        user: bins of the user's columns.
         detected: False where outcomes are to be disregarded: the detector was not run.
     """
     photos = images.filter(pl.col("status") == "ok") if "status" in images.columns else images
@@ -97,8 +109,8 @@ def sample(
     names = pl.concat([photos["image_id"], scored["image_id"]]).unique(maintain_order=True)
     codes = pl.DataFrame({"image_id": names}).with_row_index("photo")
     photo = scored.select("image_id").join(codes, on="image_id", how="left", maintain_order="left")["photo"]
-    image_columns = [name for name, item in catalog.items() if item.level == "image" and name in photos.columns]
-    binned_photos = bin_columns(photos.select("image_id", *image_columns), catalog, {})
+    image_columns = [name for name in [*catalog, *user] if name in photos.columns and is_of_photos(name, catalog)]
+    binned_photos = bin_columns(photos.select("image_id", *image_columns), catalog, user)
     columns = [name for name in [*catalog, *user] if name in binned.columns]
     return Sample(
         objects=binned.select("image_id", "object_id", "label", *columns),
@@ -106,6 +118,7 @@ def sample(
         image_codes=_encode(binned_photos, image_columns, catalog, user),
         photo=photo.cast(pl.Int64).to_numpy(),
         photos=len(names),
+        draw=tables.draws(scored["image_id"], images).to_numpy(),
         miss=scored["outcome"].is_in(list(MISSES)).fill_null(False).to_numpy() & detected,
         asked=scored["outcome"].is_not_null().to_numpy() & detected,
     )

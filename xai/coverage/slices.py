@@ -27,8 +27,8 @@ MAX_TESTED = 200
 MAX_REPORTED = 50
 """Rows of the table."""
 
-SPLIT_PHOTOS = 1000
-"""Evaluation photos from which slices are found on one half and confirmed on the other ..."""
+SPLIT_DRAWS = 1000
+"""Evaluation photos (or groups) from which slices are found on one half and confirmed on the other ..."""
 
 SPLIT_MISSES = 300
 """... if there are so many misses too."""
@@ -69,7 +69,7 @@ def slices(
         train: the training set, or None.
         evaluation: the evaluation set.
         catalog: attributes by name.
-        user: bins of the ``label_*`` columns.
+        user: bins of the user's columns.
         max_conditions: 1–3 bins.
         min_support: objects that a slice holds at least where it is searched.
         seed: draws the halves.
@@ -125,14 +125,14 @@ class _Counted:
 
 
 def _halves(sample: Sample, seed: int) -> tuple[Bools, Bools, bool]:
-    """Return which objects are searched and which are tested: photos in halves, or all for both."""
+    """Return which objects are searched and which are tested: draws in halves, or all for both."""
     everything = np.ones(len(sample.photo), dtype=np.bool_)
-    holders = np.unique(sample.photo)
-    if len(holders) < SPLIT_PHOTOS or sample.miss.sum() < SPLIT_MISSES:
+    holders = np.unique(sample.draw)
+    if len(holders) < SPLIT_DRAWS or sample.miss.sum() < SPLIT_MISSES:
         return everything, everything, False
-    first = np.zeros(sample.photos, dtype=np.bool_)
+    first = np.zeros(int(holders.max()) + 1, dtype=np.bool_)
     first[np.random.default_rng(seed).permutation(holders)[: len(holders) // 2]] = True
-    return first[sample.photo], ~first[sample.photo], True
+    return first[sample.draw], ~first[sample.draw], True
 
 
 def _search(columns: Bools, miss: Bools, combinable: Bools, max_conditions: int, min_support: int) -> _Counted:
@@ -180,9 +180,9 @@ def _with_worst_parent(combination: Integers, size: Floats, lost: Floats, sizes:
 
 def _z(counted: _Counted, side: Side, searched: Bools) -> Floats:
     """Return (K,) log risk ratios against the rest of the parent over their standard errors, design effect included."""
-    part = side.asked.photo[searched]
-    per_photo = np.bincount(part)
-    effect = 1 + ((per_photo**2).sum() / max(len(part), 1) - 1) * side.correlation if len(part) else 1.0
+    part = side.asked.draw[searched]
+    per_draw = np.bincount(part)
+    effect = 1 + ((per_draw**2).sum() / max(len(part), 1) - 1) * side.correlation if len(part) else 1.0
     rest_size, rest_lost = counted.parent_size - counted.size, counted.parent_lost - counted.lost
     # Half a miss in both keeps slices beside a rest without misses comparable.
     rate_in, rate_out = (counted.lost + 0.5) / (counted.size + 0.5), (rest_lost + 0.5) / (rest_size + 0.5)
@@ -193,12 +193,12 @@ def _z(counted: _Counted, side: Side, searched: Bools) -> Floats:
 
 def _test(promising: _Counted, columns: Bools, part: Sample, correlation: float) -> tuple[Floats, Floats]:
     """Return (K,) p-values and risk ratios of slices against the rest of their parents."""
-    photos = part.clusters()
+    clusters = part.clusters()
     results: list[Ratios] = []
     for start in range(0, len(promising.size), _CHUNK):
         some = promising.take(np.arange(start, min(start + _CHUNK, len(promising.size))))
         inside, compared = (members_of(columns, part_of) for part_of in (some.combination, some.parent))
-        results.append(risk_ratios(inside, compared, part.miss, photos, icc=correlation))
+        results.append(risk_ratios(inside, compared, part.miss, clusters, icc=correlation))
     p_values = np.concatenate([np.empty(0), *(result.p_value for result in results)])
     return p_values, np.concatenate([np.empty(0), *(np.nan_to_num(result.ratio) for result in results)])
 
@@ -269,10 +269,10 @@ def _figures(
 def _risks(members: Bools, found: _Counted, grid: Conditions, side: Side) -> dict[str, Floats | Integers]:
     """Misses, rates and ratios of slices (n, K) against all other objects."""
     sample = side.asked
-    photos = sample.clusters()
+    clusters = sample.clusters()
     everything = np.ones((len(members), 1), dtype=np.bool_)
-    rate = rates(members, sample.miss, photos, icc=side.correlation)
-    crude = risk_ratios(members, everything, sample.miss, photos, icc=side.correlation)
+    rate = rates(members, sample.miss, clusters, icc=side.correlation)
+    crude = risk_ratios(members, everything, sample.miss, clusters, icc=side.correlation)
     names = [{grid.pairs[item][0] for item in row if item >= 0} for row in found.combination.tolist()]
     by_size = np.array([("object_size" not in attributes) for attributes in names], dtype=np.bool_)
     by_label = np.array([("label" not in attributes) for attributes in names], dtype=np.bool_)
@@ -282,11 +282,11 @@ def _risks(members: Bools, found: _Counted, grid: Conditions, side: Side) -> dic
             group = np.flatnonzero((by_size == size) & (by_label == label))
             layers = strata(sample, size=size, label=label)
             if len(group) and layers is not None:
-                part = risk_ratios(members[:, group], everything, sample.miss, photos, layers, icc=side.correlation)
+                part = risk_ratios(members[:, group], everything, sample.miss, clusters, layers, icc=side.correlation)
                 for name, values in adjusted.items():
                     values[group] = getattr(part, name)
     lost = members[sample.miss].sum(axis=0)
-    holders = (photos @ (members & sample.miss[:, None]).astype(np.float64) > 0).sum(axis=0)
+    holders = (sample.by_photo() @ (members & sample.miss[:, None]).astype(np.float64) > 0).sum(axis=0)
     bounded = {
         "risk_ratio": crude.ratio,
         "risk_ratio_low": crude.low,

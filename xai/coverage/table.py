@@ -8,7 +8,7 @@ import polars.selectors as cs
 
 from xai import tables
 from xai.coverage.assess import ELEVATED_RATIO, RARE_COUNT, Counts, assess, held, photos_to_collect
-from xai.coverage.bins import UNKNOWN, Catalog, UserBins, bin_names
+from xai.coverage.bins import UNKNOWN, Catalog, UserBins, bin_names, is_of_photos
 from xai.coverage.intervals import Bools, Floats, Integers, false_discovery, rates, risk_ratios
 from xai.coverage.sample import Sample, Side, strata
 
@@ -47,7 +47,7 @@ def tabulate(
         train: the training set, or None; where the detector was not asked its miss rates are null.
         evaluation: the evaluation set.
         catalog: attributes by name.
-        user: bins of the ``label_*`` columns.
+        user: bins of the user's columns.
         labels: also one block of rows per label.
     """
     attributes = list(evaluation.codes)
@@ -92,7 +92,7 @@ def _block(
 ) -> pl.DataFrame:
     """Rows of one attribute and label, NaN for null; assessment and q-value are still to come."""
     names = bin_names(attribute, catalog, user)
-    image_level = attribute in catalog and catalog[attribute].level == "image"
+    image_level = is_of_photos(attribute, catalog)
     count_photos = image_level and label is None
     by_label, by_size = label is None, attribute != "object_size"
     columns: dict[str, Floats | Integers | Bools] = {}
@@ -145,15 +145,15 @@ def _risk(
     inside = codes[:, None] == np.arange(bins)
     misses = np.bincount(codes[sample.miss], minlength=bins)
     holding = held(sample.photo[sample.miss], sample.photos, codes[sample.miss], bins)
-    photos = sample.clusters()
-    rate = rates(inside, sample.miss, photos, icc=side.correlation)
+    clusters = sample.clusters()
+    rate = rates(inside, sample.miss, clusters, icc=side.correlation)
     known = inside[:, :-1]
     compared = known.any(axis=1)[:, None]
-    crude = risk_ratios(known, compared, sample.miss, photos, icc=side.correlation)
+    crude = risk_ratios(known, compared, sample.miss, clusters, icc=side.correlation)
     layers = strata(sample, size=by_size, label=by_label)
     adjusted = crude
     if layers is not None:
-        adjusted = risk_ratios(known, compared, sample.miss, photos, layers, icc=side.correlation)
+        adjusted = risk_ratios(known, compared, sample.miss, clusters, layers, icc=side.correlation)
     return {
         "miss_count": misses,
         "miss_photos": holding.sum(axis=1),

@@ -147,10 +147,10 @@ SALIENCY: Mapping[str, str] = {
 def name(word: str) -> str:
     """Write an identifier as words.
 
-    >>> name("label_pose")
-    'label pose'
+    >>> name("label_pose"), name("meta_weather")
+    ('label pose', 'weather')
     """
-    return word.replace("_", " ")
+    return word.removeprefix("meta_").replace("_", " ")
 
 
 def condition(attribute: str, bin_name: str) -> str:
@@ -179,6 +179,8 @@ def cause(text: str) -> tuple[str, str | None]:
 
     >>> cause("label_pose:Rear")
     ('objects labelled “pose: Rear”', None)
+    >>> cause("meta_weather:rain")
+    ('objects in photos marked “weather: rain”', None)
     """
     if text in CAUSES:
         return CAUSES[text].condition, CAUSES[text].advice
@@ -190,8 +192,9 @@ def cause(text: str) -> tuple[str, str | None]:
 
 def _column(column: str, value: str) -> str:
     """Say a value of a column that came with the labels or from the user."""
-    verb = "labelled" if column.startswith("label_") else "marked"
-    return f"{verb} “{name(column.removeprefix('label_'))}: {value}”"
+    if column.startswith("meta_"):
+        return f"in photos marked “{name(column)}: {value}”"
+    return f"labelled “{name(column.removeprefix('label_'))}: {value}”"
 
 
 def short(text: str) -> str:

@@ -10,6 +10,8 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy import sparse, stats
 
+from xai import tables
+
 Floats = NDArray[np.float64]
 Condition = tuple[str, str]
 """Attribute (or column) and bin."""
@@ -50,18 +52,21 @@ class JointRisk:
         return np.exp(mean), np.maximum(excess, 0.0)
 
 
-def fit(bins: pl.DataFrame, miss: NDArray[np.bool_], conditions: Sequence[Condition]) -> JointRisk:
+def fit(
+    bins: pl.DataFrame, miss: NDArray[np.bool_], conditions: Sequence[Condition], images: pl.DataFrame | None = None
+) -> JointRisk:
     """Fit misses on all conditions and labels at once.
 
     A Poisson model with log link, whose coefficients are log risk ratios also for common misses (Zou, Am. J.
     Epidemiol. 2004), with a normal prior on every coefficient but the intercept, so that conditions of few objects stay
-    near 1. The likelihood is divided by the design effect: the mean ratio, at least 1, of the variance of photo-summed
-    scores to that of the model.
+    near 1. The likelihood is divided by the design effect: the mean ratio, at least 1, of the variance of the scores
+    summed by photo (or group) to that of the model.
 
     Args:
         bins: n objects: ``image_id``, ``label`` and bins by attribute.
         miss: (n,).
         conditions: attribute and bin; the other bins of the attribute are the reference.
+        images: photos with their ``group``, where photos are drawn in groups.
     """
     labels = bins["label"].rank("dense").fill_null(0).to_numpy().astype(np.int64)
     members = [np.arange(len(miss))]
@@ -69,14 +74,14 @@ def fit(bins: pl.DataFrame, miss: NDArray[np.bool_], conditions: Sequence[Condit
     members += [np.flatnonzero(labels == code) for code in np.unique(labels)]
     entries = np.concatenate(members), np.repeat(np.arange(len(members)), [len(rows) for rows in members])
     design = sparse.csr_array((np.ones(len(entries[0])), entries), shape=(len(miss), len(members)))
-    photo = bins["image_id"].rank("dense").to_numpy().astype(np.int64) - 1
-    photos = sparse.csr_array((np.ones(len(photo)), (photo, np.arange(len(photo)))))
+    draw = tables.draws(bins["image_id"], images).to_numpy()
+    draws = sparse.csr_array((np.ones(len(draw)), (draw, np.arange(len(draw)))))
     precision = np.full(design.shape[1], PRIOR_DEVIATION**-2)
     precision[0] = 1e-6
     target = miss.astype(np.float64)
     beta, _ = _maximise(design, target, precision)
     expected = np.exp(np.asarray(design @ beta))
-    effect = _design_effect(design, target - expected, expected, photos)
+    effect = _design_effect(design, target - expected, expected, draws)
     beta, hessian = _maximise(design, target, precision * effect)
     covariance = np.asarray(np.linalg.inv(hessian / effect), dtype=np.float64)
     kept = slice(1, 1 + len(conditions))
@@ -118,8 +123,8 @@ def _information(design: sparse.csr_array, expected: Floats) -> Floats:
     return np.asarray((design.T @ weighted).toarray())
 
 
-def _design_effect(design: sparse.csr_array, residual: Floats, expected: Floats, photos: sparse.csr_array) -> float:
-    sums = photos @ design.multiply(residual[:, None]).tocsr()
+def _design_effect(design: sparse.csr_array, residual: Floats, expected: Floats, draws: sparse.csr_array) -> float:
+    sums = draws @ design.multiply(residual[:, None]).tocsr()
     clustered = np.asarray(sums.multiply(sums).sum(axis=0)).ravel()
     model = np.asarray(design.multiply(design).multiply(expected[:, None]).sum(axis=0)).ravel()
     told = model >= 5

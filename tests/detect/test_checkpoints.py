@@ -1,3 +1,4 @@
+import argparse
 import io
 import pickle
 import zipfile
@@ -31,11 +32,21 @@ class Exploit:
         return (Path.touch, (self.marker,))
 
 
+class Loss:
+    """What a framework keeps beside its model, not a module."""
+
+    def __init__(self, gain: float) -> None:
+        self.gain = gain
+
+
 class Constructed:
     """Pickles as a call of the constructor of an allowed class."""
 
+    def __init__(self, known: type = nn.Linear) -> None:
+        self.known = known
+
     def __reduce__(self) -> tuple[object, ...]:
-        return (nn.Linear, (2, 3))
+        return (self.known, (2, 3))
 
 
 def test_plain_values_and_tensors(tmp_path: Path) -> None:
@@ -71,6 +82,21 @@ def test_constructors_of_allowed_classes_are_not_called(tmp_path: Path) -> None:
     torch.save({"model": Constructed()}, tmp_path / "constructor.pt")
     with pytest.raises(DetectorError, match=r"refused: it calls the constructor of torch.nn.modules.linear.Linear"):
         checkpoints.read(tmp_path / "constructor.pt", allow=layers, trust=False)
+
+
+def test_other_allowed_objects_are_filled_in_but_not_constructed(tmp_path: Path) -> None:
+    def losses(name: str) -> type | None:
+        return Loss if name == f"{Loss.__module__}.Loss" else None
+
+    torch.save({"loss": Loss(0.5), "arguments": argparse.Namespace(epochs=3)}, tmp_path / "loss.pt")
+    allowed = {"argparse.Namespace": argparse.Namespace}
+    loaded = checkpoints.read(tmp_path / "loss.pt", allow=lambda name: losses(name) or allowed.get(name), trust=False)
+    assert isinstance(loaded["loss"], Loss)
+    assert loaded["loss"].gain == 0.5
+    assert loaded["arguments"].epochs == 3
+    torch.save({"loss": Constructed(Loss)}, tmp_path / "constructor.pt")
+    with pytest.raises(DetectorError, match=r"refused: it calls the constructor of .*Loss"):
+        checkpoints.read(tmp_path / "constructor.pt", allow=losses, trust=False)
 
 
 @pytest.mark.parametrize("trust", [False, True])

@@ -21,9 +21,9 @@ Predict = Callable[[DetectorConfig, Pixels], Detections]
 """What the framework's own prediction says of one photo."""
 
 
-def ultralytics(architecture: str, folder: Path) -> DetectorConfig:
-    pytest.importorskip("ultralytics", reason="the yolo extra is not installed")
-    weights = untrained.yolo(architecture, folder / "model.pt")
+def ultralytics(architecture: str, folder: Path, **options: bool) -> DetectorConfig:
+    path = folder / "model.pt"
+    weights = untrained.rtdetr(path) if architecture == "rtdetr" else untrained.yolo(architecture, path, **options)
     return DetectorConfig(kind="ultralytics", weights=weights, image_size=160, score_threshold=0.3)
 
 
@@ -45,7 +45,11 @@ class Case(NamedTuple):
 
 CASES = [
     Case("yolov8", functools.partial(ultralytics, "yolov8n.yaml"), predict_ultralytics),
+    Case("yolov10", functools.partial(ultralytics, "yolov10n.yaml"), predict_ultralytics),
     Case("yolo11", functools.partial(ultralytics, "yolo11n.yaml"), predict_ultralytics),
+    Case("yolo26", functools.partial(ultralytics, "yolo26n.yaml"), predict_ultralytics),
+    Case("yolo26 end to end", functools.partial(ultralytics, "yolo26n.yaml", end_to_end=True), predict_ultralytics),
+    Case("rtdetr of ultralytics", functools.partial(ultralytics, "rtdetr"), predict_ultralytics),
 ]
 
 SHAPES = [(96, 128), (120, 90), (96, 128), (8, 8), (20, 300)]

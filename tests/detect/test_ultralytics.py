@@ -5,21 +5,22 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import untrained
 
 from xai.config import DetectorConfig
 from xai.detect.detector import load
-from xai.detect.ultralytics import Yolo
+from xai.detect.ultralytics import Ultralytics
 from xai.exceptions import DetectorError
 
 
-def open_yolo(weights: Path, **options: object) -> Yolo:
+def open_yolo(weights: Path, **options: object) -> Ultralytics:
     detector = load(DetectorConfig(kind="ultralytics", weights=weights, **options), "cpu")
-    assert isinstance(detector, Yolo)
+    assert isinstance(detector, Ultralytics)
     return detector
 
 
 @pytest.fixture(scope="module")
-def yolo(yolo_weights: Path) -> Yolo:
+def yolo(yolo_weights: Path) -> Ultralytics:
     return open_yolo(yolo_weights)
 
 
@@ -28,7 +29,9 @@ def random_photos(*shapes: tuple[int, int]) -> list[np.ndarray]:
     return [generator.integers(0, 256, (*shape, 3), dtype=np.uint8) for shape in shapes]
 
 
-def test_detections_equal_predict_photo_by_photo(yolo: Yolo, yolo_weights: Path, data: Path, tmp_path: Path) -> None:
+def test_detections_equal_predict_photo_by_photo(
+    yolo: Ultralytics, yolo_weights: Path, data: Path, tmp_path: Path
+) -> None:
     from ultralytics import YOLO
 
     paths = sorted((data / "voc/eval/JPEGImages").glob("*.jpg"))[:12]
@@ -73,7 +76,7 @@ def test_max_detections_and_threshold_are_the_deployed_ones(yolo_weights: Path, 
     np.testing.assert_allclose(found.boxes, boxes.xyxy.numpy(), atol=1e-2)
 
 
-def test_photo_and_input_pixels_correspond(yolo: Yolo) -> None:
+def test_photo_and_input_pixels_correspond(yolo: Ultralytics) -> None:
     for prepared in yolo.prepare(random_photos((480, 640), (333, 500), (1000, 30), (77, 640))):
         height, width = prepared.inputs.shape[-2:]
         assert height % 32 == 0
@@ -85,7 +88,7 @@ def test_photo_and_input_pixels_correspond(yolo: Yolo) -> None:
         assert (padding == 114 / 255).all()
 
 
-def test_candidates_carry_a_gradient_even_after_inference_mode(yolo: Yolo) -> None:
+def test_candidates_carry_a_gradient_even_after_inference_mode(yolo: Ultralytics) -> None:
     (prepared,) = yolo.prepare(random_photos((96, 640)))
     with torch.inference_mode():
         yolo.forward(prepared.inputs)
@@ -99,7 +102,7 @@ def test_candidates_carry_a_gradient_even_after_inference_mode(yolo: Yolo) -> No
     assert not any(parameter.requires_grad for parameter in yolo.model.parameters())
 
 
-def test_gradient_equals_finite_differences(yolo: Yolo) -> None:
+def test_gradient_equals_finite_differences(yolo: Ultralytics) -> None:
     (prepared,) = yolo.prepare(random_photos((64, 64)))
     inputs = prepared.inputs.clone().requires_grad_()
     yolo.forward(inputs).scores.log().mean().backward()
@@ -113,7 +116,7 @@ def test_gradient_equals_finite_differences(yolo: Yolo) -> None:
     assert float(ahead - behind) / (2 * step) == pytest.approx(slope, rel=0.05)
 
 
-def test_batch_of_one_shape_equals_photos_alone(yolo: Yolo) -> None:
+def test_batch_of_one_shape_equals_photos_alone(yolo: Ultralytics) -> None:
     (prepared,) = yolo.prepare(random_photos((96, 128), (96, 128)))
     with torch.no_grad():
         together = yolo.forward(prepared.inputs)
@@ -121,11 +124,11 @@ def test_batch_of_one_shape_equals_photos_alone(yolo: Yolo) -> None:
     torch.testing.assert_close(together.scores[1:], alone.scores, atol=1e-4, rtol=0)
 
 
-def test_no_photos(yolo: Yolo) -> None:
+def test_no_photos(yolo: Ultralytics) -> None:
     assert yolo.prepare([]) == []
 
 
-def test_card_tells_what_the_checkpoint_tells(yolo: Yolo) -> None:
+def test_card_tells_what_the_checkpoint_tells(yolo: Ultralytics) -> None:
     assert yolo.card.architecture == "yolo11n.yaml"
     assert yolo.card.trained_at is not None
     assert yolo.card.trained_at.startswith("20")
@@ -149,11 +152,51 @@ def test_absent_package_names_the_extra_and_its_licence(monkeypatch: pytest.Monk
 def test_other_ultralytics_checkpoints_are_refused(tmp_path: Path) -> None:
     tasks = pytest.importorskip("ultralytics.nn.tasks")
     torch.save({"model": tasks.ClassificationModel("yolo11n-cls.yaml", verbose=False)}, tmp_path / "classify.pt")
-    with pytest.raises(DetectorError, match="expected a YOLO detection checkpoint"):
+    with pytest.raises(DetectorError, match="expected a YOLO or RT-DETR checkpoint"):
         open_yolo(tmp_path / "classify.pt")
-    torch.save({"model": tasks.DetectionModel("yolov10n.yaml", verbose=False)}, tmp_path / "v10.pt")
-    with pytest.raises(DetectorError, match="v8 or v11"):
-        open_yolo(tmp_path / "v10.pt")
+
+
+@pytest.mark.parametrize(
+    ("architecture", "end_to_end", "family"),
+    [
+        ("yolov8n.yaml", False, "one-to-many"),
+        ("yolo26n.yaml", True, "one-to-one"),
+    ],
+)
+def test_family_is_the_deployed_one(architecture: str, end_to_end: bool, family: str, tmp_path: Path) -> None:
+    detector = open_yolo(untrained.yolo(architecture, tmp_path / "model.pt", end_to_end=end_to_end))
+    assert detector.family == family
+    assert detector.names == untrained.NAMES
+
+
+def test_scores_of_an_end_to_end_head_are_read_before_its_choice(tmp_path: Path) -> None:
+    detector = open_yolo(untrained.yolo("yolo26n.yaml", tmp_path / "model.pt", end_to_end=True), image_size=320)
+    (prepared,) = detector.prepare(untrained.photos((320, 320)))
+    candidates = detector.forward(prepared.inputs)
+    assert candidates.scores.shape == (1, 40 * 40 + 20 * 20 + 10 * 10, 3)
+    with torch.no_grad():
+        best = detector.model(prepared.inputs)[0][0]
+    torch.testing.assert_close(candidates.scores.flatten().topk(300).values, best[:, 4], atol=1e-5, rtol=0)
+
+
+def test_image_size_is_that_of_the_training_unless_the_config_says_otherwise(tmp_path: Path) -> None:
+    weights = untrained.yolo("yolov8n.yaml", tmp_path / "model.pt")
+    assert open_yolo(weights).image_size == 160
+    assert open_yolo(weights, image_size=640).image_size == 640
+
+
+def test_checkpoint_with_the_loss_of_its_training(tmp_path: Path) -> None:
+    from ultralytics.utils import IterableSimpleNamespace
+
+    weights = untrained.yolo("yolov8n.yaml", tmp_path / "plain.pt")
+    checkpoint = torch.load(weights, weights_only=False)
+    checkpoint["model"].args = IterableSimpleNamespace(box=7.5, cls=0.5, dfl=1.5, overlap_mask=True)
+    checkpoint["model"].criterion = checkpoint["model"].init_criterion()
+    torch.save(checkpoint, tmp_path / "loss.pt")
+    photo = random_photos((96, 128))
+    inputs = open_yolo(weights).prepare(photo)[0].inputs
+    scores = [open_yolo(path).forward(inputs).scores for path in (weights, tmp_path / "loss.pt")]
+    torch.testing.assert_close(*scores)
 
 
 def test_untrained_v8_from_yaml_loads_without_trust(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
@@ -21,8 +22,8 @@ def photos(*shapes: tuple[int, int]) -> list[np.ndarray]:
     ]
 
 
-def yolo(architecture: str, path: Path, **more: object) -> Path:
-    """Save a YOLO of half the nano width as ultralytics saves it."""
+def yolo(architecture: str, path: Path, *, end_to_end: bool = False, **more: object) -> Path:
+    """Save a YOLO of half the nano width as ultralytics saves it; ``end_to_end`` leaves its one-to-one head only."""
     tasks = _tasks()
     scales = {"n": [0.33, 0.125, 256]}
     model = tasks.DetectionModel(
@@ -33,6 +34,9 @@ def yolo(architecture: str, path: Path, **more: object) -> Path:
     for name in ("cv3", "one2one_cv3"):
         for branch in getattr(head, name, None) or ():
             spread(branch[-1])
+    if end_to_end:
+        model.end2end = True
+        head.fuse()
     return _save(model, path, **more)
 
 
@@ -78,8 +82,7 @@ def spread(last: nn.Conv2d | nn.Linear) -> None:
 
 
 def _tasks() -> Any:
-    from ultralytics.nn import tasks
-
+    tasks = pytest.importorskip("ultralytics.nn.tasks", reason="the yolo extra is not installed")
     torch.manual_seed(0)
     return tasks
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import functools
 import pickle
+import types
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +25,8 @@ def read(path: Path, *, allow: Allow, trust: bool) -> Any:
 
     A checkpoint is a pickle, and a pickle may call anything that it can name. Here it may name the allowed classes
     only, and not even call those: the constructor of ``DetectionModel``, for one, evaluates text of its argument. An
-    honest pickle of a module never needs the constructor, it creates an empty object and fills in the attributes.
+    honest pickle of an object never needs the constructor, it creates an empty one and fills in the attributes. Only
+    namespaces are called, which do nothing but hold what they are given.
 
     Args:
         path: file written by ``torch.save``.
@@ -84,8 +87,8 @@ class _ConstructorCalledError(Exception):
 
 @functools.cache
 def _stand_in(known: Any) -> Any:
-    """Return a subclass that can be filled in but not constructed; plain functions and namespaces as they are."""
-    if not (isinstance(known, type) and issubclass(known, torch.nn.Module)):
+    """Return a subclass that can be filled in but not constructed; numpy's parts and namespaces as they are."""
+    if known in _NUMPY.values() or issubclass(known, (types.SimpleNamespace, argparse.Namespace)):
         return known
 
     def refuse(self: object, *args: object, **kwargs: object) -> NoReturn:
@@ -95,7 +98,7 @@ def _stand_in(known: Any) -> Any:
 
 
 def _restore_classes(loaded: Any) -> None:
-    """Give every module its own class back."""
+    """Give every module its own class back; losses and the like are not used and keep their stand-ins."""
     parts = loaded.values() if isinstance(loaded, dict) else [loaded]
     for part in parts:
         if isinstance(part, torch.nn.Module):

@@ -44,19 +44,32 @@ def resolve_device(device: str) -> str:
     return device
 
 
+def _device(config: DetectorConfig, device: str) -> str:
+    """Check that the device can do what the config asks of it.
+
+    Half precision on a CPU is refused: it is made for GPUs, and to run in full instead would not be what was asked.
+    """
+    resolved = resolve_device(device)
+    if config.precision == "half" and not resolved.startswith("cuda"):
+        raise DetectorError(
+            f"detector.precision: half needs a CUDA device, but the detector runs on {resolved}; use auto or full"
+        )
+    return resolved
+
+
 # The adapters are imported when they are asked for: torchvision needs no ultralytics, a results file needs no torch.
 
 
 def _ultralytics(config: DetectorConfig, device: str, image_ids: Sequence[str]) -> Detector:
     from xai.detect import ultralytics
 
-    return ultralytics.load(config, resolve_device(device))
+    return ultralytics.load(config, _device(config, device))
 
 
 def _torchvision(config: DetectorConfig, device: str, image_ids: Sequence[str]) -> Detector:
     from xai.detect import torchvision
 
-    return torchvision.load(config, resolve_device(device))
+    return torchvision.load(config, _device(config, device))
 
 
 def _predictions(config: DetectorConfig, device: str, image_ids: Sequence[str]) -> PredictedOnly:

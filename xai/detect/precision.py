@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from typing import Literal
 
 import torch
 
-from xai.exceptions import DetectorError
+Precision = Literal["auto", "full", "half"]
+"""``auto``: half on CUDA, full elsewhere."""
 
 
-def is_half(precision: Literal["auto", "full", "half"], device: torch.device) -> bool:
-    """Whether forwards run in float16: on CUDA, unless ``full`` is asked for.
+def autocast(device: torch.device, precision: Precision) -> torch.autocast:
+    """Run in float16 what is heavy and stays exact enough, as asked; what comes out has to be made float32 again.
 
-    A CPU has no float16 arithmetic that is worth having: it is slower there than float32.
-
-    Raises:
-        DetectorError: ``half`` is asked for on another device than CUDA.
+    >>> with autocast(torch.device("cpu"), "auto"):
+    ...     (torch.ones(1, 2) @ torch.ones(2, 1)).dtype
+    torch.float32
     """
-    if precision == "half" and device.type != "cuda":
-        raise DetectorError(
-            f"detector.precision: half needs a CUDA device, but the detector runs on {device}; use auto or full"
-        )
-    return precision != "full" and device.type == "cuda"
-
-
-def autocast(device: torch.device, half: bool) -> AbstractContextManager[object]:
-    """Run what is heavy in float16 and what is delicate in float32; what comes out must be made float32 again."""
+    half = precision == "half" or (precision == "auto" and device.type == "cuda")
     return torch.autocast(device.type, dtype=torch.float16, enabled=half)

@@ -1,7 +1,8 @@
-"""YOLO v8 and v11 detectors of the ultralytics package (AGPL-3.0, the extra ``yolo``).
+"""YOLO (v8, v10, v11, 26) and RT-DETR detectors of the ultralytics package (AGPL-3.0, the extra ``yolo``).
 
-The model runs outside of ``YOLO.predict``, because that runs in inference mode and freezes what it touches, but with
-the package's own letterbox, fusion and box scaling, so that ``select`` gives what ``predict`` gives.
+The model runs outside of ``YOLO.predict``, because that runs in inference mode and forgets what it did not select, but
+the package's own predictor deploys it (which head it uses, what it fuses), with the package's own letterbox and box
+scaling, so that ``select`` gives what ``predict`` gives.
 """
 
 from __future__ import annotations
@@ -18,26 +19,23 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-import torchvision
 from torch import Tensor, nn
 
 from xai.config import DetectorConfig
 from xai.detect import checkpoints, digest
+from xai.detect.precision import Precision, autocast
+from xai.detect.ultralytics_heads import FAMILIES, Limits, family_of, run
 from xai.exceptions import DetectorError
 from xai.types import Candidates, Detections, ModelCard, Pixels, Prepared
 
-_CLASS_OFFSET = 7680.0
-"""``max_wh`` of the package's non-maximum suppression: shifts classes apart so that they don't suppress each other."""
 
-_NMS_LIMIT = 30_000
-"""``max_nms`` of the same: boxes that enter the suppression."""
+def load(config: DetectorConfig, device: str) -> Ultralytics:
+    """Open a detection checkpoint of YOLO or RT-DETR.
 
-
-def load(config: DetectorConfig, device: str) -> Yolo:
-    """Open a detection checkpoint of YOLO v8 or v11.
+    Where the config doesn't give ``image_size``, it is the one of the training, as in ``predict``.
 
     Raises:
-        DetectorError: ultralytics is not installed, or the checkpoint is refused, unreadable or not a YOLO detector.
+        DetectorError: ultralytics is not installed, the checkpoint is refused, unreadable or not a detector.
     """
     framework = _import_framework()
     path = Path(str(config.weights))
@@ -45,93 +43,108 @@ def load(config: DetectorConfig, device: str) -> Yolo:
     model = _detection_model(checkpoint, path)
     classes = getattr(model, "names", None) or {}
     names = tuple(str(classes[index]) for index in sorted(classes)) if isinstance(classes, dict) else tuple(classes)
-    head: Any = list(model.model.children())[-1]
     names = config.names or names
-    if len(names) != head.nc:
-        raise DetectorError(f"detector.names: expected {head.nc} class names for {path}, got {len(names)}")
-    stride = max(int(head.stride.max()), 32)
-    return Yolo(
+    count = model.model[-1].nc
+    if len(names) != count:
+        raise DetectorError(f"detector.names: expected {count} class names for {path}, got {len(names)}")
+    card = _card(config, path, checkpoint, model)
+    model, stride, stretches = _deploy(model, framework, device)
+    image_size = config.image_size
+    trained_size = card.details.get("arguments", {}).get("imgsz")
+    if "image_size" not in config.model_fields_set and isinstance(trained_size, int):
+        image_size = trained_size
+    return Ultralytics(
         names=names,
-        card=_card(config, path, checkpoint, model),
-        score_threshold=config.score_threshold,
-        nms_iou=config.nms_iou,
-        max_detections=config.max_detections,
-        image_size=math.ceil(config.image_size / stride) * stride,
+        card=card,
+        limits=Limits(config.score_threshold, config.nms_iou, config.max_detections),
+        image_size=math.ceil(image_size / stride) * stride,
         stride=stride,
+        stretches=stretches,
+        precision=config.precision,
         device=torch.device(device),
-        model=_deploy(model, head, device),
+        model=model,
+        family=family_of(model.model[-1]),
         framework=framework,
     )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Yolo:
-    """A YOLO detector behind the protocol of ``xai.types.Detector``."""
+class Ultralytics:
+    """A detector of ultralytics behind the protocol of ``xai.types.Detector``.
+
+    Attributes:
+        stretches: photos are stretched to a square (RT-DETR) rather than padded to whole strides.
+        family: the way from the head to detections, in ``ultralytics_heads.FAMILIES``.
+    """
 
     names: tuple[str, ...]
     card: ModelCard
-    score_threshold: float
-    nms_iou: float
-    max_detections: int
+    limits: Limits
     image_size: int
     stride: int
+    stretches: bool
+    precision: Precision
     device: torch.device
-    model: nn.Module
+    model: Any
+    family: str
     framework: SimpleNamespace
     sees_candidates: bool = True
     differentiable: bool = True
 
-    def prepare(self, photos: Sequence[Pixels]) -> list[Prepared]:
-        """Letterbox photos into the smallest rectangle of whole strides, as ``predict`` does photo by photo."""
-        letterbox = self.framework.letterbox(self.image_size, auto=True, stride=self.stride)
-        groups: dict[tuple[int, int], list[int]] = {}
-        boxed: list[Pixels] = []
-        for index, photo in enumerate(photos):
-            boxed.append(letterbox(image=photo))
-            groups.setdefault(boxed[-1].shape[:2], []).append(index)
-        return [self._group(photos, boxed, indices) for indices in groups.values()]
+    @property
+    def score_threshold(self) -> float:
+        """The deployed threshold."""
+        return self.limits.score
 
-    def _group(self, photos: Sequence[Pixels], boxed: Sequence[Pixels], indices: Sequence[int]) -> Prepared:
+    def prepare(self, photos: Sequence[Pixels]) -> list[Prepared]:
+        """Fit photos into the smallest rectangle of whole strides, or a square, as ``predict`` does photo by photo."""
+        fit = self.framework.letterbox(
+            self.image_size, auto=not self.stretches, scale_fill=self.stretches, stride=self.stride
+        )
+        groups: dict[tuple[int, int], list[int]] = {}
+        fitted: list[Pixels] = []
+        for index, photo in enumerate(photos):
+            fitted.append(fit(image=photo))
+            groups.setdefault(fitted[-1].shape[:2], []).append(index)
+        return [self._group(photos, fitted, indices) for indices in groups.values()]
+
+    def _group(self, photos: Sequence[Pixels], fitted: Sequence[Pixels], indices: Sequence[int]) -> Prepared:
         sizes = np.array([photos[index].shape[1::-1] for index in indices], dtype=np.int64)
-        shape = np.array(boxed[indices[0]].shape[1::-1], dtype=np.int64)
+        shape = np.array(fitted[indices[0]].shape[1::-1], dtype=np.int64)
         ratio = (self.image_size / sizes).min(axis=1, keepdims=True)
-        resized = np.maximum(np.round(sizes * ratio), 1.0)
-        pixels = torch.from_numpy(np.stack([boxed[index] for index in indices])).to(self.device)
+        resized = np.broadcast_to(shape, sizes.shape) if self.stretches else np.maximum(np.round(sizes * ratio), 1.0)
+        pixels = torch.from_numpy(np.stack([fitted[index] for index in indices])).to(self.device)
         return Prepared(
             indices=tuple(indices),
             inputs=pixels.permute(0, 3, 1, 2).contiguous().float().div_(255),
             scale=resized / sizes,
-            offset=np.round((shape - resized) / 2 - 0.1),
+            offset=np.maximum(np.round((shape - resized) / 2 - 0.1), 0.0),
             sizes=sizes,
         )
 
     def forward(self, inputs: Tensor) -> Candidates:
-        """One box and sigmoid class scores per anchor point: (n, c, 4) and (n, c, k)."""
-        decoded: Tensor = self.model(inputs)[0].transpose(1, 2)
-        centre, size = decoded[..., :2], decoded[..., 2:4]
-        return Candidates(torch.cat([centre - size / 2, centre + size / 2], dim=-1), decoded[..., 4:])
+        """One box and sigmoid class scores per anchor point or query, with the maps that entered the head."""
+        head = self.model.model[-1]
+        with autocast(self.device, self.precision):
+            output, features = run(self.model, head, inputs)
+        height, width = inputs.shape[-2:]
+        boxes, scores = FAMILIES[self.family].decode(head, output, (height, width))
+        return Candidates(boxes, scores, features)
 
     @torch.no_grad()
     def select(self, candidates: Candidates, prepared: Prepared) -> list[Detections]:
-        """Threshold the best class of each box and suppress overlaps within a class."""
-        height, width = prepared.inputs.shape[-2:]
-        best, labels = candidates.scores.max(dim=-1)
+        """Repeat the package's own selection."""
         found = []
-        for index, (photo_width, photo_height) in enumerate(prepared.sizes.tolist()):
-            kept = (best[index] > self.score_threshold).nonzero().squeeze(1)
-            if len(kept) > _NMS_LIMIT:
-                kept = kept[best[index, kept].argsort(descending=True)[:_NMS_LIMIT]]
-            boxes, scores, classes = candidates.boxes[index, kept], best[index, kept], labels[index, kept]
-            shifted = boxes + (classes * _CLASS_OFFSET)[:, None]
-            order = torchvision.ops.nms(shifted, scores, self.nms_iou)[: self.max_detections]
-            scaled = self.framework.scale_boxes((height, width), boxes[order], (photo_height, photo_width))
-            found.append(
-                Detections(
-                    boxes=scaled.double().cpu().numpy(),
-                    scores=scores[order].double().cpu().numpy(),
-                    labels=classes[order].cpu().numpy(),
-                )
+        for index, scale in enumerate(prepared.scale):
+            boxes, scores, labels = FAMILIES[self.family].choose(
+                self.model.model[-1], candidates.boxes[index], candidates.scores[index], self.limits
             )
+            photo = prepared.sizes[index, ::-1].tolist()
+            if self.stretches:
+                corners = boxes.double().cpu().numpy() / np.tile(scale, 2)
+            else:
+                corners = self.framework.scale_boxes(prepared.inputs.shape[-2:], boxes, photo).double().cpu().numpy()
+            found.append(Detections(corners, scores.double().cpu().numpy(), labels.cpu().numpy()))
         return found
 
 
@@ -143,6 +156,9 @@ def _import_framework() -> SimpleNamespace:
     try:
         augment = importlib.import_module("ultralytics.data.augment")
         operations: ModuleType = importlib.import_module("ultralytics.utils.ops")
+        predictors = [
+            importlib.import_module(f"ultralytics.models.{family}.predict") for family in ("yolo.detect", "rtdetr")
+        ]
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "ultralytics":
             raise
@@ -152,14 +168,19 @@ def _import_framework() -> SimpleNamespace:
         ) from error
     finally:
         cv2.setNumThreads(threads)
-    return SimpleNamespace(letterbox=augment.LetterBox, scale_boxes=operations.scale_boxes)
+    return SimpleNamespace(
+        letterbox=augment.LetterBox,
+        scale_boxes=operations.scale_boxes,
+        yolo=predictors[0].DetectionPredictor,
+        rtdetr=predictors[1].RTDETRPredictor,
+    )
 
 
 def _allowed(name: str) -> type | None:
     """Layers of torch and ultralytics, and what a training checkpoint keeps beside them."""
     module, _, attribute = name.rpartition(".")
     layers = module.startswith(("torch.nn.modules.", "ultralytics.nn.modules."))
-    if not layers and module not in _KEPT_BESIDE_LAYERS:
+    if not layers and module not in _MODELS and module not in _LOSSES and name != _ARGUMENTS:
         return None
     try:
         found = getattr(importlib.import_module(module), attribute, None)
@@ -167,10 +188,19 @@ def _allowed(name: str) -> type | None:
         return None
     if not isinstance(found, type) or found.__module__ != module:
         return None
-    return found if issubclass(found, nn.Module) or attribute == "IterableSimpleNamespace" else None
+    return found if issubclass(found, nn.Module) or module in _LOSSES or name == _ARGUMENTS else None
 
 
-_KEPT_BESIDE_LAYERS = ("ultralytics.nn.tasks", "ultralytics.utils", "ultralytics.utils.loss", "ultralytics.utils.tal")
+_MODELS = ("ultralytics.nn.tasks",)
+_LOSSES = (
+    "ultralytics.utils.loss",
+    "ultralytics.utils.tal",
+    "ultralytics.models.utils.loss",
+    "ultralytics.models.utils.ops",
+)
+"""Before version 8.4.95 the package saved the loss of the training with the model."""
+
+_ARGUMENTS = "ultralytics.utils.IterableSimpleNamespace"
 
 
 def _detection_model(checkpoint: Any, path: Path) -> Any:
@@ -179,29 +209,33 @@ def _detection_model(checkpoint: Any, path: Path) -> Any:
     heads = importlib.import_module("ultralytics.nn.modules.head")
     model = (checkpoint.get("ema") or checkpoint.get("model")) if isinstance(checkpoint, dict) else checkpoint
     head = list(model.model.children())[-1] if isinstance(model, tasks.DetectionModel) else model
-    if type(head) is not heads.Detect:
+    if type(head) not in (heads.Detect, heads.v10Detect, heads.RTDETRDecoder):
         raise DetectorError(
-            f"{path}: expected a YOLO detection checkpoint (task detect, v8 or v11), got {type(head).__name__}"
-        )
-    if getattr(head, "one2one_cv2", None) is not None:
-        raise DetectorError(
-            f"{path}: a YOLO that selects its detections without non-maximum suppression (v10, 26) is not supported; "
-            "use a v8 or v11 checkpoint"
+            f"{path}: expected a YOLO or RT-DETR checkpoint of the task detect, got {type(head).__name__}"
         )
     return model
 
 
-def _deploy(model: Any, head: Any, device: str) -> nn.Module:
-    """Bring the model into the state in which ``predict`` runs it, but able to pass a gradient to its input."""
+def _deploy(model: Any, framework: SimpleNamespace, device: str) -> tuple[Any, int, bool]:
+    """Let the package's predictor bring the model into the state in which it runs, then let gradients pass.
+
+    Returns:
+        The model, its greatest stride in pixels, and whether photos are stretched to a square.
+    """
     model.criterion = None
     for module in model.modules():
         if isinstance(module, nn.Upsample) and not hasattr(module, "recompute_scale_factor"):
             module.recompute_scale_factor = None  # absent from checkpoints of early torch
-    deployed: nn.Module = model.float().fuse(verbose=False).eval().to(device).requires_grad_(False)
+    predictor_of = framework.rtdetr if type(model.model[-1]).__name__ == "RTDETRDecoder" else framework.yolo
+    predictor = predictor_of(overrides={"device": device, "mode": "predict", "save": False, "verbose": False})
+    predictor.setup_model(model.float(), verbose=False)
+    deployed = predictor.model.model.eval().requires_grad_(False)
+    head = deployed.model[-1]
     # The head caches its anchor points from the first photo; made in inference mode, they could never take part in a
     # backward. Made anew at each call, they cost microseconds and follow the mode of the call.
     head.dynamic = True
-    return deployed
+    head.xyxy = True
+    return deployed, int(predictor.model.stride), bool(predictor.scale_fill)
 
 
 def _card(config: DetectorConfig, path: Path, checkpoint: Any, model: Any) -> ModelCard:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from attributes.views import Boxes, Pixels
 
-Integers = NDArray[np.int64]
+Integers = NDArray[np.int64] | int
 
 _TRANSPOSED = (5, 6, 7, 8)
 """Orientations whose stored rows are displayed as columns."""
@@ -31,9 +31,9 @@ def displayed_boxes(boxes: Boxes, orientation: Integers, width: Integers, height
 
     Args:
         boxes: (n, 4) ``x1 y1 x2 y2`` in pixels of the photos as stored.
-        orientation: (n,) EXIF orientation 1–8 of each box's photo; anything else counts as 1.
-        width: (n,) of each box's photo as displayed.
-        height: (n,) of the same.
+        orientation: (n,) EXIF orientation 1–8 of each box's photo, or one for all; anything else counts as 1.
+        width: (n,) of each box's photo as displayed, or one for all.
+        height: the same.
 
     Returns:
         (n, 4) in pixels of the displayed photos; corners keep their meaning, so that a box with x1 > x2 still has one.
@@ -41,11 +41,12 @@ def displayed_boxes(boxes: Boxes, orientation: Integers, width: Integers, height
     >>> displayed_boxes(np.array([[10.0, 20, 30, 60]]), np.array([6]), np.array([100]), np.array([200])).tolist()
     [[40.0, 10.0, 80.0, 30.0]]
     """
+    orientation, width, height = (np.broadcast_to(item, len(boxes)) for item in (orientation, width, height))
     transposed = np.isin(orientation, _TRANSPOSED)[:, None]
     moved = np.where(transposed, boxes[:, [1, 0, 3, 2]], boxes)
     x, y = moved[:, [0, 2]], moved[:, [1, 3]]
-    x = np.where(np.isin(orientation, _MIRRORED_X)[:, None], np.asarray(width)[:, None] - x[:, ::-1], x)
-    y = np.where(np.isin(orientation, _MIRRORED_Y)[:, None], np.asarray(height)[:, None] - y[:, ::-1], y)
+    x = np.where(np.isin(orientation, _MIRRORED_X)[:, None], width[:, None] - x[:, ::-1], x)
+    y = np.where(np.isin(orientation, _MIRRORED_Y)[:, None], height[:, None] - y[:, ::-1], y)
     return np.stack([x[:, 0], y[:, 0], x[:, 1], y[:, 1]], axis=1)
 
 
@@ -54,9 +55,9 @@ def stored_boxes(boxes: Boxes, orientation: Integers, width: Integers, height: I
 
     Args:
         boxes: (n, 4) in pixels of the photos as displayed.
-        orientation: (n,) EXIF orientation of each box's photo.
-        width: (n,) of each box's photo as **displayed**.
-        height: (n,) of the same.
+        orientation: (n,) EXIF orientation of each box's photo, or one for all.
+        width: (n,) of each box's photo as **displayed**, or one for all.
+        height: the same.
     """
     orientation = np.asarray(orientation)
     inverse = np.where(orientation == 6, 8, np.where(orientation == 8, 6, orientation))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from attributes import Measured, measure
+from attributes import Measured, frames, measure
 from attributes.decode import DecodeError, Photo, read
 from xai.detect.mechanism import summarise
 from xai.types import Boxes, Detections, Detector, Pixels
@@ -75,6 +75,7 @@ def process(
     detect_ids: Collection[str],
     match_iou: float,
     workers: int,
+    as_stored: bool = False,
 ) -> Iterator[Batch]:
     """Decode, tag and detect photos batch by batch.
 
@@ -88,6 +89,8 @@ def process(
         detect_ids: photos that the detector is asked about.
         match_iou: IoU at which a candidate covers an object.
         workers: threads that decode and tag.
+        as_stored: the detector sees pixels as the file holds them, without EXIF orientation; what it finds is turned
+            into the displayed frame.
     """
     batches = [image_ids[start : start + BATCH_SIZE] for start in range(0, len(image_ids), BATCH_SIZE)]
     with ThreadPoolExecutor(max_workers=workers) as pool:
@@ -108,7 +111,15 @@ def process(
             pixels = [photo.pixels for photo in photos]
             tagging = pool.submit(measure, pixels, [item.boxes for item in labelled])
             asked = [index for index, image_id in enumerate(read_ids) if image_id in detect_ids]
-            detections, candidates = _detect(detector, pixels, labelled, asked, match_iou)
+            if as_stored:
+                seen = [frames.stored_pixels(photo.pixels, photo.exif_orientation) for photo in photos]
+                boxes = [_stored(item, photo) for item, photo in zip(labelled, photos, strict=True)]
+                found, candidates = _detect(detector, seen, boxes, asked, match_iou)
+                detections = tuple(
+                    displayed(item, photo) if item else None for item, photo in zip(found, photos, strict=True)
+                )
+            else:
+                detections, candidates = _detect(detector, pixels, labelled, asked, match_iou)
             yield Batch(
                 image_ids=tuple(read_ids),
                 photos=tuple(replace(photo, pixels=_NO_PIXELS) for photo in photos),
@@ -117,6 +128,18 @@ def process(
                 detections=detections,
                 candidates=candidates,
             )
+
+
+def displayed(detections: Detections, photo: Photo) -> Detections:
+    """Turn what was found in a photo as stored into the displayed frame."""
+    orientation = photo.exif_orientation or 1
+    boxes = frames.displayed_boxes(detections.boxes, orientation, photo.width, photo.height)
+    return replace(detections, boxes=boxes)
+
+
+def _stored(labelled: Labelled, photo: Photo) -> Labelled:
+    orientation = photo.exif_orientation or 1
+    return replace(labelled, boxes=frames.stored_boxes(labelled.boxes, orientation, photo.width, photo.height))
 
 
 def _submit(pool: ThreadPoolExecutor, root: Path, batch: Sequence[str]) -> list[Future[Photo]]:

@@ -243,6 +243,33 @@ def tag(
 
 
 @app.command()
+def sample(
+    run: Annotated[Path, typer.Argument(help="run directory of reported cases")],
+    n: Annotated[int, typer.Option("--n", min=1, help="photos to draw")],
+    seed: Seed = None,
+    quiet: Quiet = False,
+    json_: Json = False,
+) -> None:
+    """Draw a random sample of the production photos to label, so that the promise can be answered."""
+    from xai import sampling
+
+    drawn = sampling.sample(run, n, seed=seed)
+    voice = _Voice(quiet, json_)
+    if voice.json:
+        paths = {"csv": str(drawn.csv), "coco": str(drawn.coco)}
+        voice.emit({"event": "sample", "photos": len(drawn.image_ids), "of": drawn.of, **paths})
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    counted = f"{len(drawn.image_ids):,} of {drawn.of:,} production photos drawn"
+    console.print(escape(f"{counted}: {drawn.csv}, {drawn.coco}"))
+    if not quiet:
+        console.print(
+            "Label every object in all of them, in any format, then name the labels in the config and triage again:\n"
+            "  data: {audit: {path: LABELS, format: coco}}"
+        )
+
+
+@app.command()
 def report(
     run: Annotated[Path, typer.Argument(help="run directory")],
     quiet: Quiet = False,

@@ -5,10 +5,8 @@ Data flows one way. A stage reads tables and returns tables; this module hands t
 
 from __future__ import annotations
 
-import os
-import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -16,16 +14,18 @@ from typing import Any
 
 import polars as pl
 
-from attributes.decode import read
-from xai import coverage, dataset, detect, evidence, provenance, reference, report, tables, verdict
+from xai import coverage, dataset, detect, provenance, question, reference, report, tables, verdict
 from xai import run as runs
 from xai.config import Config, load
 from xai.exceptions import DataError
+from xai.experiments import experiment
+from xai.question import Question
 from xai.reference import Reference, profile
-from xai.scan import Split, scan
-from xai.types import Dataset, Detector, Pixels, PredictedOnly, Progress, no_progress
+from xai.sampling import sample
+from xai.scan import Split
+from xai.types import Detector, PredictedOnly, Progress, no_progress
 
-__all__ = ["profile", "triage"]
+__all__ = ["profile", "sample", "triage"]
 
 SCANNED = ("images", "objects", "predictions", "issues")
 
@@ -51,21 +51,15 @@ def triage(
     (folder / "run.json").unlink(missing_ok=True)
     clock = _Clock()
     with clock("read"):
-        as_read = reference.read_split(config, "eval")
-        detector = detect.load(config.detector, config.device, image_ids=as_read.image_ids)
-        data = reference.name_as_detector(as_read, config.data.classes, detector.names)
+        asked = question.read(config)
+        detector = detect.load(config.detector, config.device, image_ids=asked.image_ids)
     with clock("scan train"):
         train = reference.reference(config, detector, folder / "shards" / "train", progress)
     with clock("scan eval"):
-        evaluation = _scan_evaluation(config, detector, data, folder, progress)
-        described = {"train": dict(train.info)} if train else {}
-        described["eval"] = reference.describe(
-            as_read, evaluation, config.data.eval.format if config.data.eval else None, None
-        )
+        scanned = question.scan(config, asked, detector, folder, progress)
+        described = {**({"train": dict(train.info)} if train else {}), **scanned.info}
         _refuse_bad(described, config.data.max_bad)
-        if train:
-            leaked = dataset.leaks(train.tables.images, evaluation.images)
-            evaluation = replace(evaluation, issues=tables.stack([evaluation.issues, leaked], tables.ISSUES))
+        evaluation = _with_leaks(train, scanned.split)
     with clock("match"):
         errors = detect.errors(
             evaluation.objects,
@@ -74,24 +68,23 @@ def triage(
             match_iou=config.match.iou,
         )
     with clock("cover"):
-        found = coverage.analyse(
-            train.tables if train else None, evaluation, train_detected=bool(train and train.detected)
-        )
-        promises = coverage.promise(evaluation.objects, evaluation.predictions, config.promise)
+        analyse = coverage.analyse_cases if asked.reported else coverage.analyse
+        found = analyse(train.tables if train else None, evaluation, train_detected=bool(train and train.detected))
+        promises = _promises(config, asked, evaluation, scanned.audit)
     with clock("explain"):
         lines = verdict.rank(
             errors,
-            evaluation.objects,
+            found.compared,
             evaluation.images,
             found.coverage,
             bins=found.bins,
             score_threshold=detector.score_threshold,
         )
-        tried = _experiment(config, detector, evaluation, data.root, errors, lines, folder, progress)
+        tried = experiment(config, detector, evaluation, asked.data.root, errors, lines, folder, progress)
         lines = tables.stack([lines, tried], tables.TABLES["evidence"])
         verdicts = verdict.judge(
             errors,
-            evaluation.objects,
+            found.compared,
             evaluation.images,
             found.coverage,
             lines,
@@ -99,77 +92,37 @@ def triage(
             promises=promises,
             score_threshold=detector.score_threshold,
             is_training_set=train.is_training_set if train else True,
+            reported=asked.reported,
         )
     with clock("write"):
-        made = {name: _both(train, evaluation, name) for name in SCANNED}
+        splits = [*([train.tables] if train else []), evaluation, *([scanned.audit] if scanned.audit else [])]
+        made = {name: _stacked(splits, name) for name in SCANNED}
         made |= {"errors": errors, "evidence": lines, "verdicts": verdicts}
         made |= {"coverage": found.coverage, "slices": found.slices, "uncovered": found.uncovered}
         _write(made, folder)
-        runs.write_info(_info(config, detector, described, promises, clock, command), folder)
+        runs.write_info(_info(config, asked, detector, described, promises, clock, command), folder)
         report.render(folder)
     return runs.Run(folder)
 
 
-def _scan_evaluation(
-    config: Config, detector: Detector | PredictedOnly, data: Dataset, folder: Path, progress: Progress
-) -> Split:
-    return scan(
-        data,
-        detector=detector,
-        detect_ids=frozenset(data.image_ids),
-        match_iou=config.match.iou,
-        fingerprint=reference.fingerprint(config, detector),
-        folder=folder / "shards" / "eval",
-        workers=config.workers or os.cpu_count() or 1,
-        progress=progress,
-    )
+def _with_leaks(train: Reference | None, evaluation: Split) -> Split:
+    if train is None:
+        return evaluation
+    leaked = dataset.leaks(train.tables.images, evaluation.images)
+    return replace(evaluation, issues=tables.stack([evaluation.issues, leaked], tables.ISSUES))
+
+
+def _promises(config: Config, asked: Question, evaluation: Split, audit: Split | None) -> list[coverage.Answer]:
+    """Answer the promise from annotated photos; reported misses alone cannot."""
+    judged = audit if asked.reported else evaluation
+    if judged is None:
+        return coverage.unanswered(config.promise)
+    return coverage.promise(judged.objects, judged.predictions, config.promise)
 
 
 def _write(made: Mapping[str, pl.DataFrame], folder: Path) -> None:
     for name, frame in made.items():
         tables.write(tables.conform(frame, tables.TABLES[name]), folder / f"{name}.parquet")
-
-
-def _experiment(
-    config: Config,
-    detector: Detector | PredictedOnly,
-    evaluation: Split,
-    root: Path,
-    errors: pl.DataFrame,
-    lines: pl.DataFrame,
-    folder: Path,
-    progress: Progress,
-) -> pl.DataFrame:
-    """Keep the misses' photos, repair and map them within the budget; return the lines of evidence that this adds."""
-    keys = ["image_id", "object_id"]
-    misses = (
-        errors.filter(pl.col("kind").is_in(["missed", "confused", "mislocated"]))
-        .select("error_id", *keys, "mechanism")
-        .join(evaluation.objects, on=keys)
-        .join(evaluation.images.drop("split"), on="image_id")
-    )
-
-    def load_pixels(image_id: str) -> Pixels:
-        return read(root / image_id).pixels
-
-    for name in ("gallery", "maps"):
-        shutil.rmtree(folder / name, ignore_errors=True)
-    if isinstance(detector, PredictedOnly):
-        evidence.keep_photos(misses, load_pixels=load_pixels, folder=folder)
-        return tables.empty(tables.TABLES["evidence"])
-    return evidence.explain(
-        misses,
-        plan=verdict.plan(lines, errors, config.explain.budget) if config.explain.repairs else None,
-        objects=evaluation.objects,
-        load_pixels=load_pixels,
-        detector=detector,
-        budget=config.explain.budget,
-        maps=config.explain.maps,
-        match_iou=config.match.iou,
-        seed=config.seed,
-        folder=folder,
-        progress=progress,
-    )
 
 
 def _refuse_bad(described: Mapping[str, Mapping[str, Any]], max_bad: float) -> None:
@@ -187,9 +140,8 @@ def _refuse_bad(described: Mapping[str, Mapping[str, Any]], max_bad: float) -> N
                 )
 
 
-def _both(train: Reference | None, evaluation: Split, name: str) -> pl.DataFrame:
-    frames = [getattr(train.tables, name)] if train else []
-    return tables.stack([*frames, getattr(evaluation, name)], tables.TABLES[name])
+def _stacked(splits: Sequence[Split], name: str) -> pl.DataFrame:
+    return tables.stack([getattr(split, name) for split in splits], tables.TABLES[name])
 
 
 class _Clock:
@@ -208,6 +160,7 @@ class _Clock:
 
 def _info(
     config: Config,
+    asked: Question,
     detector: Detector | PredictedOnly,
     described: dict[str, Any],
     promises: list[Any],
@@ -224,7 +177,8 @@ def _info(
         "config": config.model_dump(mode="json"),
         "started_at": clock.started_at,
         "finished_at": provenance.now(),
-        "model": provenance.model(detector.card),
+        "model": {**provenance.model(detector.card), "names": list(detector.names)},
+        "question": "reported" if asked.reported else "evaluate",
         "data": described,
         "funnel": {split: data.pop("funnel") for split, data in described.items()},
         "promise": [asdict(answer) for answer in promises],

@@ -7,14 +7,14 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from xai import dataset, detect, provenance, tables
 from xai import run as runs
-from xai.config import Config
+from xai.config import Config, TrainData
 from xai.exceptions import ConfigError
 from xai.scan import Split, scan
 from xai.types import Dataset, Detector, PredictedOnly, Progress, no_progress
@@ -37,14 +37,6 @@ class Reference:
     info: dict[str, Any]
 
 
-def read_split(config: Config, role: Literal["train", "eval"]) -> Dataset:
-    """Read the labels of a split that the config names by path."""
-    section = config.data.train if role == "train" else config.data.eval
-    if section is None or section.path is None or section.format is None:
-        raise ConfigError(f"expected 'data.{role}.path' and 'data.{role}.format'")
-    return dataset.read(section.path, section.format, role=role, split=section.split)
-
-
 def name_as_detector(data: Dataset, classes: Mapping[str, str], names: Sequence[str]) -> Dataset:
     """Give the labels of a split the detector's class names; classes that it lacks are kept and not scored."""
     labels, issues = dataset.map_classes(data.labels, classes, names, split=data.split)
@@ -62,7 +54,7 @@ def reference(
         loaded = load_profile(section.profile, config, detector)
         info = {**loaded.info, "is_training_set": section.is_training_set}
         return replace(loaded, is_training_set=section.is_training_set, info=info)
-    as_read = read_split(config, "train")
+    as_read = _read(section)
     data = name_as_detector(as_read, config.data.classes, detector.names)
     asked = [] if isinstance(detector, PredictedOnly) else draw(data.image_ids, section.detect, config.seed)
     split = scan(
@@ -74,9 +66,23 @@ def reference(
         folder=folder,
         workers=config.workers or os.cpu_count() or 1,
         progress=progress,
+        as_stored=config.detector.exif == "ignore",
     )
     return Reference(
         split, bool(asked), section.is_training_set, describe(as_read, split, section.format, section.is_training_set)
+    )
+
+
+def _read(section: TrainData) -> Dataset:
+    if section.path is None or section.format is None:
+        raise ConfigError("expected 'data.train.path' and 'data.train.format', or 'data.train.profile'")
+    return dataset.read(
+        section.path,
+        section.format,
+        role="train",
+        split=section.split,
+        photos=section.photos,
+        label_frame=section.label_frame,
     )
 
 
@@ -163,6 +169,7 @@ def profile(
         folder=folder / "shards",
         workers=workers or os.cpu_count() or 1,
         progress=progress,
+        as_stored=config is not None and config.detector.exif == "ignore",
     )
     for name in ("images", "objects", "predictions", "issues"):
         tables.write(getattr(tagged, name), folder / f"{name}.parquet")

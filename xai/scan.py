@@ -332,7 +332,7 @@ def _match(
         score=_pick(predictions["score"], part["detection_row"]),
     ).drop("detection_row")
     predictions = predictions.with_columns(object_id=_pick(part["object_id"], predictions["object_row"]))
-    if split == "production":  # nobody annotated these photos: a detection that meets no case is neither right nor wrong
+    if split == "production":  # nobody annotated these: what meets no case is neither right nor wrong
         met = pl.col("object_id").is_not_null()
         predictions = predictions.with_columns(outcome=pl.when(met).then("outcome"))
     rest = objects.filter(~asked).with_columns(

@@ -2,6 +2,7 @@
 
 from xai.coverage.analyse import Analysis, analyse
 from xai.coverage.bins import bin_columns
+from xai.coverage.cases import analyse_cases, unanswered
 from xai.coverage.promise import Answer, promise
 
-__all__ = ["Analysis", "Answer", "analyse", "bin_columns", "promise"]
+__all__ = ["Analysis", "Answer", "analyse", "analyse_cases", "bin_columns", "promise", "unanswered"]

@@ -31,13 +31,16 @@ class Analysis:
         coverage: ``tables.TABLES["coverage"]``.
         slices: ``tables.TABLES["slices"]``.
         uncovered: ``tables.TABLES["uncovered"]``.
-        bins: the scored evaluation objects with ``image_id object_id label`` and the bin of every attribute.
+        bins: the scored evaluation objects with ``image_id object_id label`` and the bin of every attribute; in a
+            reported-cases run the cases, and the photos without one.
+        compared: the same rows with outcome and values, which misses are compared with.
     """
 
     coverage: pl.DataFrame
     slices: pl.DataFrame
     uncovered: pl.DataFrame
     bins: pl.DataFrame
+    compared: pl.DataFrame
 
 
 def analyse(
@@ -60,4 +63,5 @@ def analyse(
         slices=slices(left, right, catalog, user),
         uncovered=uncovered(left, right, catalog, user),
         bins=right.objects,
+        compared=evaluation.objects,
     )

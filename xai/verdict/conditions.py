@@ -13,6 +13,9 @@ from xai.causes import CAUSES
 MISS_KINDS = ("missed", "confused", "mislocated")
 """Kinds of errors that are objects which were not found."""
 
+USER_COLUMNS = ("label_", "meta_")
+"""How the names of columns begin that came with the labels or from ``data.metadata``."""
+
 NO_CONDITION = ("unknown", "other")
 """Bins of a user's column that name no condition."""
 
@@ -91,7 +94,7 @@ def known_conditions(bins: pl.DataFrame) -> list[tuple[str, str]]:
         for name in names
         if attribute in bins.columns
     ]
-    for column in (name for name in bins.columns if name.startswith("label_")):
+    for column in (name for name in bins.columns if name.startswith(USER_COLUMNS)):
         values = bins[column].value_counts(sort=True)[column].to_list()
         # The most frequent value is the reference; without one the column's conditions would add up to the intercept.
         pairs += [(column, value) for value in values[1:] if value not in NO_CONDITION]
@@ -109,7 +112,9 @@ def _told_by() -> pl.DataFrame:
 
 
 def _user_causes(long: pl.DataFrame) -> pl.DataFrame:
-    user = long.filter(pl.col("attribute").str.starts_with("label_") & ~pl.col("bin").is_in(list(NO_CONDITION)))
+    user = long.filter(
+        pl.col("attribute").str.contains(f"^({'|'.join(USER_COLUMNS)})") & ~pl.col("bin").is_in(list(NO_CONDITION))
+    )
     return user.with_columns(cause=pl.format("{}:{}", "attribute", "bin"))
 
 
@@ -155,7 +160,8 @@ def _tail_share(
     side = np.array([sides.get(name, 0) for name in names])
     beyond = np.where(side < 0, below, np.where(side > 0, above, same_bin))
     share = (beyond + 1) / (np.where(side == 0, count, len(ordered)) + 1)
-    return np.asarray(np.where(np.isnan(values), np.nan, share))
+    # Without a found object that has a value there is nothing to be unusual against.
+    return np.asarray(np.where(np.isnan(values) | (len(ordered) == 0), np.nan, share))
 
 
 def _sides(attribute: str) -> dict[str, int]:
@@ -179,7 +185,8 @@ def _add_coverage(shown: pl.DataFrame, coverage: pl.DataFrame) -> pl.DataFrame:
     known = coverage.filter(pl.col("bin") != "unknown")
     block = ["attribute", "label"]
     rest = [pl.col(name).sum().over(block) - pl.col(name) for name in ("miss_count", "eval_count")]
-    known = known.with_columns(pl.when(rest[1] > 0).then(rest[0] / rest[1]).alias("other_rate"))
+    comparable = (rest[1] > 0) & pl.col("miss_rate").is_not_null()
+    known = known.with_columns(pl.when(comparable).then(rest[0] / rest[1]).alias("other_rate"))
     elevated = pl.col("assessment").is_in(list(ELEVATED)).fill_null(False)
     harmless = (pl.col("adjusted_high") < HARMLESS_RATIO).fill_null(False)
     own = known.filter(pl.col("label").is_not_null()).with_columns(

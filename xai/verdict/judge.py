@@ -50,6 +50,7 @@ def judge(
     promises: Sequence[AnsweredPromise],
     score_threshold: float,
     is_training_set: bool,
+    reported: bool = False,
 ) -> pl.DataFrame:
     """Return one verdict per miss, columns as in ``tables.TABLES["verdicts"]``.
 
@@ -76,6 +77,7 @@ def judge(
         promises: answers of ``coverage.promise``.
         score_threshold: the deployed threshold.
         is_training_set: False makes sentences speak of the reference set.
+        reported: the misses are reported cases; sentences speak of reports and production photos, not of rates.
     """
     found = misses(errors)
     shown = show(errors, objects, images, bins, coverage)
@@ -84,6 +86,7 @@ def judge(
     context = {
         "has_training": bool(coverage["train_count"].is_not_null().any()),
         "is_training_set": is_training_set,
+        "reported": reported,
         "score_threshold": score_threshold,
         "promise": _recall_promise(promises),
     }
@@ -212,8 +215,8 @@ def _gap_or_hard(condition: dict[str, Any], has_training: bool) -> str:
     if not has_training or condition["train_count"] is None:
         return "hard"
     rare = condition["train_count"] < RARE_COUNT
-    share = condition["train_share"]
-    return "coverage_gap" if rare or share < RARE_SHARE * condition["eval_share"] else "hard"
+    share, usual = condition["train_share"], condition["eval_share"]
+    return "coverage_gap" if rare or (usual is not None and share < RARE_SHARE * usual) else "hard"
 
 
 def _value(condition: dict[str, Any]) -> str | None:

@@ -48,7 +48,7 @@ def rank(
     Args:
         errors: all errors of the run; those that are misses are explained.
         objects: evaluation objects with outcome and object attributes.
-        images: evaluation photos with image attributes.
+        images: evaluation photos with image attributes, and ``group`` where photos are drawn in groups.
         coverage: the coverage table.
         bins: bins of the scored evaluation objects (``coverage.Analysis.bins``).
         score_threshold: the deployed threshold; None leaves the ``score_threshold`` lines out.
@@ -70,7 +70,7 @@ def rank(
             -pl.col("tail_share").log10(),
         ),
         _lines(best, "risk", pl.col("other_rate"), pl.col("miss_rate"), pl.col("adjusted_risk_ratio")),
-        _joint_lines(shown, objects, bins),
+        _joint_lines(shown, objects, images, bins),
         _lines(
             best.filter(pl.col("train_count").is_not_null()),
             "coverage",
@@ -134,12 +134,13 @@ def _lines(frame: pl.DataFrame, kind: str, before: pl.Expr, after: pl.Expr, effe
     return tables.conform(chosen, _SCHEMA)
 
 
-def _joint_lines(shown: pl.DataFrame, objects: pl.DataFrame, bins: pl.DataFrame) -> pl.DataFrame:
+def _joint_lines(shown: pl.DataFrame, objects: pl.DataFrame, images: pl.DataFrame, bins: pl.DataFrame) -> pl.DataFrame:
     """Fit all conditions at once and say what each cause's conditions do together."""
     conditions = known_conditions(bins)
     keys = ["image_id", "object_id"]
     outcome = bins.select(keys).join(objects.select(*keys, "outcome"), on=keys, how="left", maintain_order="left")
-    risk = fit(bins, outcome["outcome"].is_in(["missed", "confused", "mislocated"]).to_numpy(), conditions)
+    missed = outcome["outcome"].is_in(["missed", "confused", "mislocated"])
+    risk = fit(_comparable(bins, missed), missed.to_numpy(), conditions, images)
     positions = pl.DataFrame(
         [(attribute, name, index) for index, (attribute, name) in enumerate(conditions)],
         schema={"attribute": pl.String, "bin": pl.String, "position": pl.Int64},
@@ -161,6 +162,14 @@ def _joint_lines(shown: pl.DataFrame, objects: pl.DataFrame, bins: pl.DataFrame)
     )
     told = sets.join(different, on="position", how="left", maintain_order="left")
     return _lines(told, "joint_risk", pl.lit(None), pl.col("ratio"), pl.col("excess"))
+
+
+def _comparable(bins: pl.DataFrame, missed: pl.Series) -> pl.DataFrame:
+    """Blank attributes that no found object has a value of: they tell nothing of risk, which then keeps its prior."""
+    found = bins.filter(~missed)
+    names = [name for name in bins.columns if name not in ("image_id", "object_id", "label")]
+    untold = [name for name in names if not (found[name] != "unknown").any()]
+    return bins.with_columns(pl.lit("unknown").alias(name) for name in untold)
 
 
 def _mechanism_lines(found: pl.DataFrame, score_threshold: float | None) -> pl.DataFrame:

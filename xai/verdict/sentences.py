@@ -78,6 +78,7 @@ class Scene:
         is_training_set: False: it is a reference set.
         score_threshold: the deployed threshold.
         promise: the promised recall, None where none is promised.
+        reported: the misses are cases that people reported in photos without labels.
     """
 
     label: str
@@ -92,6 +93,7 @@ class Scene:
     is_training_set: bool
     score_threshold: float
     promise: Promised | None
+    reported: bool = False
 
 
 def sentence(verdict: str, scene: Scene) -> str:
@@ -119,8 +121,8 @@ def _condition(verdict: str, scene: Scene) -> list[str]:
         measured = f" ({condition['attribute'].replace('_', ' ')} {with_unit(value, unit)})"
     return [
         f"{capitalise(here.format(this=f'this {scene.label}'))}{measured}.",
-        _coverage(verdict, scene, condition),
-        _risk(scene, condition),
+        _reports(scene, condition) if scene.reported else _coverage(verdict, scene, condition),
+        _report_risk(condition) if scene.reported else _risk(scene, condition),
         _repair(scene, condition),
     ]
 
@@ -144,6 +146,27 @@ def _coverage(verdict: str, scene: Scene, condition: Mapping[str, Any]) -> str:
     if not scarce:
         return f"{text}: it is hard although there are examples."
     return f"{text}; yet it is hard by itself, since {percent(condition['train_miss_rate'])} of those are missed too."
+
+
+def _reports(scene: Scene, condition: Mapping[str, Any]) -> str:
+    """Say the shares of a run without labels: of reported misses, of production photos, of training."""
+    _, many = _phrase(condition)
+    by_photo = condition["eval_share"] is not None
+    others = [f"{percent(condition['eval_share'])} of the production photos"] if by_photo else []
+    if scene.has_training and condition["train_share"] is not None:
+        set_name = "training" if scene.is_training_set else "reference"
+        others.append(f"{percent(condition['train_share'])} of the {set_name} {'photos' if by_photo else 'objects'}")
+    against = f", against {listing(others)}" if others else ""
+    return f"{percent(condition['miss_share'])} of the reported misses {many}{against}."
+
+
+def _report_risk(condition: Mapping[str, Any]) -> str:
+    ratio, low, high = (condition[name] for name in ("adjusted_risk_ratio", "adjusted_low", "adjusted_high"))
+    if ratio is None or low is None:
+        return "How often such objects are missed is not known, since nobody labelled the photos."
+    interval = f"{number(low)}–{number(high)}" if high is not None else f"from {number(low)} up"
+    text = f"Such photos are reported {number(ratio)} times as often as others (95% interval {interval})"
+    return f"{text}." if condition["elevated"] else f"{text}, which alone does not show it."
 
 
 def _risk(scene: Scene, condition: Mapping[str, Any]) -> str:
@@ -212,8 +235,9 @@ def _chance(verdict: str, scene: Scene) -> list[str]:
     if scene.promise is not None:
         count, total = scene.promise.misses, scene.promise.objects
         verb = "is" if count == 1 else "are"
+        where = "In the labelled sample, " if scene.reported else ""
         parts.append(
-            f"{count:,} of {total:,} objects {verb} missed, inside the promised recall of "
+            f"{where}{count:,} of {total:,} objects {verb} missed, inside the promised recall of "
             f"{percent(scene.promise.target)}, so misses like this one are expected."
         )
     return parts
@@ -235,6 +259,8 @@ def _nothing(scene: Scene) -> list[str]:
         return [f"Nothing unusual was measured on {this} or its photo.", *blind]
     names = listing([_phrase(item)[0].format(this="it" if index else this) for index, item in enumerate(told[:2])])
     reasons = ["objects like it are not missed clearly more often"]
+    if scene.reported:
+        reasons = ["such photos are not reported clearly more often"]
     if any(item["elevated"] for item in told):
         reasons = ["what comes with that explains such misses better"]
     if scene.tried:
@@ -253,9 +279,11 @@ def _restored(scene: Scene) -> list[str]:
 
 def _phrase(condition: Mapping[str, Any]) -> tuple[str, str]:
     attribute, name = condition["attribute"], condition["bin"]
-    told = _quoted(f"{attribute.removeprefix('label_').replace('_', ' ')}: {name}")
-    verb = "labelled" if attribute.startswith("label_") else "marked"
-    default = (f"{{this}} is {verb} {told}", f"are {verb} {told}")
+    column = attribute.removeprefix("label_").removeprefix("meta_")
+    told = _quoted(f"{column.replace('_', ' ')}: {name}")
+    default = f"{{this}} is labelled {told}", f"are labelled {told}"
+    if attribute.startswith("meta_"):
+        default = f"the photo of {{this}} is marked {told}", f"are in photos marked {told}"
     return CONDITIONS.get(f"{attribute}={name}", default)
 
 

@@ -1,0 +1,106 @@
+"""Shows misses to the detector again: photos are read from disk, repaired, mapped, and kept for the report."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from attributes import frames
+from attributes.decode import read
+from xai import evidence, tables, verdict
+from xai.config import Config
+from xai.scan import Split
+from xai.types import Detector, Pixels, PredictedOnly, Progress
+
+_CORNERS = ("x1", "y1", "x2", "y2")
+
+
+def experiment(
+    config: Config,
+    detector: Detector | PredictedOnly,
+    evaluation: Split,
+    root: Path,
+    errors: pl.DataFrame,
+    lines: pl.DataFrame,
+    folder: Path,
+    progress: Progress,
+) -> pl.DataFrame:
+    """Keep the misses' photos, repair and map them within the budget; return the lines of evidence that this adds.
+
+    A miss without a box (reported without one) is kept and not experimented on. A detector that reads pixels as stored
+    is shown them so; the photos that are kept are as displayed.
+
+    Args:
+        config: of the run.
+        detector: is asked again, where it is a model.
+        evaluation: photos and objects that the errors are of.
+        root: folder of the photos.
+        errors: all errors of the run.
+        lines: lines of ``verdict.rank``, which say what is worth trying.
+        folder: the run directory; ``gallery/`` and ``maps/`` are made anew.
+        progress: told how far each stage is.
+    """
+    keys = ["image_id", "object_id"]
+    misses = (
+        errors.filter(pl.col("kind").is_in(["missed", "confused", "mislocated"]))
+        .select("error_id", *keys, "mechanism")
+        .join(evaluation.objects, on=keys)
+        .join(evaluation.images.drop("split"), on="image_id")
+    )
+    for name in ("gallery", "maps"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+
+    def as_displayed(image_id: str) -> Pixels:
+        return read(root / image_id).pixels
+
+    def as_stored(image_id: str) -> Pixels:
+        photo = read(root / image_id)
+        return frames.stored_pixels(photo.pixels, photo.exif_orientation)
+
+    placed = misses.filter(pl.col("x1").is_not_null())
+    if isinstance(detector, PredictedOnly) or not len(placed):
+        evidence.keep_photos(misses, load_pixels=as_displayed, folder=folder)
+        return tables.empty(tables.TABLES["evidence"])
+    stored = config.detector.exif == "ignore"
+    objects = evaluation.objects.filter(pl.col("x1").is_not_null())
+    tried = evidence.explain(
+        _stored_boxes(placed) if stored else placed,
+        plan=_plan(config, lines, errors, placed) if config.explain.repairs else None,
+        objects=_stored_boxes(objects.join(evaluation.images.drop("split"), on="image_id")) if stored else objects,
+        load_pixels=as_stored if stored else as_displayed,
+        detector=detector,
+        budget=config.explain.budget,
+        maps=config.explain.maps,
+        match_iou=config.match.iou,
+        seed=config.seed,
+        folder=folder,
+        progress=progress,
+    )
+    _keep_others(misses if stored else misses.filter(pl.col("x1").is_null()), as_displayed, folder)
+    return tried
+
+
+def _plan(config: Config, lines: pl.DataFrame, errors: pl.DataFrame, placed: pl.DataFrame) -> pl.DataFrame:
+    lines, errors = (frame.join(placed, on="error_id", how="semi") for frame in (lines, errors))
+    return verdict.plan(lines, errors, config.explain.budget)
+
+
+def _keep_others(misses: pl.DataFrame, load_pixels: Callable[[str], Pixels], folder: Path) -> None:
+    if len(misses):
+        evidence.keep_photos(misses, load_pixels=load_pixels, folder=folder)
+
+
+def _stored_boxes(objects: pl.DataFrame) -> pl.DataFrame:
+    """Move boxes into the frame of the photos as stored."""
+    orientation = objects["exif_orientation"].fill_null(1).to_numpy()
+    boxes = frames.stored_boxes(
+        objects.select(_CORNERS).to_numpy().astype(np.float64),
+        orientation,
+        objects["width"].to_numpy(),
+        objects["height"].to_numpy(),
+    )
+    return objects.with_columns(pl.Series(name, boxes[:, index]) for index, name in enumerate(_CORNERS))

@@ -1,0 +1,265 @@
+"""What a run asks about: the misses of an annotated evaluation set, or those that people reported in production.
+
+Both become one data set whose objects are scanned and matched alike. Reported misses need three things more: cases
+without a box are added to the objects, what photos without labels cannot tell becomes null, and the promise is answered
+by a labelled sample of the production photos (the audit), where there is one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from xai import dataset, reference, tables
+from xai import scan as scans
+from xai.config import Config, EvalData
+from xai.dataset import codes
+from xai.dataset.reader import Role
+from xai.dataset.reported import Cases, read_cases, read_production
+from xai.exceptions import ConfigError
+from xai.scan import Split
+from xai.types import Dataset, Detector, PredictedOnly, Progress
+
+SAMPLE = "sample.csv"
+"""The random sample that ``xai sample`` drew, in the run directory."""
+
+NEIGHBOURS = ("crowding", "occlusion")
+"""Attributes that other objects' boxes decide: where most objects have no label, they cannot be told."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Question:
+    """The photos and objects that a run explains.
+
+    Attributes:
+        data: as read; ``data.split`` is ``eval`` or ``production``.
+        format: of its labels.
+        cases: the reported misses, those without a box too; None where the set is annotated.
+        audit: the labelled sample of the production photos.
+        audit_format: of its labels.
+    """
+
+    data: Dataset
+    format: str
+    cases: pl.DataFrame | None = None
+    audit: Dataset | None = None
+    audit_format: str = ""
+
+    @property
+    def reported(self) -> bool:
+        """Whether the misses are reported cases."""
+        return self.cases is not None
+
+    @property
+    def image_ids(self) -> tuple[str, ...]:
+        """All photos that the detector is asked about."""
+        return (*self.data.image_ids, *(self.audit.image_ids if self.audit else ()))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scanned:
+    """What the scan found.
+
+    Attributes:
+        split: the photos with the objects whose misses are explained.
+        audit: the labelled sample, where there is one.
+        info: what ``run.json`` says of each, by split.
+    """
+
+    split: Split
+    audit: Split | None
+    info: dict[str, Any]
+
+
+def read(config: Config) -> Question:
+    """Read the evaluation set, or the production photos and the reported misses, that a config names."""
+    if config.data.eval is not None:
+        return Question(_annotated(config.data.eval, "eval"), config.data.eval.format)
+    production, reported = config.data.production, config.data.reported
+    if production is None or reported is None:
+        raise ConfigError("expected 'data.eval', or 'data.production' with 'data.reported'")
+    cases: Cases = read_cases(reported, read_production(production.path))
+    question = Question(cases.data, "reported cases", cases.listed)
+    if config.data.audit is None:
+        return question
+    return replace(question, audit=_annotated(config.data.audit, "audit"), audit_format=config.data.audit.format)
+
+
+def scan(
+    config: Config, question: Question, detector: Detector | PredictedOnly, folder: Path, progress: Progress
+) -> Scanned:
+    """Tag the photos of a question, run the detector on them and match what it finds.
+
+    Args:
+        config: of the run.
+        question: from ``read``.
+        detector: is asked about every photo.
+        folder: the run directory; shards are kept in it.
+        progress: told after each batch.
+    """
+    split, about = _scan(config, question.data, question.format, detector, folder, progress)
+    info = {question.data.split: about}
+    if question.cases is not None:
+        mapping = spell(config.data.classes, question.cases["label"].unique().to_list(), detector.names)
+        split = complete(split, question, mapping, detector.names)
+    audit = None
+    if question.audit is not None:
+        audit, info["audit"] = _scan(config, question.audit, question.audit_format, detector, folder, progress)
+        strange = undrawn(audit, split, folder)
+        audit = replace(audit, issues=tables.stack([audit.issues, strange], tables.ISSUES))
+        info["audit"]["not_drawn"] = len(strange)
+    return Scanned(split, audit, info)
+
+
+def _scan(
+    config: Config,
+    as_read: Dataset,
+    format: str,
+    detector: Detector | PredictedOnly,
+    folder: Path,
+    progress: Progress,
+) -> tuple[Split, dict[str, Any]]:
+    mapping = spell(config.data.classes, as_read.class_names, detector.names)
+    data = reference.name_as_detector(as_read, mapping, detector.names)
+    split = scans.scan(
+        data,
+        detector=detector,
+        detect_ids=frozenset(data.image_ids),
+        match_iou=config.match.iou,
+        fingerprint=reference.fingerprint(config, detector),
+        folder=folder / "shards" / data.split,
+        workers=config.workers or os.cpu_count() or 1,
+        progress=progress,
+        as_stored=config.detector.exif == "ignore",
+    )
+    return split, reference.describe(as_read, split, format, None)
+
+
+def _annotated(section: EvalData, role: Role) -> Dataset:
+    return dataset.read(
+        section.path,
+        section.format,
+        role=role,
+        split=section.split,
+        photos=section.photos,
+        label_frame=section.label_frame,
+    )
+
+
+def spell(mapping: Mapping[str, str], labels: Sequence[str], names: Sequence[str]) -> dict[str, str]:
+    """Add to a class mapping the labels that differ from a detector's name in case or in outer spaces only.
+
+    People write "Car" where the detector says "car".
+
+    >>> spell({}, ["Car", "bus"], ["car", "bus"])
+    {'Car': 'car'}
+    """
+    known = {name.casefold().strip(): name for name in names}
+    alike = {label: known.get(label.casefold().strip()) for label in labels if label not in (*names, *mapping)}
+    return {**mapping, **{label: name for label, name in alike.items() if name is not None}}
+
+
+def complete(scanned: Split, question: Question, mapping: Mapping[str, str], names: Sequence[str]) -> Split:
+    """Add to the scanned production photos the cases without a box, and say what the detector says of the cases.
+
+    Args:
+        scanned: the photos, with the cases that have a box as objects.
+        question: the cases.
+        mapping: their class names → the detector's.
+        names: the detector's classes.
+
+    Returns:
+        Objects with ``note``, cases without a box appended: ``missed`` (``ignored`` where the detector lacks the class)
+        with null box, attributes and candidates. Attributes that other objects' boxes decide are null. Issues gain
+        ``case_found`` and ``case_ambiguous`` rows.
+    """
+    if question.cases is None:
+        return scanned
+    keys = ["image_id", "object_id"]
+    placed = question.data.labels.select(keys)
+    read_photos = scanned.images.filter(pl.col("status") == "ok").select("image_id")
+    without_box = question.cases.join(placed, on=keys, how="anti")
+    unplaced = without_box.join(read_photos, on="image_id", how="semi")
+    unseen = without_box.join(read_photos, on="image_id", how="anti")
+    lacking = ~pl.col("label").is_in(list(names))
+    added = dataset.rename_classes(unplaced, mapping).with_columns(
+        split=pl.lit("production"),
+        outcome=pl.when(lacking).then(pl.lit("ignored")).otherwise(pl.lit("missed")),
+        ignore=pl.when(lacking).then(pl.lit("class")),
+    )
+    blank = [pl.lit(None, pl.Float64).alias(name) for name in NEIGHBOURS if name in scanned.objects.columns]
+    objects = scanned.objects.join(question.cases.select(*keys, "note"), on=keys, how="left").with_columns(blank)
+    objects = tables.stack([objects, added], tables.TABLES["objects"]).sort(keys)
+    issues = codes.table([*_unseen(unseen), *_found(objects), *_ambiguous(added, scanned.predictions)])
+    return replace(scanned, objects=objects, issues=tables.stack([scanned.issues, issues], tables.ISSUES))
+
+
+def _unseen(cases: pl.DataFrame) -> list[codes.Row]:
+    return [
+        codes.issue("case_without_photo", "the photo cannot be read", split="production", image_id=image_id)
+        | {"object_id": object_id}
+        for image_id, object_id in cases.select("image_id", "object_id").iter_rows()
+    ]
+
+
+def _found(objects: pl.DataFrame) -> list[codes.Row]:
+    return [
+        codes.issue(
+            "case_found",
+            f"the reported {label} is found at {score:.2f}: the report may speak of another object or another model",
+            split="production",
+            image_id=image_id,
+        )
+        | {"object_id": object_id}
+        for image_id, object_id, label, score in objects.filter(pl.col("outcome") == "found")
+        .select("image_id", "object_id", "label", "score")
+        .iter_rows()
+    ]
+
+
+def _ambiguous(added: pl.DataFrame, predictions: pl.DataFrame) -> list[codes.Row]:
+    """Name the cases without a box in whose photo the detector finds something of the class."""
+    counts = predictions.group_by("image_id", "label").len("found")
+    unclear = added.join(counts, on=["image_id", "label"]).sort("image_id", "object_id")
+    return [
+        codes.issue(
+            "case_ambiguous",
+            f"no box was given, and the detector finds {found} {label} in the photo: the reported one is taken to be "
+            "another",
+            split="production",
+            image_id=image_id,
+        )
+        | {"object_id": object_id}
+        for image_id, object_id, label, found in unclear.select("image_id", "object_id", "label", "found").iter_rows()
+    ]
+
+
+def undrawn(audit: Split, production: Split, run: Path) -> pl.DataFrame:
+    """Return an issue for every labelled photo that is not of the sample that was drawn, told by content.
+
+    Args:
+        audit: the labelled sample.
+        production: the photos that it was drawn from.
+        run: the run directory; without a drawn sample in it any production photo will do.
+    """
+    drawn = production.images
+    if (run / SAMPLE).is_file():
+        names = pl.read_csv(run / SAMPLE, columns=["image_id"], schema_overrides={"image_id": pl.String})
+        drawn = drawn.join(names, on="image_id", how="semi")
+    known = drawn["sha256"].drop_nulls().to_list()
+    strange = audit.images.filter((pl.col("status") == "ok") & ~pl.col("sha256").is_in(known))
+    return codes.table(
+        codes.issue(
+            "audit_photo_not_drawn",
+            "expected a photo of the random sample, this one is not: the promise may be answered by a biased choice",
+            split="audit",
+            image_id=image_id,
+            file=image_id,
+        )
+        for image_id in strange["image_id"].to_list()
+    )

@@ -19,8 +19,12 @@ if TYPE_CHECKING:
 BATCH_SIZE = 16
 """Photos measured together. A constant, so that values do not depend on the number of workers."""
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
-"""Files that ``tag`` takes for photos when it is given a folder."""
+SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".tif", ".tiff", ".bmp", ".dib"}
+    | {".gif", ".ppm", ".pgm", ".pnm", ".jp2", ".heic", ".heif", ".avif", ".dng"}
+)
+"""Files of a folder with these endings are taken for photos. Those of the second row cannot be decoded: they are then
+reported, not overlooked."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
+from PIL.TiffImagePlugin import IFDRational
 
-from attributes import decode as module
+from attributes import formats
 from attributes.decode import DecodeError, decode, read
 
 DATA = Path(__file__).resolve().parents[2] / "../shared/data"
@@ -33,7 +34,8 @@ def exif_of(**tags: object) -> Image.Exif:
     for name, number in names.items():
         if name in tags:
             exif[number] = tags[name]
-    inner = {0x9003: tags.get("taken"), 0x920A: tags.get("focal_length")}
+    focal_length = IFDRational(tags["focal_length"]) if "focal_length" in tags else None
+    inner = {0x9003: tags.get("taken"), 0x920A: focal_length}
     exif.get_ifd(0x8769).update({number: value for number, value in inner.items() if value is not None})
     return exif
 
@@ -179,9 +181,9 @@ def test_bombs_are_refused_before_decoding() -> None:
 
 def test_limit_is_one_constant(monkeypatch: pytest.MonkeyPatch) -> None:
     data = encoded(picture(40, 24))
-    monkeypatch.setattr(module, "MAX_PIXELS", 40 * 24)
+    monkeypatch.setattr(formats, "MAX_PIXELS", 40 * 24)
     assert decode(data).width == 40
-    monkeypatch.setattr(module, "MAX_PIXELS", 40 * 24 - 1)
+    monkeypatch.setattr(formats, "MAX_PIXELS", 40 * 24 - 1)
     assert code_of(data) == "photo_too_large"
 
 

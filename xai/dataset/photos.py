@@ -6,13 +6,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from attributes.extract import SUFFIXES
 from xai.exceptions import ConfigError
-
-SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm", ".pnm"}
-    | {".jp2", ".heic", ".heif", ".avif", ".mpo", ".dng"}
-)
-"""Files with these endings are taken for photos. Some cannot be decoded: they are then reported, not overlooked."""
 
 
 def walk(folder: Path) -> Iterator[Path]:

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from attributes.decode import upright
 from attributes.frames import displayed_boxes, displayed_pixels, stored_boxes, stored_pixels
 
 ORIENTATIONS = range(1, 9)
@@ -21,7 +20,6 @@ def test_pixels_equal_pil(orientation: int) -> None:
     pixels = np.random.default_rng(orientation).integers(0, 256, (13, 29, 3), dtype=np.uint8)
     shown = displayed_pixels(pixels, orientation)
     np.testing.assert_array_equal(shown, _exif_transpose(pixels, orientation))
-    np.testing.assert_array_equal(shown, upright(pixels, orientation))
     np.testing.assert_array_equal(stored_pixels(shown, orientation), pixels)
 
 

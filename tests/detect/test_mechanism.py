@@ -93,6 +93,17 @@ def test_summary_equals_its_definition(per_class: bool) -> None:
             np.testing.assert_allclose(values, [row[name] for row in expected], atol=1e-9, err_msg=f"{trial} {name}")
 
 
+def test_greatest_iou_is_not_told_of_incomplete_candidates() -> None:
+    candidates = Candidates(torch.tensor([[[0.0, 0, 10, 10]]]), torch.tensor([[[0.5, 0.0]]]))
+    truth, labels = [np.array([[0.0, 0, 10, 5]])], [np.array([0])]
+    whole = summarise(candidates, prepared(1), truth, labels, 0.5)
+    partial = summarise(candidates, prepared(1), truth, labels, 0.5, complete=False)
+    assert whole["cand_max_iou"].tolist() == [0.5]
+    assert np.isnan(partial["cand_max_iou"]).all()
+    for name in set(whole) - {"cand_max_iou"}:
+        np.testing.assert_array_equal(whole[name], partial[name])
+
+
 def test_no_objects_and_no_candidates() -> None:
     candidates = Candidates(torch.zeros(2, 0, 4), torch.zeros(2, 0, 3))
     nothing = np.empty(0, dtype=np.int64)
@@ -153,6 +164,33 @@ CASES: list[tuple[str, dict[str, object], tuple[float | None, float | None, str 
 ]
 
 
+CASES = [(mechanism, {**row, "cand_target": 0.1} if row else row, best) for mechanism, row, best in CASES]
+"""``cand_target`` is told of every object that the detector was asked about."""
+
+UNSEEN: list[tuple[str, dict[str, object]]] = [
+    ("unknown", {}),
+    ("unknown", {"cand_score": 0.01, "cand_iou": 0.8}),
+    ("unknown", {"cand_score": 0.4, "cand_iou": 0.8}),  # returned, but taken for a neighbour
+    ("low_score", {"cand_score": 0.2, "cand_iou": 0.8}),
+    ("wrong_class", {"cand_score": 0.1, "cand_iou": 0.8, "cand_other_score": 0.6, "cand_other_label": "bus"}),
+    ("poor_box", {"cand_loose_score": 0.5, "cand_loose_iou": 0.4}),
+]
+
+
+@pytest.mark.parametrize(("expected", "candidate"), UNSEEN)
+def test_mechanism_where_only_what_was_returned_is_seen(expected: str, candidate: dict[str, object]) -> None:
+    objects, predictions = scene([{"outcome": "missed", "cand_target": 0.1, **candidate}], [])
+    found = errors(objects, predictions, score_threshold=0.25, match_iou=0.5)
+    assert found["mechanism"].to_list() == [expected]
+
+
+def test_confused_where_only_what_was_returned_is_seen() -> None:
+    row = {"outcome": "confused", "prediction_id": 0, "score": 0.7, "iou": 0.8, "cand_target": 0.2}
+    detection = [{"image_id": "0.jpg", "label": "bus", "outcome": "confused", "score": 0.7}]
+    found = errors(*scene([row], detection), score_threshold=0.25, match_iou=0.5)
+    assert found["mechanism"].to_list() == ["wrong_class"]
+
+
 @pytest.mark.parametrize(("expected", "candidate", "best"), CASES)
 def test_mechanism_of_an_object_without_detection(
     expected: str, candidate: dict[str, object], best: tuple[float | None, float | None, str | None]
@@ -163,7 +201,15 @@ def test_mechanism_of_an_object_without_detection(
 
 
 def test_confused_with_a_detection() -> None:
-    row = {"outcome": "confused", "prediction_id": 0, "score": 0.7, "iou": 0.8, "cand_max_iou": 0.9, "cand_score": 0.3}
+    row = {
+        "outcome": "confused",
+        "prediction_id": 0,
+        "score": 0.7,
+        "iou": 0.8,
+        "cand_max_iou": 0.9,
+        "cand_score": 0.3,
+        "cand_target": 0.1,
+    }
     detection = [{"image_id": "0.jpg", "label": "bus", "outcome": "confused", "score": 0.7}]
     found = errors(*scene([{**row, "cand_other_score": 0.7}], detection), score_threshold=0.25, match_iou=0.5)
     assert found.select("mechanism", "best_score", "best_iou", "best_label").row(0) == ("wrong_class", 0.7, 0.8, "bus")
@@ -180,7 +226,14 @@ def test_confused_with_a_detection() -> None:
 def test_a_sure_detection_of_the_same_size_contradicts_the_label(
     box: tuple[float, ...], score: float, expected: str
 ) -> None:
-    row = {"outcome": "mislocated", "prediction_id": 0, "score": score, "iou": 0.33, "cand_max_iou": 0.45}
+    row = {
+        "outcome": "mislocated",
+        "prediction_id": 0,
+        "score": score,
+        "iou": 0.33,
+        "cand_max_iou": 0.45,
+        "cand_target": 0.1,
+    }
     corners = dict(zip(("x1", "y1", "x2", "y2"), map(float, box), strict=True))
     detection = [{"image_id": "0.jpg", "outcome": "mislocated", "score": score, **corners}]
     objects, predictions = scene([{**row, "cand_loose_score": score, "cand_loose_iou": 0.33}], detection)
@@ -190,7 +243,9 @@ def test_a_sure_detection_of_the_same_size_contradicts_the_label(
 
 def test_an_object_annotated_twice_contradicts_the_label() -> None:
     found_one = {"outcome": "found", "image_id": "0.jpg", "object_id": 1, "score": 0.8, "x1": 102.0}
-    objects, predictions = scene([{"outcome": "missed", "cand_max_iou": 0.9, "cand_score": 0.8}, found_one], [])
+    objects, predictions = scene(
+        [{"outcome": "missed", "cand_max_iou": 0.9, "cand_score": 0.8, "cand_target": 0.1}, found_one], []
+    )
     found = errors(objects, predictions, score_threshold=0.25, match_iou=0.5)
     assert found.select("mechanism", "best_score", "best_label").row(0) == ("annotation", 0.8, "car")
     assert found["best_iou"][0] == pytest.approx(0.98)
@@ -200,7 +255,11 @@ def test_an_object_annotated_twice_contradicts_the_label() -> None:
 
 def test_false_detections_have_no_mechanism_and_rows_stay_in_order() -> None:
     objects, predictions = scene(
-        [{"outcome": "missed", "cand_max_iou": 0.0}, {"outcome": "found"}, {"outcome": "missed", "cand_max_iou": 0.0}],
+        [
+            {"outcome": "missed", "cand_max_iou": 0.0, "cand_target": 0.1},
+            {"outcome": "found"},
+            {"outcome": "missed", "cand_max_iou": 0.0, "cand_target": 0.1},
+        ],
         [{"image_id": "1.jpg"}, {"image_id": "0.jpg", "prediction_id": 3}],
     )
     found = errors(objects, predictions, score_threshold=0.25, match_iou=0.5)

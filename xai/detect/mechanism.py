@@ -67,6 +67,8 @@ def summarise(
     boxes: Sequence[Boxes],
     labels: Sequence[NDArray[np.int64]],
     match_iou: float,
+    *,
+    complete: bool = True,
 ) -> dict[str, NDArray[np.float64]]:
     """Reduce the candidates to what they say about each annotated object.
 
@@ -76,13 +78,14 @@ def summarise(
         boxes: per photo the annotated boxes (m, 4) in photo pixels.
         labels: per photo (m,) score columns of the annotated classes; −1 for a class that the detector lacks.
         match_iou: IoU at which a candidate covers an object.
+        complete: these are all candidates (``Detector.sees_candidates``), not only what the detector returned.
 
     Returns:
         Columns of ``tables.CANDIDATES`` over all objects, photo after photo; NaN where there is no such candidate:
         ``cand_score``, ``cand_iou`` – the best score for the object's own class among the candidates that cover it;
         ``cand_other_score``, ``cand_other_label`` – the best score for another class among these (a score column);
         ``cand_loose_score``, ``cand_loose_iou`` – the best score for its own class among 0.1 ≤ IoU < ``match_iou``;
-        ``cand_max_iou`` – the greatest IoU of any candidate, whatever its scores;
+        ``cand_max_iou`` – the greatest IoU of any candidate, whatever its scores; NaN where not all are seen;
         ``cand_target`` – the greatest product of IoU and own score over all candidates.
     """
     parts = [
@@ -95,7 +98,10 @@ def summarise(
         )
         for index, (photo_boxes, photo_labels) in enumerate(zip(boxes, labels, strict=True))
     ]
-    return {name: np.concatenate([part[name] for part in parts]) for name in tables.CANDIDATES} if parts else {}
+    summary = {name: np.concatenate([part[name] for part in parts]) for name in tables.CANDIDATES} if parts else {}
+    if summary and not complete:
+        summary["cand_max_iou"][:] = np.nan
+    return summary
 
 
 def _photo(
@@ -184,13 +190,13 @@ def mechanisms(
 
     1. ``annotation``: the label is contradicted, as said above.
     2. ``unknown``: no candidates were kept.
-    3. ``suppressed``: own ≥ σ on a covering box.
+    3. ``suppressed``: own ≥ σ on a covering box; ``unknown`` where only what the detector returned is seen.
     4. ``wrong_class``: the miss is ``confused``, or another class that passes σ is ahead of own on a covering box.
     5. ``poor_box``: own ≥ σ beside the object, and the miss is ``mislocated`` or own < ν on every covering box.
     6. ``low_score``: own ≥ ν on a covering box.
     7. ``wrong_class``: another class ≥ σ/2 on a covering box.
     8. ``poor_box``: own ≥ ν beside the object.
-    9. ``no_candidate``.
+    9. ``no_candidate``; ``unknown`` where only what the detector returned is seen.
 
     Args:
         errors: rows of ``tables.TABLES["errors"]``.
@@ -210,15 +216,18 @@ def mechanisms(
     own, other, loose = (pl.col(f"cand_{name}").fill_null(0.0) for name in ("score", "other_score", "loose_score"))
     noise = NOISE * score_threshold
     confused, mislocated = pl.col("kind") == "confused", pl.col("kind") == "mislocated"
+    unseen = pl.col("cand_max_iou").is_null()
+    passed = (own >= score_threshold) & ~(confused & (other > own))
     rules = [
         ("annotation", _shifted(score_threshold) | pl.col("twin_iou").is_not_null()),
-        ("unknown", pl.col("cand_max_iou").is_null()),
-        ("suppressed", (own >= score_threshold) & ~(confused & (other > own))),
+        ("unknown", pl.col("cand_target").is_null() | (passed & unseen)),
+        ("suppressed", passed),
         ("wrong_class", confused | ((other >= score_threshold) & (other > own))),
         ("poor_box", (loose >= score_threshold) & (mislocated | (own < noise))),
         ("low_score", own >= noise),
         ("wrong_class", other >= HEARD * score_threshold),
         ("poor_box", loose >= noise),
+        ("unknown", unseen),
     ]
     mechanism = pl.coalesce(*[pl.when(applies).then(pl.lit(name)) for name, applies in rules], pl.lit("no_candidate"))
     told = facts.with_columns(mechanism=mechanism).select("error_id", "mechanism", *_closest())

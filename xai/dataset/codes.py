@@ -106,8 +106,19 @@ CODES: Mapping[str, Code] = {
     "class_renamed": Code(
         "warning", "the class looks like one of the training profile by another name", "map it under data.classes"
     ),
+    "class_spelling": Code(
+        "warning", "a rare class is spelled almost like a frequent one", "if they are one class, rename the rare one"
+    ),
     "implausible_box": Code(
-        "warning", "the box is legal and unlike any of its class in training", "look at the box, redraw it if wrong"
+        "warning", "the box is legal and unlike the others of its class", "look at the box, redraw it if wrong"
+    ),
+    "implausible_value": Code(
+        "warning", "the number is legal and ten times or more off, as if its dot were misplaced", "correct the number"
+    ),
+    "repeated_box": Code(
+        "info",
+        "one box stands at exactly the same place in many photos",
+        "check that it is not a default or a copy; it is right where camera and object stand still",
     ),
     # what is known besides
     "metadata_without_photo": Code(

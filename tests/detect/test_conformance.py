@@ -37,6 +37,17 @@ def predict_ultralytics(config: DetectorConfig, photo: Pixels) -> Detections:
     return Detections(boxes.xyxy.astype(float), boxes.conf.astype(float), boxes.cls.astype(int))
 
 
+def python(folder: Path) -> DetectorConfig:
+    return DetectorConfig(kind="python:untrained.brightness", names=untrained.NAMES, score_threshold=0.4)
+
+
+def call_brightness(config: DetectorConfig, photo: Pixels) -> Detections:
+    ((boxes, scores, labels),) = untrained.brightness([photo])
+    order = [index for index in np.argsort(-scores) if scores[index] >= config.score_threshold]
+    codes = np.array([untrained.NAMES.index(labels[index]) for index in order], dtype=np.int64)
+    return Detections(boxes[order].astype(float), scores[order], codes)
+
+
 class Case(NamedTuple):
     name: str
     make: Make
@@ -50,6 +61,7 @@ CASES = [
     Case("yolo26", functools.partial(ultralytics, "yolo26n.yaml"), predict_ultralytics),
     Case("yolo26 end to end", functools.partial(ultralytics, "yolo26n.yaml", end_to_end=True), predict_ultralytics),
     Case("rtdetr of ultralytics", functools.partial(ultralytics, "rtdetr"), predict_ultralytics),
+    Case("python", python, call_brightness),
 ]
 
 SHAPES = [(96, 128), (120, 90), (96, 128), (8, 8), (20, 300)]

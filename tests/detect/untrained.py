@@ -60,6 +60,18 @@ def rtdetr(path: Path, **more: object) -> Path:
     return _save(model, path, **more)
 
 
+def brightness(pictures: list[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray, list[str]]]:
+    """A detector that is no network: quarters of a photo are cars as far as they are bright."""
+    found = []
+    for picture in pictures:
+        height, width = picture.shape[:2]
+        corners = [(x, y) for y in (0, height // 2) for x in (0, width // 2)]
+        boxes = np.array([(x, y, x + width // 2, y + height // 2) for x, y in corners])
+        scores = np.array([picture[y1:y2, x1:x2].mean() / 255 for x1, y1, x2, y2 in boxes])
+        found.append((boxes, scores, ["car", "bus", "car", "person"]))
+    return found
+
+
 def settle(model: nn.Module) -> None:
     """Give the normalisations the statistics of photos, without which deep random networks fade out."""
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]

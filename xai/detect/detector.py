@@ -20,7 +20,8 @@ def load(config: DetectorConfig, device: str, *, image_ids: Sequence[str] = ()) 
     Raises:
         DetectorError: the weights, the architecture or the results file cannot be used, or the device isn't there.
     """
-    return LOADERS[config.kind](config, device, image_ids)
+    kind = "python" if config.kind.startswith("python:") else config.kind
+    return LOADERS[kind](config, device, image_ids)
 
 
 def resolve_device(device: str) -> str:
@@ -78,8 +79,15 @@ def _predictions(config: DetectorConfig, device: str, image_ids: Sequence[str]) 
     return predictions.load(config, image_ids)
 
 
+def _python(config: DetectorConfig, device: str, image_ids: Sequence[str]) -> Detector:
+    from xai.detect import function
+
+    return function.load(config)
+
+
 LOADERS: Mapping[str, Callable[[DetectorConfig, str, Sequence[str]], Detector | PredictedOnly]] = {
     "ultralytics": _ultralytics,
     "torchvision": _torchvision,
     "predictions": _predictions,
+    "python": _python,
 }

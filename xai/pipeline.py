@@ -117,7 +117,10 @@ def _promises(config: Config, asked: Question, evaluation: Split, audit: Split |
     judged = audit if asked.reported else evaluation
     if judged is None:
         return coverage.unanswered(config.promise)
-    return coverage.promise(judged.objects, judged.predictions, config.promise)
+    answers = coverage.promise(judged.objects, judged.predictions, config.promise)
+    if not asked.reported:
+        return answers
+    return [replace(answer, sentence=f"In the labelled sample, {answer.sentence}") for answer in answers]
 
 
 def _write(made: Mapping[str, pl.DataFrame], folder: Path) -> None:

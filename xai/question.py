@@ -102,31 +102,31 @@ def scan(
         folder: the run directory; shards are kept in it.
         progress: told after each batch.
     """
-    split, about = _scan(config, question.data, question.format, detector, folder, progress)
-    info = {question.data.split: about}
+    split = _scan(config, question.data, detector, folder, progress)
     if question.cases is not None:
         mapping = spell(config.data.classes, question.cases["label"].unique().to_list(), detector.names)
         split = complete(split, question, mapping, detector.names)
+    info = {question.data.split: reference.describe(question.data, split, question.format, None)}
     audit = None
     if question.audit is not None:
-        audit, info["audit"] = _scan(config, question.audit, question.audit_format, detector, folder, progress)
+        audit = _scan(config, question.audit, detector, folder, progress)
         strange = undrawn(audit, split, folder)
         audit = replace(audit, issues=tables.stack([audit.issues, strange], tables.ISSUES))
-        info["audit"]["not_drawn"] = len(strange)
+        about = reference.describe(question.audit, audit, question.audit_format, None)
+        info["audit"] = {**about, "not_drawn": len(strange)}
     return Scanned(split, audit, info)
 
 
 def _scan(
     config: Config,
     as_read: Dataset,
-    format: str,
     detector: Detector | PredictedOnly,
     folder: Path,
     progress: Progress,
-) -> tuple[Split, dict[str, Any]]:
+) -> Split:
     mapping = spell(config.data.classes, as_read.class_names, detector.names)
     data = reference.name_as_detector(as_read, mapping, detector.names)
-    split = scans.scan(
+    return scans.scan(
         data,
         detector=detector,
         detect_ids=frozenset(data.image_ids),
@@ -137,7 +137,6 @@ def _scan(
         progress=progress,
         as_stored=config.detector.exif == "ignore",
     )
-    return split, reference.describe(as_read, split, format, None)
 
 
 def _annotated(section: EvalData, role: Role) -> Dataset:

@@ -30,12 +30,14 @@ _MAX_CAUSES = 8
 MAX_CLASSES = 20
 
 
-def shares(causes: Sequence[CauseLine], reference: str | None, width: int) -> str | None:
-    """Draw the shares of misses, evaluation and training objects that show each cause's condition.
+def shares(causes: Sequence[CauseLine], reference: str | None, misses: str, compared: str, width: int) -> str | None:
+    """Draw the shares of misses, of what they are compared with and of training that show each cause's condition.
 
     Args:
         causes: in the order of the chart; those without shares are left out.
         reference: "training set" or "reference set"; None leaves its bars out.
+        misses: what is explained: "misses" or "reported misses".
+        compared: what it is compared with: "evaluation set" or "production photos".
         width: of the whole drawing, pixels.
 
     Returns:
@@ -44,7 +46,7 @@ def shares(causes: Sequence[CauseLine], reference: str | None, width: int) -> st
     drawn = [line for line in causes if line.miss_share is not None][:_MAX_CAUSES]
     if not drawn:
         return None
-    series = [("of misses", "miss_share", MISSES), ("of evaluation set", "eval_share", EVALUATION)]
+    series = [(f"of {misses}", "miss_share", MISSES), (f"of {compared}", "eval_share", EVALUATION)]
     if reference:
         series.append((f"of {reference}", "train_share", TRAINING))
     gutter = _gutter(width)

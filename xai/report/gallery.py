@@ -38,7 +38,7 @@ class Card:
         row: the miss, columns of ``Source.misses``.
         photo: its picture.
         heat_map: overlay of the same aspect, or None.
-        box: x, y, width, height in pixels of the displayed frame.
+        box: x, y, width, height in pixels of the displayed frame; None where nobody said where the object is.
         close: the view box of the close look, same unit.
         nearby: detections around the object: ``label score iou x1 y1 x2 y2``, best overlap first.
         ledger: its rows of ``evidence.parquet`` by the cause that they speak of, the verdict's own first; then
@@ -48,7 +48,7 @@ class Card:
     row: Mapping[str, Any]
     photo: Picture
     heat_map: Picture | None
-    box: tuple[float, float, float, float]
+    box: tuple[float, float, float, float] | None
     close: tuple[float, float, float, float]
     nearby: Sequence[Mapping[str, Any]]
     ledger: Mapping[str, Sequence[Mapping[str, Any]]]
@@ -88,7 +88,7 @@ def build(source: Source, summary: Summary, *, max_cards: int = MAX_CARDS, max_r
     ordered = _order(source.misses, [line.cause for line in summary.causes])
     folder = source.path / "gallery"
     stored = pl.Series([(folder / f"{error_id}.jpg").is_file() for error_id in ordered["error_id"]], dtype=pl.Boolean)
-    complete = pl.all_horizontal(pl.col("x1", "y1", "x2", "y2", "width", "height").is_not_null())
+    complete = pl.all_horizontal(pl.col("width", "height").is_not_null())
     possible = ordered.with_columns(stored=stored).filter(pl.col("stored") & complete)
     chosen = possible.sort("turn", "place").head(max_cards).sort("place")
     rest = ordered.join(chosen.select("error_id"), on="error_id", how="anti")
@@ -96,14 +96,14 @@ def build(source: Source, summary: Summary, *, max_cards: int = MAX_CARDS, max_r
     photos = embed_photos([folder / f"{error_id}.jpg" for error_id in chosen["error_id"]])
     overlays = [source.path / "maps" / f"{error_id}.png" for error_id in chosen["error_id"]]
     maps = embed_maps([file for file in overlays if file.is_file()])
-    nearby = _nearby(chosen, source.table("predictions").filter(pl.col("split") == "eval"))
+    nearby = _nearby(chosen, source.table("predictions").filter(pl.col("split") == source.split))
     evidence = _grouped(source.table("evidence").join(chosen.select("error_id"), on="error_id", how="semi"))
     cards = tuple(
         Card(
             row=row,
             photo=photos[folder / f"{row['error_id']}.jpg"],
             heat_map=maps.get(overlay),
-            box=(row["x1"], row["y1"], row["x2"] - row["x1"], row["y2"] - row["y1"]),
+            box=_box(row),
             close=_close(row),
             nearby=nearby.get(row["error_id"], ()),
             ledger=_ledger(evidence.get(row["error_id"], ()), row["cause"]),
@@ -189,9 +189,17 @@ def _ledger(lines: Sequence[Mapping[str, Any]], cause: str | None) -> dict[str, 
     return {name: group for name, group in {**named, **general}.items() if group}
 
 
+def _box(row: Mapping[str, Any]) -> tuple[float, float, float, float] | None:
+    if row["x1"] is None:
+        return None
+    return row["x1"], row["y1"], row["x2"] - row["x1"], row["y2"] - row["y1"]
+
+
 def _close(row: Mapping[str, Any]) -> tuple[float, float, float, float]:
     """Return the view box of the close look: the photo's aspect, around the box, inside the photo."""
     width, height = float(row["width"]), float(row["height"])
+    if row["x1"] is None:
+        return 0.0, 0.0, width, height
     part = max(_ZOOM * (row["x2"] - row["x1"]) / width, _ZOOM * (row["y2"] - row["y1"]) / height, _ZOOM_MIN)
     part = min(1.0, part)
     left = min(max((row["x1"] + row["x2"]) / 2 - part * width / 2, 0), (1 - part) * width)

@@ -59,7 +59,9 @@ def _context(source: Source, summary: Summary) -> dict[str, Any]:
         "script_hash": f"sha256-{digest}",
         "model_name": _model_name(source),
         "finished": str(source.info.get("finished_at") or "")[:16].replace("T", " "),
-        "shares_chart": _both_widths(charts.shares, summary.causes, summary.reference),
+        "shares_chart": _both_widths(
+            charts.shares, summary.causes, summary.reference, summary.nouns["misses"], summary.nouns["compared"]
+        ),
         "recall_chart": _both_widths(charts.recall, classes, promised),
         "promised": promised,
         "drawn_classes": charts.MAX_CLASSES,
@@ -71,7 +73,7 @@ def _context(source: Source, summary: Summary) -> dict[str, Any]:
         "issues": sections.issues(source),
         "provenance": sections.provenance(source),
         "config_text": yaml.safe_dump(source.config, sort_keys=False, allow_unicode=True),
-        "split_names": {"train": summary.reference or "training set", "eval": "evaluation set"},
+        "split_names": sections.split_names(source),
         "definitions": {
             name: attribute.definition
             for name, attribute in ATTRIBUTES.items()

@@ -78,7 +78,8 @@ def coverage(source: Source) -> CoverageView:
     """Return the bins over all classes, and the telling bins of single classes."""
     table = source.table("coverage")
     every = table.filter(pl.col("label").is_null())
-    overall = every.filter((pl.col("eval_count") > 0) | (pl.col("train_count").fill_null(0) > 0))
+    seen = [pl.col(name).fill_null(0) > 0 for name in ("eval_count", "train_count", "miss_count")]
+    overall = every.filter(pl.any_horizontal(seen))
     ranks = {name: rank for rank, name in enumerate(words.ASSESSMENTS)}
     order = pl.col("assessment").replace_strict(ranks, default=len(ranks), return_dtype=pl.Int64)
     single = table.filter(pl.col("label").is_not_null())
@@ -115,7 +116,7 @@ def recall_by_class(source: Source) -> tuple[ClassRecall, ...]:
     ratio over photos as clusters (Korn and Graubard, Survey Methodology 1998). Where a class is too small to tell how
     alike the objects of a photo are, they count as one draw: the effective size is the number of photos.
     """
-    per_photo = source.scored.group_by("label", "image_id").agg(
+    per_photo = source.judged.group_by("label", "image_id").agg(
         objects=pl.len(), found=(pl.col("outcome") == "found").sum()
     )
     totals = per_photo.group_by("label").agg(
@@ -189,7 +190,7 @@ def provenance(source: Source) -> list[tuple[str, list[tuple[str, str]]]]:
             ],
         )
     ]
-    names = {"train": (source.reference or "training set").capitalize(), "eval": "Evaluation set"}
+    names = {split: name.capitalize() for split, name in split_names(source).items()}
     for split, described in (info.get("data") or {}).items():
         if described:
             captured = described.get("captured_at")
@@ -211,6 +212,16 @@ def provenance(source: Source) -> list[tuple[str, list[tuple[str, str]]]]:
         ("Versions", ", ".join(f"{name} {version}" for name, version in (info.get("versions") or {}).items())),
     ]
     return [*groups, ("Run", run)]
+
+
+def split_names(source: Source) -> dict[str, str]:
+    """Return what the splits of a run are called."""
+    return {
+        "train": source.reference or "training set",
+        "eval": "evaluation set",
+        "production": "production photos",
+        "audit": "labelled sample",
+    }
 
 
 def _pairs(values: Mapping[str, Any], **names: str) -> list[tuple[str, str]]:

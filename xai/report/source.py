@@ -46,18 +46,38 @@ class Source:
         """The resolved config; empty where the run did not keep one."""
         return self.info.get("config") or {}
 
+    @property
+    def question(self) -> str:
+        """``evaluate`` an annotated set, or explain ``reported`` misses."""
+        return str(self.info.get("question") or "evaluate")
+
+    @property
+    def split(self) -> str:
+        """The split whose misses are explained."""
+        return "production" if self.question == "reported" else "eval"
+
     @cached_property
     def scored(self) -> pl.DataFrame:
-        """The annotated objects of the evaluation set that count: neither ignored nor unjudged."""
-        objects = self.table("objects").filter(pl.col("split") == "eval")
+        """The objects whose misses are explained and that count: neither ignored nor unjudged."""
+        return self._scored(self.split)
+
+    @cached_property
+    def judged(self) -> pl.DataFrame:
+        """The scored objects that rates rest on: those of the evaluation set, or of the labelled sample."""
+        return self._scored("audit" if self.question == "reported" else "eval")
+
+    def _scored(self, split: str) -> pl.DataFrame:
+        objects = self.table("objects").filter(pl.col("split") == split)
         return objects.filter(pl.col("outcome").is_not_null() & (pl.col("outcome") != "ignored"))
 
     @cached_property
     def misses(self) -> pl.DataFrame:
         """One row per miss: the error, its verdict where one was reached, the object's box and the photo's size."""
         keys = ["image_id", "object_id"]
-        box = self.table("objects").filter(pl.col("split") == "eval").select(*keys, "x1", "y1", "x2", "y2")
-        photos = self.table("images").filter(pl.col("split") == "eval").select("image_id", "width", "height")
+        objects = self.table("objects").filter(pl.col("split") == self.split)
+        note = [pl.col("note") if "note" in objects.columns else pl.lit(None, pl.String).alias("note")]
+        box = objects.select(*keys, "x1", "y1", "x2", "y2", *note)
+        photos = self.table("images").filter(pl.col("split") == self.split).select("image_id", "width", "height")
         return (
             self.table("errors")
             .filter(pl.col("kind").is_in(list(words.KINDS)))

@@ -69,8 +69,9 @@ class Summary:
     Attributes:
         title: of the report.
         report: where the page is (or will be).
-        photos: evaluation photos that were used.
-        objects: annotated objects that are scored.
+        question: ``evaluate``: an annotated set; ``reported``: misses that people reported in production photos.
+        photos: evaluation or production photos that were used.
+        objects: annotated objects that are scored, or reported cases.
         ignored: annotated objects that are not.
         misses: scored objects that were not found.
         miss_photos: photos that hold at least one miss.
@@ -81,6 +82,7 @@ class Summary:
         unexplained: misses whose verdict is unexplained.
         unjudged: misses without a verdict.
         mechanisms: mechanism → count, most frequent first.
+        judged_photos: photos of the labelled sample that answers the promise; 0 without one.
         reference: "training set", "reference set", or None where there is none.
         cost_per_miss: as configured.
         currency: of the cost.
@@ -88,6 +90,7 @@ class Summary:
 
     title: str
     report: Path
+    question: str
     photos: int
     objects: int
     ignored: int
@@ -100,14 +103,25 @@ class Summary:
     unexplained: int
     unjudged: int
     mechanisms: Mapping[str, int]
+    judged_photos: int
     reference: str | None
     cost_per_miss: float | None
     currency: str
 
     @property
+    def reported(self) -> bool:
+        """Whether the misses are reported cases."""
+        return self.question == "reported"
+
+    @property
+    def nouns(self) -> Mapping[str, str]:
+        """What is explained, and what it is compared with."""
+        return words.QUESTIONS[self.question]
+
+    @property
     def miss_rate(self) -> float | None:
-        """Misses per scored object; None where nothing is scored."""
-        return self.misses / self.objects if self.objects else None
+        """Misses per scored object; None where nothing is scored, and of reported misses."""
+        return self.misses / self.objects if self.objects and not self.reported else None
 
     @property
     def explained(self) -> int:
@@ -131,6 +145,7 @@ class Summary:
     def figures(self) -> dict[str, Any]:
         """Return the figures as plain JSON values."""
         return {
+            "question": self.question,
             "photos": self.photos,
             "objects": self.objects,
             "misses": self.misses,
@@ -163,13 +178,14 @@ def summarize(run_dir: Path) -> Summary:
 def summarize_source(source: Source) -> Summary:
     """Sum up an opened run."""
     misses = source.misses
-    photos = source.table("images").filter((pl.col("split") == "eval") & (pl.col("status") == "ok"))
-    annotated = source.table("objects").filter(pl.col("split") == "eval")
+    photos = source.table("images").filter((pl.col("split") == source.split) & (pl.col("status") == "ok"))
+    annotated = source.table("objects").filter(pl.col("split") == source.split)
     verdicts = _counts(misses["verdict"])
     settings = source.config.get("report") or {}
     return Summary(
         title=settings.get("title") or "Why did the detector miss it?",
         report=source.path / "report.html",
+        question=source.question,
         photos=photos.height,
         objects=source.scored.height,
         ignored=annotated.height - source.scored.height,
@@ -182,6 +198,7 @@ def summarize_source(source: Source) -> Summary:
         unexplained=verdicts.get("unexplained", 0),
         unjudged=misses["verdict"].null_count(),
         mechanisms=_counts(misses["mechanism"].fill_null("unknown")),
+        judged_photos=source.judged["image_id"].n_unique(),
         reference=source.reference,
         cost_per_miss=settings.get("cost_per_miss"),
         currency=settings.get("currency") or "",

@@ -53,6 +53,16 @@ ASSESSMENTS: Mapping[str, tuple[str, str]] = {
 }
 """Assessment of a bin → name, what it means."""
 
+QUESTIONS: Mapping[str, Mapping[str, str]] = {
+    "evaluate": {"misses": "misses", "compared": "evaluation set", "of_compared": "of all evaluation objects"},
+    "reported": {
+        "misses": "reported misses",
+        "compared": "production photos",
+        "of_compared": "of the production photos",
+    },
+}
+"""What was asked → what is explained, and what it is compared with."""
+
 OTHER_CAUSES: Mapping[str, tuple[str, str]] = {
     "label_error": ("a doubtful annotation", "review and correct the labels"),
     "exif_mismatch": ("labels drawn on a turned photo", "turn the labels into the displayed frame"),

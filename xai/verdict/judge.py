@@ -97,13 +97,28 @@ def judge(
     rescued = trials.filter("succeeded").group_by("error_id", maintain_order=True).agg("cause")
     restored = {key: [CAUSES[cause].repair for cause in names if cause in CAUSES] for key, names in rescued.iter_rows()}
     blind = untold(errors, bins, coverage)
+    homeless = _without_box(objects)
     rows = []
     for miss in found.iter_rows(named=True):
         key = miss["error_id"]
-        seen = {**context, "tried": vain.get(key, 0), "restored": restored.get(key, []), "untold": blind.get(key, [])}
+        unplaced = (miss["image_id"], miss["object_id"]) in homeless
+        seen = {
+            **context,
+            "placed": not unplaced,
+            "tried": vain.get(key, 0),
+            "restored": restored.get(key, []),
+            "untold": blind.get(key, []),
+        }
         rows.append(_verdict(miss, by_miss.get(key, []), special, seen))
     schema = dict(tables.TABLES["verdicts"])
     return tables.conform(pl.DataFrame(rows, schema=schema, orient="row"), schema)
+
+
+def _without_box(objects: pl.DataFrame) -> set[tuple[str, int]]:
+    """Keys of objects that were reported without a box."""
+    if "x1" not in objects.columns:
+        return set()
+    return set(objects.filter(pl.col("x1").is_null()).select("image_id", "object_id").iter_rows())
 
 
 def _trials(evidence: pl.DataFrame, score_threshold: float) -> pl.DataFrame:
@@ -184,6 +199,8 @@ def _verdict(
         label=miss["label"],
         score=miss["best_score"],
         iou=miss["best_iou"],
+        mechanism=miss["mechanism"],
+        seen=miss["best_label"],
         condition=chosen,
         others=[item for item in causes if item is not chosen],
         **context,

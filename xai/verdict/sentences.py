@@ -8,6 +8,7 @@ from typing import Any
 
 from attributes import ATTRIBUTES
 from xai.causes import CAUSES
+from xai.verdict.inside import inside
 from xai.verdict.words import article, capitalise, listing, number, percent, plural, with_unit
 
 CONDITIONS: Mapping[str, tuple[str, str]] = {
@@ -79,6 +80,9 @@ class Scene:
         score_threshold: the deployed threshold.
         promise: the promised recall, None where none is promised.
         reported: the misses are cases that people reported in photos without labels.
+        placed: False: nobody said where in the photo the object is.
+        mechanism: of the error.
+        seen: ``best_label`` of the error.
     """
 
     label: str
@@ -94,6 +98,9 @@ class Scene:
     score_threshold: float
     promise: Promised | None
     reported: bool = False
+    placed: bool = True
+    mechanism: str | None = None
+    seen: str | None = None
 
 
 def sentence(verdict: str, scene: Scene) -> str:
@@ -244,7 +251,8 @@ def _chance(verdict: str, scene: Scene) -> list[str]:
 
 
 def _unexplained(verdict: str, scene: Scene) -> list[str]:
-    return [*_nothing(scene), "Why it is missed, these data do not tell."]
+    lost = inside(scene.mechanism, scene.label, scene.score, scene.iou, scene.seen, scene.score_threshold)
+    return [*_nothing(scene), lost, "Why it is missed, these data do not tell."]
 
 
 def _nothing(scene: Scene) -> list[str]:
@@ -254,13 +262,19 @@ def _nothing(scene: Scene) -> list[str]:
     if scene.untold:
         names = listing([name.replace("_", " ") for name in scene.untold])
         blind = [f"{capitalise(names)} could not be measured here."]
+    if not scene.placed:
+        blind.append(
+            "Nobody said where in the photo it is, so the object itself was not measured and nothing was tried."
+        )
     told = [item for item in scene.others if item["cause"] in CAUSES]
     if not told:
         return [f"Nothing unusual was measured on {this} or its photo.", *blind]
     names = listing([_phrase(item)[0].format(this="it" if index else this) for index, item in enumerate(told[:2])])
     reasons = ["objects like it are not missed clearly more often"]
     if scene.reported:
-        reasons = ["such photos are not reported clearly more often"]
+        by_photo = any(item["eval_share"] is not None for item in told[:2])
+        unknown = "how often such objects are missed is not known"
+        reasons = ["such photos are not reported clearly more often" if by_photo else unknown]
     if any(item["elevated"] for item in told):
         reasons = ["what comes with that explains such misses better"]
     if scene.tried:

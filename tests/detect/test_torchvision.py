@@ -1,75 +1,26 @@
 import argparse
-import functools
+import dataclasses
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from torch import nn
+from torchvision.models.detection import FasterRCNN
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from untrained import NAMES
+from untrained_torchvision import SMALL, build, calibrate, save
 
+from xai import tables
 from xai.config import DetectorConfig
+from xai.detect import errors, summarise
 from xai.detect.detector import load
 from xai.detect.torchvision import ARCHITECTURES, Torchvision
 from xai.exceptions import DetectorError
 
-NAMES = ("car", "bus", "person")
-SMALL = {"min_size": 128, "max_size": 192}
-
-
-def build(architecture: str, count: int = len(NAMES)) -> nn.Module:
-    """An untrained model whose scores spread enough to pass a threshold, from a fixed seed."""
-    torch.manual_seed(0)
-    if architecture == "fcos_small":
-        model = ARCHITECTURES[architecture](num_classes=count, **SMALL)
-    else:
-        sizes = {} if architecture.startswith("ssd") else SMALL
-        model = ARCHITECTURES[architecture](num_classes=count, weights=None, weights_backbone=None, **sizes)
-    calibrate(model)
-    return model.eval()
-
-
-def calibrate(model: nn.Module) -> None:
-    """Scale the last layers so that scores spread and boxes stay near, whatever the random backbone hands on."""
-
-    def rescale(spread: float, module: nn.Module, inputs: object, output: torch.Tensor) -> torch.Tensor:
-        centre = output.mean(dim=0) if isinstance(module, nn.Linear) else torch.zeros(())
-        # The module sees every level in turn, and no level may saturate.
-        factor = min(4 * spread / (output - centre).abs().max(), 1e9 if module not in seen else 1.0)
-        seen.add(module)
-        module.weight *= factor
-        module.bias -= centre
-        module.bias *= factor
-        return (output - centre) * factor
-
-    hooks = []
-    seen: set[nn.Module] = set()
-    for name, module in model.named_modules():
-        last = name.rpartition(".")[2]
-        of_ssd = (
-            "head." in name and "module_list" in name and isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1)
-        )
-        if last in {"cls_logits", "cls_score", "bbox_ctrness", "bbox_reg", "bbox_pred"} or of_ssd:
-            spread = 1.0 if last in {"cls_logits", "cls_score", "bbox_ctrness"} or "classification" in name else 0.3
-            hooks.append(module.register_forward_hook(functools.partial(rescale, spread)))
-    with torch.no_grad():
-        model.eval()([torch.rand(3, 128, 160)])
-    for hook in hooks:
-        hook.remove()
-
-
-def save(model: nn.Module, path: Path, architecture: str, **more: object) -> Path:
-    torch.save(
-        {
-            "architecture": architecture,
-            "state_dict": model.state_dict(),
-            "names": list(NAMES),
-            "trained_at": "2025-01-31T12:00:00+00:00",
-            "arguments": {"epochs": 3, **({} if architecture.startswith("ssd") else SMALL)},
-            **more,
-        },
-        path,
-    )
-    return path
+LARGE = [name for name in ARCHITECTURES if "small" not in name and "320" not in name]
+"""Architectures that take seconds to build."""
 
 
 def open_detector(weights: Path, **options: object) -> Torchvision:
@@ -101,7 +52,7 @@ def photos() -> list[np.ndarray]:
         ("fasterrcnn_mobilenet_v3_large_320_fpn", 80, 300),
         ("fasterrcnn_mobilenet_v3_large_320_fpn", 80, 4),
         ("ssdlite320_mobilenet_v3_large", 80, 300),
-        pytest.param("retinanet_resnet50_fpn", 80, 300, marks=pytest.mark.slow),
+        *[pytest.param(name, 80, 300, marks=pytest.mark.slow) for name in LARGE],
     ],
 )
 def test_detections_equal_the_model_photo_by_photo(
@@ -149,6 +100,25 @@ def test_candidates_carry_a_gradient_even_after_inference_mode(architecture: str
     assert inputs.grad is not None
     assert torch.isfinite(inputs.grad).all()
     assert inputs.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("architecture", ["fcos_small", "ssdlite320_mobilenet_v3_large"])
+def test_features_are_those_that_the_head_reads_from_one_run(architecture: str, tmp_path: Path) -> None:
+    count = len(NAMES) + architecture.startswith("ssd")
+    detector = open_detector(save(build(architecture, count), tmp_path / "model.pt", architecture))
+    prepared = detector.prepare(photos())[0]
+    runs = []
+    handle = detector.model.backbone.register_forward_hook(lambda module, inputs, output: runs.append(output))
+    with torch.no_grad():
+        features = detector.forward(prepared.inputs).features
+    handle.remove()
+    assert len(runs) == 1
+    for level, read in zip(features, runs[0].values(), strict=True):
+        # The head's maps lie on the padded input; what lies beyond the photo is cut off.
+        torch.testing.assert_close(level, read[..., : level.shape[-2], : level.shape[-1]])
+    if architecture == "fcos_small":
+        assert tuple(prepared.inputs.shape[-2:]) == (128, 170)
+        assert [tuple(level.shape[-2:]) for level in features] == [(16, 22), (8, 11), (4, 6)]
 
 
 def test_photo_and_input_pixels_correspond(tmp_path: Path) -> None:
@@ -204,3 +174,116 @@ def test_wrong_files_are_refused(tmp_path: Path) -> None:
     torch.save({"a": torch.ones(1)}, path)
     with pytest.raises(DetectorError, match="has an input size of its own"):
         open_detector(path, **ssd)
+
+
+@pytest.mark.parametrize("shape", [(1, 3000), (3000, 1), (1, 1)])
+def test_photos_too_thin_for_torchvision_are_stretched(shape: tuple[int, int], tmp_path: Path) -> None:
+    detector = open_detector(save(build("fcos_small"), tmp_path / "model.pt", "fcos_small"))
+    (prepared,) = detector.prepare([np.full((*shape, 3), 200, dtype=np.uint8)])
+    assert max(prepared.inputs.shape[-2:]) <= 192
+    height, width = prepared.inputs.shape[-2:]
+    np.testing.assert_allclose(prepared.sizes * prepared.scale, [[width, height]])
+    torch.testing.assert_close(prepared.inputs, torch.full_like(prepared.inputs, 200 / 255))
+    with torch.no_grad():
+        (found,) = detector.select(detector.forward(prepared.inputs), prepared)
+    assert np.isfinite(found.boxes).all()
+
+
+@pytest.mark.parametrize("family", ["FCOS", "FasterRCNN"])
+def test_half_precision_gives_full_boxes(family: str, tmp_path: Path) -> None:
+    full = open_detector(save(build("fcos_small"), tmp_path / "model.pt", "fcos_small"))
+    if family == "FasterRCNN":
+        anchors = AnchorGenerator(((16,), (32,), (64,)), ((1.0,),) * 3)
+        model = FasterRCNN(full.model.backbone, len(NAMES) + 1, rpn_anchor_generator=anchors, **SMALL)
+        calibrate(model)
+        full = dataclasses.replace(full, model=model.eval())
+    half = dataclasses.replace(full, precision="half")
+    (prepared, _) = full.prepare(photos())
+    with torch.no_grad():
+        expected, got = full.forward(prepared.inputs), half.forward(prepared.inputs)
+    for values in (got.boxes, got.scores, *got.features):
+        assert values.dtype == torch.float32
+        assert torch.isfinite(values).all()
+    assert (got.boxes != got.boxes.half()).float().mean() > 0.2, "boxes lie on the grid of float16"
+    assert (got.features[0] == got.features[0].half()).all(), "features were not computed in half precision"
+    if family == "FCOS":  # rounding may reorder proposals, the places of a dense head stay
+        torch.testing.assert_close(got.scores, expected.scores, atol=0.02, rtol=0)
+        torch.testing.assert_close(got.boxes, expected.boxes, atol=0.5, rtol=0)
+
+
+class Fixed(nn.Module):
+    """Answers the same, whatever it is asked."""
+
+    def __init__(self, answer: object) -> None:
+        super().__init__()
+        self.answer = answer
+
+    def forward(self, *asked: object) -> object:
+        return self.answer
+
+
+def faster_rcnn_that_proposes(boxes: list[list[float]], logits: list[list[float]], folder: Path) -> Torchvision:
+    """A Faster R-CNN whose RPN proposes these boxes and whose box head leaves them in place with these logits."""
+    architecture = "fasterrcnn_mobilenet_v3_large_320_fpn"
+    model = build(architecture, len(NAMES) + 1)
+    detector = open_detector(save(model, folder / "model.pt", architecture), precision="full")
+    detector.model.rpn = Fixed(([torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)], {}))
+    scores = torch.tensor(logits, dtype=torch.float32).reshape(-1, 1 + len(NAMES))
+    detector.model.roi_heads.box_predictor = Fixed((scores, torch.zeros(len(scores), 4 * (1 + len(NAMES)))))
+    return detector
+
+
+def lost_at(detector: Torchvision, objects: list[list[float]]) -> tuple[list[str], dict[str, np.ndarray]]:
+    """Mechanism of each of these objects, all cars and all missed, on a photo of the network's own input size."""
+    (prepared,) = detector.prepare([np.zeros((128, 128, 3), dtype=np.uint8)])
+    assert prepared.scale.tolist() == [[1, 1]]
+    with torch.no_grad():
+        candidates = detector.forward(prepared.inputs)
+    boxes = np.array(objects)
+    told = summarise(candidates, prepared, [boxes], [np.zeros(len(boxes), dtype=np.int64)], 0.5)
+    rows = pl.DataFrame(
+        {
+            "split": "eval",
+            "image_id": "a.jpg",
+            "object_id": range(len(boxes)),
+            "label": "car",
+            "outcome": "missed",
+            **dict(zip(("x1", "y1", "x2", "y2"), boxes.T, strict=True)),
+        }
+    )
+    codes = pl.DataFrame({"code": range(len(NAMES)), "name": NAMES})
+    columns = pl.DataFrame(told).with_columns(pl.all().fill_nan(None))
+    other = pl.col("cand_other_label").replace_strict(codes["code"], codes["name"], default=None)
+    kept = tables.conform(rows, tables.TABLES["objects"]).hstack(columns.with_columns(other))
+    none = tables.conform(pl.DataFrame({"image_id": []}, schema={"image_id": pl.String}), tables.TABLES["predictions"])
+    found = errors(kept, none, score_threshold=detector.score_threshold, match_iou=0.5)
+    return found["mechanism"].to_list(), told
+
+
+def test_rpn_and_box_head_are_told_apart(tmp_path: Path) -> None:
+    """Two proposals: on the first car with a score of 0.1, and on the road beside the second."""
+    background = 4.0
+    detector = faster_rcnn_that_proposes(
+        [[10, 10, 50, 50], [60, 100, 80, 120]],
+        [[background, background + np.log(0.1 / 0.9), -50, -50], [background, -50, -50, -50]],
+        tmp_path,
+    )
+    mechanisms, told = lost_at(detector, [[10, 10, 50, 54], [80, 20, 120, 60]])
+    assert mechanisms == ["low_score", "no_candidate"]
+    np.testing.assert_allclose(told["cand_score"], [0.1, np.nan], atol=1e-5)
+    np.testing.assert_allclose(told["cand_max_iou"], [40 / 44, 0], atol=1e-4)
+
+
+def test_a_proposal_that_the_box_head_turns_down_is_known_from_none(tmp_path: Path) -> None:
+    detector = faster_rcnn_that_proposes([[10, 10, 50, 50]], [[9.0, -9, -9, -9]], tmp_path)
+    mechanisms, told = lost_at(detector, [[10, 10, 50, 50], [80, 20, 120, 60]])
+    assert mechanisms == ["no_candidate", "no_candidate"]
+    np.testing.assert_allclose(told["cand_max_iou"], [1, 0], atol=1e-4)
+
+
+def test_no_proposals_at_all(tmp_path: Path) -> None:
+    detector = faster_rcnn_that_proposes([], [], tmp_path)
+    assert lost_at(detector, [[10, 10, 50, 50]])[0] == ["no_candidate"]
+    (prepared,) = detector.prepare([np.zeros((128, 128, 3), dtype=np.uint8)])
+    (found,) = detector.select(detector.forward(prepared.inputs), prepared)
+    assert found.boxes.shape == (0, 4)

@@ -1,7 +1,16 @@
 """What torchvision's detection heads consider before threshold and suppression, and how they then choose.
 
 One family a way of choosing. ``candidates`` runs the head up to boxes and class scores, differentiable; ``choose``
-repeats the family's own post-processing on them, for one photo.
+repeats the family's own post-processing on them, for one photo. Boxes and scores are float32 also under autocast, of
+which torchvision itself makes boxes in half pixels.
+
+RPN and box head apart
+    Faster R-CNN loses an object in one of two networks. Its candidates are the box head's rows for those proposals
+    that the region proposal network (RPN) let through its own suppression and top k, and nothing else. So where no
+    candidate comes near an object, the RPN proposed nothing there and the mechanism is ``no_candidate``; where one
+    covers it with a low score for its class, the RPN did its work and the box head took the object for background:
+    ``low_score``. Where even that score is noise (a tenth of the threshold), the mechanism is ``no_candidate`` as for
+    every other detector; ``cand_max_iou`` then tells a proposal that the box head turned down from none.
 """
 
 from __future__ import annotations
@@ -40,9 +49,8 @@ class Family:
 
 def _fcos(model: Any, images: ImageList, features: Mapping[str, Tensor]) -> Considered:
     """Class and centerness of each location, joined as their geometric mean."""
-    levels = list(features.values())
-    outputs = model.head(levels)
-    boxes = _decoded(model.box_coder.decode, outputs["bbox_regression"], model.anchor_generator(images, levels), images)
+    levels, outputs = _dense(model, features)
+    boxes = _decoded(model, model.box_coder.decode, outputs["bbox_regression"], images, levels)
     # The square root of the product, in logarithms: its gradient stays finite where a sigmoid underflows.
     scores = ((logsigmoid(outputs["cls_logits"]) + logsigmoid(outputs["bbox_ctrness"])) / 2).exp()
     return boxes, scores, [level.shape[-2] * level.shape[-1] for level in levels]
@@ -50,10 +58,8 @@ def _fcos(model: Any, images: ImageList, features: Mapping[str, Tensor]) -> Cons
 
 def _retinanet(model: Any, images: ImageList, features: Mapping[str, Tensor]) -> Considered:
     """Sigmoid scores of each anchor."""
-    levels = list(features.values())
-    outputs = model.head(levels)
-    decode = model.box_coder.decode_single
-    boxes = _decoded(decode, outputs["bbox_regression"], model.anchor_generator(images, levels), images)
+    levels, outputs = _dense(model, features)
+    boxes = _decoded(model, model.box_coder.decode_single, outputs["bbox_regression"], images, levels)
     locations = [level.shape[-2] * level.shape[-1] for level in levels]
     anchors = boxes.shape[1] // sum(locations)
     return boxes, outputs["cls_logits"].sigmoid(), [count * anchors for count in locations]
@@ -61,20 +67,21 @@ def _retinanet(model: Any, images: ImageList, features: Mapping[str, Tensor]) ->
 
 def _ssd(model: Any, images: ImageList, features: Mapping[str, Tensor]) -> Considered:
     """Softmax scores of each default box."""
-    levels = list(features.values())
-    outputs = model.head(levels)
-    decode = model.box_coder.decode_single
-    boxes = _decoded(decode, outputs["bbox_regression"], model.anchor_generator(images, levels), images)
+    levels, outputs = _dense(model, features)
+    boxes = _decoded(model, model.box_coder.decode_single, outputs["bbox_regression"], images, levels)
     return boxes, outputs["cls_logits"].softmax(-1), [boxes.shape[1]]
 
 
 def _faster_rcnn(model: Any, images: ImageList, features: Mapping[str, Tensor]) -> Considered:
     """Softmax scores of each proposal that the region proposal network lets through, a box for every class."""
-    proposals, _ = model.rpn(images, features)
+    features = {name: level.float() for name, level in features.items()}
+    with torch.autocast(images.tensors.device.type, enabled=False):  # it decodes its boxes in its head's precision
+        proposals, _ = model.rpn(images, features)
     heads = model.roi_heads
     pooled = heads.box_head(heads.box_roi_pool(features, proposals, images.image_sizes))
-    logits, regression = heads.box_predictor(pooled)
-    boxes = clip_boxes_to_image(heads.box_coder.decode(regression, proposals), images.image_sizes[0])
+    logits, regression = (outputs.float() for outputs in heads.box_predictor(pooled))
+    decoded = heads.box_coder.decode(regression, proposals).reshape(*logits.shape, 4)  # flat if there are no proposals
+    boxes = clip_boxes_to_image(decoded, images.image_sizes[0])
     counts = [len(part) for part in proposals]
     longest = max(counts)
     padded = [
@@ -84,11 +91,18 @@ def _faster_rcnn(model: Any, images: ImageList, features: Mapping[str, Tensor]) 
     return padded[0], padded[1], [longest]
 
 
+def _dense(model: Any, features: Mapping[str, Tensor]) -> tuple[list[Tensor], dict[str, Tensor]]:
+    """Levels and outputs of a head that looks at every location."""
+    outputs = model.head(list(features.values()))
+    return [level.float() for level in features.values()], {name: values.float() for name, values in outputs.items()}
+
+
 def _decoded(
-    decode: Callable[[Tensor, Tensor], Tensor], codes: Tensor, anchors: list[Tensor], images: ImageList
+    model: Any, decode: Callable[[Tensor, Tensor], Tensor], codes: Tensor, images: ImageList, levels: list[Tensor]
 ) -> Tensor:
-    """Boxes of all photos from codes (n, c, 4) and one list of anchors each, clipped to the photo."""
-    boxes = decode(codes.reshape(-1, 4), torch.cat(anchors)).reshape(codes.shape)
+    """Boxes of all photos from codes (n, c, 4) and the anchors of the levels, clipped to the photo."""
+    anchors = torch.cat(model.anchor_generator(images, levels))
+    boxes = decode(codes.reshape(-1, 4), anchors).reshape(codes.shape)
     clipped: Tensor = clip_boxes_to_image(boxes, images.image_sizes[0])
     return clipped
 

@@ -15,9 +15,10 @@ from torchvision.models import detection
 from torchvision.models.detection.image_list import ImageList
 
 from xai.config import DetectorConfig
-from xai.detect import checkpoints, digest
+from xai.detect import checkpoints, digest, padding
 from xai.detect.fcos import fcos_small
 from xai.detect.heads import FAMILIES
+from xai.detect.precision import Precision, autocast
 from xai.exceptions import DetectorError
 from xai.types import Candidates, Detections, ModelCard, Pixels, Prepared
 
@@ -71,6 +72,7 @@ def load(config: DetectorConfig, device: str) -> Torchvision:
         score_threshold=config.score_threshold,
         device=torch.device(device),
         model=model.eval().requires_grad_(False).to(device),
+        precision=config.precision,
     )
 
 
@@ -79,6 +81,7 @@ class Torchvision:
     """A torchvision detector behind the protocol of ``xai.types.Detector``.
 
     Inputs are resized but not padded: ``forward`` pads, since torchvision clips boxes to the photo within the padding.
+    Features are the maps of the pyramid, of an SSD those of its feature extractor.
     """
 
     names: tuple[str, ...]
@@ -86,6 +89,7 @@ class Torchvision:
     score_threshold: float
     device: torch.device
     model: Any
+    precision: Precision = "auto"
     sees_candidates: bool = True
     differentiable: bool = True
     _levels: dict[tuple[int, int], Sequence[int]] = field(default_factory=dict, repr=False)
@@ -96,7 +100,9 @@ class Torchvision:
         resized = []
         for index, photo in enumerate(photos):
             pixels = torch.from_numpy(photo).to(self.device).permute(2, 0, 1).float().div_(255)
-            resized.append(self.model.transform.resize(pixels)[0])
+            transform = self.model.transform
+            pixels = pixels if transform.fixed_size else padding.thicken(pixels, transform.max_size)
+            resized.append(transform.resize(pixels)[0])
             height, width = resized[-1].shape[-2:]
             groups.setdefault((height, width), []).append(index)
         prepared = []
@@ -117,15 +123,19 @@ class Torchvision:
         """Every location, anchor or proposal with its class scores; a box per class for Faster R-CNN."""
         height, width = inputs.shape[-2:]
         step = self.model.transform.size_divisible
-        right, below = -width % step, -height % step
-        padded = nn.functional.pad(self.model.transform.normalize(inputs), (0, right, 0, below))
+        padded = padding.pad(self.model.transform.normalize(inputs), height + -height % step, width + -width % step)
         images = ImageList(padded, [(height, width)] * len(inputs))
-        features = self.model.backbone(padded)
         family = FAMILIES[type(self.model).__name__]
-        boxes, scores, levels = family.candidates(self.model, images, features)
+        with autocast(self.device, self.precision):
+            features = self.model.backbone(padded)
+            boxes, scores, levels = family.candidates(self.model, images, features)
         self._levels[height, width] = levels
         surplus = scores.shape[-1] - len(self.names)
-        return Candidates(boxes if boxes.ndim == 3 else boxes[:, :, surplus:], scores[..., surplus:])
+        return Candidates(
+            boxes=boxes if boxes.ndim == 3 else boxes[:, :, surplus:],
+            scores=scores[..., surplus:],
+            features=padding.crop(features.values(), padded, inputs),
+        )
 
     @torch.no_grad()
     def select(self, candidates: Candidates, prepared: Prepared) -> list[Detections]:

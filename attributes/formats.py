@@ -1,7 +1,8 @@
 """PNG, WebP and BMP → pixels as stored. Each reads its header first, so that nothing large is decoded unasked.
 
-Pillow decodes: it raises where OpenCV's decoders write to the terminal. Its plugins are called directly and are given
-only what describes the pixels: ``Image.open`` would try forty formats, and warns of large photos and damaged metadata.
+OpenCV decodes PNG: it refuses one that holds fewer rows than it states, where Pillow leaves the rest black. Pillow
+decodes the others: it raises where OpenCV writes to the terminal. Its plugins are called directly and are given only
+what describes the pixels: ``Image.open`` would try forty formats, and warns of large photos and damaged metadata.
 Threads cannot silence warnings, for the process has one list of filters.
 """
 
@@ -15,7 +16,6 @@ import cv2
 import numpy as np
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.ImageFile import ImageFile
-from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from attributes.views import Pixels
@@ -30,6 +30,8 @@ _SIXTEEN_BITS = frozenset({"I;16", "I;16B", "I;16L"})
 
 _PNG_PIXELS = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+_BMP_HEADER_BYTES = frozenset({12, 40, 52, 56, 64, 108, 124})
 
 
 class DecodeError(Exception):
@@ -126,7 +128,18 @@ def decode_png(data: bytes) -> tuple[Pixels, bytes]:
             elif sound:
                 pixels.append(data[position:end])
         position = end
-    return decode_with_pillow(PngImageFile, b"".join(pixels), size), exif
+    return _decode_with_opencv(b"".join(pixels), size), exif
+
+
+def _decode_with_opencv(data: bytes, size: tuple[int, int]) -> Pixels:
+    try:
+        flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+        pixels = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
+    except cv2.error as error:
+        raise unreadable(f"a photo, its pixels cannot be decoded ({error})") from error
+    if pixels is None or pixels.shape != (size[1], size[0], 3):
+        raise unreadable(f"{size[0]} x {size[1]} pixels as the header says, its data hold no such picture")
+    return np.asarray(pixels, dtype=np.uint8)
 
 
 def decode_webp(data: bytes) -> tuple[Pixels, bytes]:
@@ -165,6 +178,8 @@ def decode_bmp(data: bytes) -> tuple[Pixels, bytes]:
     if len(data) < 26:
         raise truncated("a whole BMP, it ends within its header")
     header_bytes = int.from_bytes(data[14:18], "little")
+    if header_bytes not in _BMP_HEADER_BYTES:
+        raise unreadable(f"a BMP header of {sorted(_BMP_HEADER_BYTES)} bytes, got {header_bytes:,}")
     width, height = struct.unpack_from("<HH" if header_bytes == 12 else "<ii", data, 18)
     size = check_size(width, abs(height))  # below zero: the top row is stored first
     return decode_with_pillow(BmpImageFile, data, size), b""

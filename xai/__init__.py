@@ -9,12 +9,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from xai.checking import check
     from xai.pipeline import profile, sample, triage
     from xai.run import Run
 
-__all__ = ["Run", "profile", "sample", "triage"]
+__all__ = ["Run", "check", "profile", "sample", "triage"]
 
-_HOMES = {"Run": "xai.run", "profile": "xai.pipeline", "sample": "xai.sampling", "triage": "xai.pipeline"}
+_HOMES = {
+    "Run": "xai.run",
+    "check": "xai.checking",
+    "profile": "xai.pipeline",
+    "sample": "xai.sampling",
+    "triage": "xai.pipeline",
+}
 
 
 def __getattr__(name: str) -> Any:

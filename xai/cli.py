@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from xai import types
-from xai.exceptions import RequestError, XaiError
+from xai.exceptions import DataError, RequestError, XaiError
 
 app = typer.Typer(
     name="xai",
@@ -267,6 +267,49 @@ def sample(
             "Label every object in all of them, in any format, then name the labels in the config and triage again:\n"
             "  data: {audit: {path: LABELS, format: coco}}"
         )
+
+
+@app.command()
+def check(
+    dataset: Annotated[Path, typer.Argument(help="the data set: its folder, data.yaml or COCO file")],
+    data_format: Annotated[str | None, typer.Option(help="voc, yolo or coco; default: told from the files")] = None,
+    split: Annotated[str | None, typer.Option(help="split of the data set; default: the one for training")] = None,
+    photos: Annotated[Path | None, typer.Option(help="folder of the photos of a COCO file")] = None,
+    metadata: Annotated[Path | None, typer.Option(help="CSV or Parquet file of what is known of the photos")] = None,
+    against: Annotated[Path | None, typer.Option(help="profile to compare classes, boxes and photos with")] = None,
+    format_: Annotated[str, typer.Option("--format", help="text, md (a ticket per problem) or csv")] = "text",
+    max_bad: Annotated[float, typer.Option(min=0, max=1, help="share of lost photos or labels for exit code 3")] = 0.05,
+    workers: Workers = None,
+    quiet: Quiet = False,
+    json_: Json = False,
+) -> None:
+    """Check photos and labels alone: what is broken, what looks wrong, which classes changed."""
+    from xai import checking
+
+    if format_ not in ("text", "md", "csv"):
+        raise RequestError(f"expected --format text, md or csv, got {format_!r} (the data set's is --data-format)")
+    voice = _Voice(quiet, json_)
+    with _Voice(quiet or json_, json=False).progress() as progress:
+        found = checking.check(
+            dataset,
+            format=data_format,
+            split=split,
+            photos=photos,
+            known=metadata,
+            against=against,
+            max_bad=max_bad,
+            workers=workers,
+            progress=progress,
+        )
+    if voice.json:
+        for ticket in found.tickets:
+            voice.emit({"event": "issue", **ticket.figures()})
+        voice.emit({"event": "done", **found.figures()})
+    else:
+        made = {"text": "\n".join(found.lines()) + "\n", "md": found.markdown(), "csv": found.issues.write_csv()}
+        sys.stdout.write(made[format_])
+    if not found.usable:
+        raise typer.Exit(DataError.exit_code)
 
 
 @app.command()

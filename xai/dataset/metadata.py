@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from xai import config, tables
-from xai.dataset import codes
+from xai.dataset import codes, implausible
 from xai.dataset.sheet import Sheet, read_sheet
 from xai.exceptions import ConfigError, DataError
 
@@ -34,7 +34,7 @@ class Attached:
 
     Attributes:
         images: the images table by split, with ``meta_*`` and, where asked for, ``group``.
-        issues: columns of ``tables.ISSUES``.
+        issues: rows about photos that are not there, and values that look wrong; columns of ``tables.ISSUES``.
         types: column of the metadata → ``number`` or ``text``, as read.
     """
 
@@ -61,6 +61,8 @@ def attach(images: Mapping[str, pl.DataFrame], section: config.Metadata | None, 
         issues = unmatched(known, images.values(), section.path)
         joined = {split: join(table, known) for split, table in images.items()}
         types = {name: _type_name(known.schema[name]) for name in known.columns if name.startswith(PREFIX)}
+        odd = [implausible.find_values(table, [n for n in types if n in table.columns]) for table in joined.values()]
+        issues = tables.stack([issues, *odd], tables.ISSUES)
     if group is not None:
         judged = group_column(next(iter(joined.values())), group)
         for split, table in joined.items():

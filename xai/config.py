@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,14 +17,24 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from xai.exceptions import ConfigError
 
+YAML_ERRORS = (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
+"""What PyYAML raises for text that is no YAML: its own error, and for values such as 2020-13-45 what Python raises."""
+
 Format = Literal["voc", "yolo", "coco"]
 LabelFrame = Literal["auto", "displayed", "stored"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 def _resolve(value: Any, info: ValidationInfo) -> Any:
+    if not isinstance(value, str | Path):
+        return value
     base = (info.context or {}).get("base", Path())
-    return Path(os.path.normpath(base / Path(value).expanduser())) if isinstance(value, str | Path) else value
+    if "\0" in str(value):
+        raise ValueError("expected a path, which holds no NUL character")
+    try:
+        return Path(os.path.normpath(base / Path(value).expanduser()))
+    except RuntimeError as error:  # ~name of nobody
+        raise ValueError(f"expected a path: {error}") from error
 
 
 ConfigPath = Annotated[Path, BeforeValidator(_resolve)]
@@ -220,7 +231,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Config:
         raise ConfigError(f"expected a readable YAML config at {path}, got: {error}") from error
     try:
         raw = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except YAML_ERRORS as error:
         raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: expected a mapping with at least 'data' and 'detector', got {type(raw).__name__}")
@@ -260,8 +271,14 @@ def _override(raw: dict[str, Any], override: str) -> None:
             raise ConfigError(f"--set {override}: {parent!r} is a value, not a section")
     try:
         section[last] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except YAML_ERRORS as error:
         raise ConfigError(f"--set {override}: {text!r} is not valid YAML") from error
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 300
+_SHORT.maxlevel = 2
+"""YAML anchors let a few lines stand for a list of billions; a message shows its beginning."""
 
 
 def _explain(problem: Mapping[str, Any]) -> str:
@@ -279,7 +296,7 @@ def _explain(problem: Mapping[str, Any]) -> str:
     if problem["type"] == "model_type":
         message = "expected a section of keys"
     got = problem.get("input")
-    came = f"; got {got!r}" if not isinstance(got, dict) else ""
+    came = f"; got {_SHORT.repr(got)}" if not isinstance(got, dict) else ""
     hint = ""
     if problem["type"] == "literal_error" and isinstance(got, str):
         words = str(problem.get("ctx", {}).get("expected", "")).replace("'", "").replace(" or ", ", ").split(", ")

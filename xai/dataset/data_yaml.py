@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from xai.config import YAML_ERRORS
 from xai.dataset import photos
 from xai.exceptions import ConfigError
 
@@ -67,7 +68,7 @@ def _yaml_file(path: Path) -> Path:
 def _declared(file: Path, split: str) -> DataYaml:
     try:
         raw = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, *YAML_ERRORS) as error:
         raise ConfigError(f"expected a YOLO data.yaml at {file}: {' '.join(str(error).split())}") from error
     if not isinstance(raw, dict):
         raise ConfigError(f"{file}: expected keys path, train, val and names, got {type(raw).__name__}")

@@ -40,7 +40,12 @@ class Measured:
     objects: dict[str, Floats]
 
 
-def measure(photos: Sequence[Pixels], boxes: Sequence[Boxes] | None = None) -> Measured:
+def measure(
+    photos: Sequence[Pixels],
+    boxes: Sequence[Boxes] | None = None,
+    *,
+    focal_px: Sequence[float | None] | None = None,
+) -> Measured:
     """Measure all attributes of photos and of the objects in them.
 
     Thread-safe. Values of a photo do not depend on the others in the batch.
@@ -48,11 +53,12 @@ def measure(photos: Sequence[Pixels], boxes: Sequence[Boxes] | None = None) -> M
     Args:
         photos: B arrays H×W×3 uint8 RGB in the displayed frame, of any sizes.
         boxes: per photo (n, 4) ``x1 y1 x2 y2`` in its pixels; None measures photos only.
+        focal_px: per photo the focal length in its pixels, None where unknown; makes ``pitch`` more exact.
 
     Raises:
-        ValueError: a photo or its boxes have another shape.
+        ValueError: a photo, its boxes or its focal length have another shape or make no sense.
     """
-    views = Views(photos, boxes)
+    views = Views(photos, boxes, focal_px)
     values = {name: attribute.function(views) for name, attribute in ATTRIBUTES.items()}
     levels = {name: attribute.level for name, attribute in ATTRIBUTES.items()}
     return Measured(

@@ -9,12 +9,13 @@ View Geometry", 2004, section 8.6). Segments come from LSD (von Gioi et al., "LS
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from attributes import upright
-from attributes.views import Floats, Gray, Pixels, fit
+from attributes.views import Floats, Gray, Pixels, Views, fit
 
 ROLL_SIDE = 320
 """Longest side, in px, at which lines are found."""
@@ -36,12 +37,51 @@ _ROLL_PRIOR = np.exp(-0.5 * (_BINS / 25.0) ** 2)
 _HORIZONTAL_VOTE, _HORIZONTAL_PULL = 0.3, 0.1
 _REFINEMENT_WIDTHS = (2.0, 1.0, 0.7, 0.7)
 _INLIER = 1.5
+# Degrees: the directions of segments at 320 px are not better than this, however well a few agree by chance.
+_LEAST_DEVIATION = 0.3
 _RIVAL = 6.0
 
 # Probability that the roll is right within 3 degrees: logistic regression on `roll_evidence`, bias last, fitted by
 # `fit_roll_confidence` in tests/benchmarks/train_rotation.py.
 _CONFIDENCE = np.array([-2.586, 4.968, 0.198, 0.567, 1.400])
 LEAST_ROLL_CONFIDENCE = 0.8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Verticals:
+    """Vanishing point of the lines that are vertical in the scene.
+
+    Attributes:
+        roll: degrees in [-45, 45], positive where the camera was turned clockwise.
+        convergence: inverse of the signed distance, in longest sides, from the middle of the photo to the point;
+            positive where it lies below, 0 where the verticals are parallel.
+        convergence_error: standard error of ``convergence``.
+        count: effective number of verticals that agree.
+        evidence: (4,) votes of the best roll more than 6 degrees off relative to this one; share of the total length
+            of segments that agrees; log of ``count``; log of the length of agreeing horizontals in longest sides.
+    """
+
+    roll: float
+    convergence: float
+    convergence_error: float
+    count: float
+    evidence: Floats
+
+
+def layout(views: Views) -> Floats:
+    """Width of each photo over its height.
+
+    Args:
+        views: B photos.
+
+    Returns:
+        (B,) above 0.
+
+    Example:
+        >>> layout(Views([np.zeros((40, 60, 3), dtype=np.uint8)])).tolist()
+        [1.5]
+    """
+    return np.asarray(views.sizes[:, 0] / views.sizes[:, 1])
 
 
 def rotation(photos: Sequence[Pixels]) -> Floats:
@@ -79,13 +119,28 @@ def roll(photos: Sequence[Pixels]) -> Floats:
         (B,) degrees in [-45, 45], positive where the camera was turned clockwise and the content hence appears turned
         counter-clockwise; NaN where too few lines agree.
     """
-    rolls = np.full(len(photos), np.nan)
-    for index, photo in enumerate(photos):
-        small = fit(photo, ROLL_SIDE)
-        angle, evidence = roll_evidence(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY))
-        if roll_confidence(evidence) >= LEAST_ROLL_CONFIDENCE:
-            rolls[index] = angle
-    return rolls
+    return confident_roll([verticals(cv2.cvtColor(fit(photo, ROLL_SIDE), cv2.COLOR_RGB2GRAY)) for photo in photos])
+
+
+def confident_roll(found: Sequence[Verticals | None]) -> Floats:
+    """(B,) rolls, as ``roll``; NaN where they are not confident."""
+    rolls = [np.nan if item is None or not is_confident(item) else item.roll for item in found]
+    return np.array(rolls, dtype=np.float64)
+
+
+def rotations_of(views: Views) -> Floats:
+    """``rotation`` of the photos, computed once a batch."""
+    return views.shared("rotation", lambda: rotation(views.small))
+
+
+def verticals_of(views: Views) -> tuple[Verticals | None, ...]:
+    """``verticals`` of the photos, computed once a batch."""
+    return views.shared("verticals", lambda: tuple(verticals(gray) for gray in views.gray))
+
+
+def is_confident(found: Verticals) -> bool:
+    """Whether the roll is right within 3 degrees with at least ``LEAST_ROLL_CONFIDENCE``."""
+    return roll_confidence(found.evidence) >= LEAST_ROLL_CONFIDENCE
 
 
 def roll_confidence(evidence: Floats) -> float:
@@ -96,34 +151,41 @@ def roll_confidence(evidence: Floats) -> float:
 
 
 def roll_evidence(gray: Gray) -> tuple[float, Floats]:
-    """Best roll of a photo and what speaks for it.
+    """Best roll of a photo in degrees and the (4,) evidence for it, as in ``Verticals``; all NaN where there is none.
 
     Args:
         gray: H×W luma.
+    """
+    found = verticals(gray)
+    return (np.nan, np.full(4, np.nan)) if found is None else (found.roll, found.evidence)
 
-    Returns:
-        degrees in [-45, 45], and (4,) evidence: votes of the best roll more than 6 degrees off relative to this one;
-        share of the total length of segments that agrees; log of the effective number of agreeing verticals; log of
-        the length of agreeing horizontals in longest sides. All NaN where there are too few segments.
+
+def verticals(gray: Gray) -> Verticals | None:
+    """Find the vanishing point of a photo's verticals; None where there are too few segments.
+
+    Args:
+        gray: H×W luma.
     """
     directions, offsets, lengths = _segments(gray)
-    none = np.nan, np.full(4, np.nan)
     if len(lengths) < _FEWEST:
-        return none
+        return None
     votes = _votes(directions, offsets, lengths)
     row, column = np.unravel_index(votes.argmax(), votes.shape)
     best = float(votes[row, column])
     if best <= 0:
-        return none
+        return None
     angle, convergence = _refine(directions, offsets, lengths, _BINS[column], _CONVERGENCES[row])
     rival = float(votes[:, np.abs(_BINS - angle) > _RIVAL].max(initial=0.0)) / best
-    agree = lengths[np.abs(_implied(directions, offsets, convergence) - angle) < _INLIER]
+    deviations = _implied(directions, offsets, convergence) - angle
+    near = np.abs(deviations) < _INLIER
+    agree = lengths[near]
     level = lengths[np.abs(_from_horizontal(directions) - angle) < _INLIER].sum()
     if not len(agree) or abs(angle) > 45:
-        return none
-    effective = agree.sum() ** 2 / (agree**2).sum()
+        return None
+    effective = float(agree.sum() ** 2 / (agree**2).sum())
+    error = _convergence_error(deviations[near], offsets[near], agree)
     evidence = [rival, agree.sum() / lengths.sum(), np.log(effective), np.log(level + 0.02)]
-    return angle, np.array(evidence)
+    return Verticals(angle, convergence, error, effective, np.array(evidence))
 
 
 def _segments(gray: Gray) -> tuple[Floats, Floats, Floats]:
@@ -204,3 +266,14 @@ def _refine(
         step = np.linalg.solve(normal, moments)
         angle, convergence = angle + float(step[0]), convergence + float(step[1])
     return angle, convergence
+
+
+def _convergence_error(deviations: Floats, offsets: Floats, lengths: Floats) -> float:
+    """Standard error of the convergence that lines at these offsets and deviations, in degrees, give.
+
+    Infinite where all pass the middle at the same distance: they tell the roll alone.
+    """
+    weights = lengths / lengths.sum()
+    spread = float(weights @ (offsets - weights @ offsets) ** 2)
+    noise = max(float(np.sqrt(weights @ deviations**2)), _LEAST_DEVIATION)
+    return float(np.radians(noise) / np.sqrt(spread / (weights @ weights))) if spread > 0 else np.inf

@@ -43,13 +43,20 @@ class Views:
     Attributes:
         photos: H×W×3 uint8 RGB.
         boxes: per photo (n, 4), clipped to the photo; empty where no boxes were given.
+        focal_px: per photo the focal length in pixels of the photo, None where unknown.
     """
 
-    def __init__(self, photos: Sequence[Pixels], boxes: Sequence[Boxes] | None = None) -> None:
+    def __init__(
+        self,
+        photos: Sequence[Pixels],
+        boxes: Sequence[Boxes] | None = None,
+        focal_px: Sequence[float | None] | None = None,
+    ) -> None:
         """Check shapes once, here.
 
         Raises:
-            ValueError: a photo is not H×W×3 uint8 or is empty, boxes are not (n, 4), or their numbers differ.
+            ValueError: a photo is not H×W×3 uint8 or is empty, boxes are not (n, 4), a focal length is not positive, or
+                their numbers differ.
         """
         for index, photo in enumerate(photos):
             if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8 or photo.size == 0:
@@ -63,7 +70,16 @@ class Views:
         for index, item in enumerate(boxes):
             if item.ndim != 2 or item.shape[1] != 4:
                 raise ValueError(f"expected the boxes of photo {index} as (n, 4) x1 y1 x2 y2, got {item.shape}")
+        focal_px = [None] * len(photos) if focal_px is None else focal_px
+        if len(focal_px) != len(photos):
+            raise ValueError(f"expected focal lengths for {len(photos)} photos, got {len(focal_px)}")
+        for index, length in enumerate(focal_px):
+            if length is not None and not 0 < length < float("inf"):
+                raise ValueError(
+                    f"expected the focal length of photo {index} in pixels, above 0, or None, got {length}"
+                )
         self._shared: dict[str, object] = {}
+        self.focal_px: tuple[float | None, ...] = tuple(focal_px)
         self.photos: tuple[Pixels, ...] = tuple(photos)
         self.boxes: tuple[Boxes, ...] = tuple(
             np.clip(item, 0.0, [photo.shape[1], photo.shape[0]] * 2) for photo, item in zip(photos, boxes, strict=True)

@@ -8,16 +8,29 @@ from hypothesis import strategies as st
 
 from attributes.objects import (
     crowding,
+    object_aspect,
     object_brightness,
     object_contrast,
     object_glare,
+    object_position,
     object_size,
+    occlusion,
     truncation,
 )
 from attributes.views import Views
 
 WIDTH, HEIGHT = 200, 120
-MEASURES = [crowding, object_brightness, object_contrast, object_glare, object_size, truncation]
+MEASURES = [
+    crowding,
+    object_aspect,
+    object_brightness,
+    object_contrast,
+    object_glare,
+    object_position,
+    object_size,
+    occlusion,
+    truncation,
+]
 
 
 def blank(width: int = WIDTH, height: int = HEIGHT, tone: int = 0) -> np.ndarray:
@@ -70,6 +83,52 @@ def test_brightness_of_each_box() -> None:
     values = object_brightness(Views([photo], [boxes]))
     np.testing.assert_allclose(values[:3], np.array([200, 40, 40 + 160 / 4]) / 255, atol=0.01)
     assert np.isnan(values[3])
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10**6), st.integers(0, 12))
+def test_occlusion_equals_counting_pixels_of_lower_boxes(seed: int, count: int) -> None:
+    boxes = random_boxes(np.random.default_rng(seed), count)
+    expected = []
+    for box in boxes:
+        hidden = np.zeros((HEIGHT, WIDTH), dtype=bool)
+        for x1, y1, x2, y2 in boxes:
+            if y2 > box[3] + 0.02 * (y2 - y1):
+                hidden[int(y1) : int(y2), int(x1) : int(x2)] = True
+        expected.append(hidden[int(box[1]) : int(box[3]), int(box[0]) : int(box[2])].mean())
+    # Points every 1/32 of a side: each edge of a box in front may move the share by 1/64.
+    np.testing.assert_allclose(occlusion(Views([blank()], [boxes])), expected, atol=0.08)
+    assert np.all(occlusion(Views([blank()], [boxes])) <= crowding(Views([blank()], [boxes])) + 0.08)
+
+
+def test_occlusion_has_a_front_and_a_back() -> None:
+    behind, front, level = [0.0, 0, 60, 60], [30, 20, 90, 100], [0, 10, 40, 60.5]
+    views = Views([blank()], [np.array([behind, front, level])])
+    np.testing.assert_allclose(occlusion(views), [30 * 40 / 3600, 0.0, 10 * 40.5 / (40 * 50.5)], atol=0.02)
+    twins = np.array([[10.0, 10, 50, 50]] * 3)
+    np.testing.assert_array_equal(occlusion(Views([blank()], [twins])), 0.0)
+
+
+def test_occlusion_of_many_boxes_and_of_boxes_without_area() -> None:
+    many = np.concatenate([random_boxes(np.random.default_rng(0), 400), [[5.0, 5, 5, 9], [300, 300, 400, 400]]])
+    values = occlusion(Views([blank()], [many]))
+    assert np.isnan(values[-2:]).all()
+    lowest = many[:-2, 3] == HEIGHT
+    np.testing.assert_array_equal(values[:-2][lowest], 0.0)
+    assert values[:-2][many[:-2, 3] < HEIGHT / 2].mean() > 0.95
+    assert np.all((values[:-2] >= 0) & (values[:-2] <= 1))
+
+
+def test_aspect_in_octaves() -> None:
+    boxes = np.array([[0.0, 0, 80, 10], [0, 0, 10, 80], [5, 5, 9, 9], [5, 5, 5, 9], [5, 5, 9, 5], [-90, 0, 20, 20]])
+    expected = [3, -3, 0, np.nan, np.nan, 0]  # the last one is clipped to the photo
+    np.testing.assert_allclose(object_aspect(Views([blank()], [boxes])), expected)
+
+
+def test_position_from_centre_to_corner() -> None:
+    boxes = np.array([[90.0, 50, 110, 70], [0, 50, 0, 70], [90, 0, 110, 0], [200, 120, 200, 120], [0, 0, 200, 120]])
+    expected = [0, np.sqrt(0.5), np.sqrt(0.5), 1, 0]
+    np.testing.assert_allclose(object_position(Views([blank()], [boxes])), expected)
 
 
 def test_tiny_boxes_are_measured_without_bias() -> None:

@@ -5,8 +5,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from boards import scene
 
 from attributes import orientation
+from attributes.views import Views
 
 DATA = Path(__file__).resolve().parents[2] / "../shared/data"
 needs_york = pytest.mark.skipif(not (DATA / "york").exists(), reason="York Urban photos are not beside the project")
@@ -21,30 +23,6 @@ def turn(photo, degrees):
     matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1.0)
     matrix[:, 2] -= [(width - size[0]) / 2, (height - size[1]) / 2]
     return cv2.warpAffine(photo, matrix, size, flags=cv2.INTER_CUBIC)
-
-
-def scene(roll, pitch, *, width=320, height=240, focal=300.0, seed=0):
-    """Boards that stand upright in front of a pinhole camera with known roll (clockwise) and pitch (up), in degrees.
-
-    Nothing here is shared with the measure: corners are placed in the world and projected.
-    """
-    rng = np.random.default_rng(seed)
-    r, p = np.radians([roll, pitch])
-    # World: x right, y down, z ahead. A camera that pitches up sees points move down.
-    tilt = np.array([[1, 0, 0], [0, np.cos(p), np.sin(p)], [0, -np.sin(p), np.cos(p)]])
-    spin = np.array([[np.cos(r), np.sin(r), 0], [-np.sin(r), np.cos(r), 0], [0, 0, 1]])
-    photo = np.full((height * 4, width * 4, 3), 120, np.uint8)
-    for depth in sorted(rng.uniform(6, 14, 14), reverse=True):
-        left, bottom = rng.uniform(-6, 5), rng.uniform(-1, 3)
-        x, y = [left, left + rng.uniform(0.4, 1.5)], [bottom - rng.uniform(2, 6), bottom]
-        skew = rng.uniform(-1.5, 1.5)
-        corners = np.array(
-            [[x[0], y[0], depth], [x[1], y[0], depth + skew], [x[1], y[1], depth + skew], [x[0], y[1], depth]]
-        )
-        seen = corners @ (spin @ tilt).T
-        pixels = focal * seen[:, :2] / seen[:, 2:] + [width / 2, height / 2]
-        cv2.fillPoly(photo, [np.rint(pixels * 4).astype(np.int32)], rng.integers(0, 255, 3).tolist())
-    return cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA)
 
 
 @pytest.mark.parametrize("angle", [-40.0, -20.0, -3.0, 0.0, 7.5, 33.0])
@@ -120,3 +98,10 @@ def test_roll_of_york_photos_turned_by_known_angles():
     assert len(found) >= 0.85 * len(errors)
     assert np.median(found) <= 0.3
     assert (found <= 2.0).mean() >= 0.95
+
+
+def test_layout_is_width_over_height():
+    shapes = [(40, 60, 3), (60, 40, 3), (1, 1, 3), (10, 4000, 3)]
+    views = Views([np.zeros(shape, np.uint8) for shape in shapes])
+    assert orientation.layout(views).tolist() == [1.5, 40 / 60, 1.0, 400.0]
+    assert orientation.layout(Views([])).shape == (0,)

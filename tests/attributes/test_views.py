@@ -74,3 +74,11 @@ def test_boxes_are_clipped_to_the_photo_and_scaled_to_its_versions() -> None:
 def test_wrong_shapes_are_refused(photo: np.ndarray, boxes: list[np.ndarray] | None, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         Views([photo], boxes)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "words"), [([], "for 1 photos"), ([0.0], "photo 0"), ([float("nan")], "photo 0"), ([-3.0], "above 0")]
+)
+def test_impossible_focal_lengths_are_refused(lengths: list[float], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        Views([np.zeros((4, 4, 3), dtype=np.uint8)], focal_px=lengths)

@@ -73,6 +73,12 @@ def _torchvision(config: DetectorConfig, device: str, image_ids: Sequence[str]) 
     return torchvision.load(config, _device(config, device))
 
 
+def _transformers(config: DetectorConfig, device: str, image_ids: Sequence[str]) -> Detector:
+    from xai.detect import transformers
+
+    return transformers.load(config, _device(config, device))
+
+
 def _predictions(config: DetectorConfig, device: str, image_ids: Sequence[str]) -> PredictedOnly:
     from xai.detect import predictions
 
@@ -88,6 +94,7 @@ def _python(config: DetectorConfig, device: str, image_ids: Sequence[str]) -> De
 LOADERS: Mapping[str, Callable[[DetectorConfig, str, Sequence[str]], Detector | PredictedOnly]] = {
     "ultralytics": _ultralytics,
     "torchvision": _torchvision,
+    "transformers": _transformers,
     "predictions": _predictions,
     "python": _python,
 }

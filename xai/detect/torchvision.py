@@ -15,7 +15,7 @@ from torchvision.models import detection
 from torchvision.models.detection.image_list import ImageList
 
 from xai.config import DetectorConfig
-from xai.detect import checkpoints, digest, padding
+from xai.detect import checkpoints, digest, fitting
 from xai.detect.fcos import fcos_small
 from xai.detect.heads import FAMILIES
 from xai.detect.precision import Precision, autocast
@@ -80,7 +80,7 @@ def load(config: DetectorConfig, device: str) -> Torchvision:
 class Torchvision:
     """A torchvision detector behind the protocol of ``xai.types.Detector``.
 
-    Inputs are resized but not padded: ``forward`` pads, since torchvision clips boxes to the photo within the padding.
+    Inputs are resized but not padded: ``forward`` pads, since torchvision clips boxes to the photo within the fitting.
     Features are the maps of the pyramid, of an SSD those of its feature extractor.
     """
 
@@ -96,34 +96,19 @@ class Torchvision:
 
     def prepare(self, photos: Sequence[Pixels]) -> list[Prepared]:
         """Resize photos as the model's own transform does, grouped by the size that they get."""
-        groups: dict[tuple[int, int], list[int]] = {}
+        transform = self.model.transform
         resized = []
-        for index, photo in enumerate(photos):
+        for photo in photos:
             pixels = torch.from_numpy(photo).to(self.device).permute(2, 0, 1).float().div_(255)
-            transform = self.model.transform
-            pixels = pixels if transform.fixed_size else padding.thicken(pixels, transform.max_size)
+            pixels = pixels if transform.fixed_size else fitting.thicken(pixels, transform.max_size)
             resized.append(transform.resize(pixels)[0])
-            height, width = resized[-1].shape[-2:]
-            groups.setdefault((height, width), []).append(index)
-        prepared = []
-        for (height, width), indices in groups.items():
-            sizes = np.array([photos[index].shape[1::-1] for index in indices], dtype=np.int64)
-            prepared.append(
-                Prepared(
-                    indices=tuple(indices),
-                    inputs=torch.stack([resized[index] for index in indices]),
-                    scale=np.array([width, height]) / sizes,
-                    offset=np.zeros((len(indices), 2)),
-                    sizes=sizes,
-                )
-            )
-        return prepared
+        return fitting.group(resized, photos)
 
     def forward(self, inputs: Tensor) -> Candidates:
         """Every location, anchor or proposal with its class scores; a box per class for Faster R-CNN."""
         height, width = inputs.shape[-2:]
         step = self.model.transform.size_divisible
-        padded = padding.pad(self.model.transform.normalize(inputs), height + -height % step, width + -width % step)
+        padded = fitting.pad(self.model.transform.normalize(inputs), height + -height % step, width + -width % step)
         images = ImageList(padded, [(height, width)] * len(inputs))
         family = FAMILIES[type(self.model).__name__]
         with autocast(self.device, self.precision):
@@ -134,7 +119,7 @@ class Torchvision:
         return Candidates(
             boxes=boxes if boxes.ndim == 3 else boxes[:, :, surplus:],
             scores=scores[..., surplus:],
-            features=padding.crop(features.values(), padded, inputs),
+            features=fitting.crop(features.values(), padded, inputs),
         )
 
     @torch.no_grad()

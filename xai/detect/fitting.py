@@ -1,4 +1,4 @@
-"""What an input needs to fit a network, hidden from everyone else.
+"""Photos made to fit a network: resized ones grouped, padding hidden, shapes that no framework can resize mended.
 
 Boxes and object features are told in pixels of the network's input before it is padded.
 """
@@ -6,9 +6,38 @@ Boxes and object features are told in pixels of the network's input before it is
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+import numpy as np
+import torch
 from torch import Tensor, nn
+
+from xai.types import Pixels, Prepared
+
+
+def group(resized: Sequence[Tensor], photos: Sequence[Pixels]) -> list[Prepared]:
+    """Stack resized photos of one shape, in the order in which the shapes first come.
+
+    Args:
+        resized: (3, h, w) each, 0–1.
+        photos: what they were resized from.
+    """
+    groups: dict[tuple[int, int], list[int]] = {}
+    for index, pixels in enumerate(resized):
+        groups.setdefault((pixels.shape[-2], pixels.shape[-1]), []).append(index)
+    prepared = []
+    for (height, width), indices in groups.items():
+        sizes = np.array([photos[index].shape[1::-1] for index in indices], dtype=np.int64)
+        prepared.append(
+            Prepared(
+                indices=tuple(indices),
+                inputs=torch.stack([resized[index] for index in indices]),
+                scale=np.array([width, height]) / sizes,
+                offset=np.zeros((len(indices), 2)),
+                sizes=sizes,
+            )
+        )
+    return prepared
 
 
 def pad(images: Tensor, height: int, width: int) -> Tensor:

@@ -183,6 +183,7 @@ def _scan_shard(
     ):
         images.append(_image_rows(data.split, result))
         issues.append(_failure_rows(data.split, result))
+        issues.append(dataset.misnamed(result.image_ids, [photo.format for photo in result.photos], split=data.split))
         measured.append(_object_columns(result, names))
         for image_id, photo, found in zip(result.image_ids, result.photos, result.detections, strict=True):
             if isinstance(detector, PredictedOnly) and image_id in detect_ids:
@@ -333,8 +334,10 @@ def _match(
     ).drop("detection_row")
     predictions = predictions.with_columns(object_id=_pick(part["object_id"], predictions["object_row"]))
     if split == "production":  # nobody annotated these: what meets no case is neither right nor wrong
-        met = pl.col("object_id").is_not_null()
-        predictions = predictions.with_columns(outcome=pl.when(met).then("outcome"))
+        met = pl.col("outcome").is_in(["matched", "confused", "mislocated"])
+        predictions = predictions.with_columns(
+            outcome=pl.when(met).then("outcome"), object_id=pl.when(met).then("object_id")
+        )
     rest = objects.filter(~asked).with_columns(
         outcome=pl.when(pl.col("ignore").is_not_null()).then(pl.lit("ignored")).otherwise(None).cast(pl.String)
     )

@@ -21,7 +21,7 @@ def _texts(svg: str) -> list[str]:
 @pytest.mark.parametrize("width", [charts.WIDE, charts.NARROW])
 def test_shares_carry_their_figures_and_fit(run_dir: Path, width: int) -> None:
     summary = report.summarize(run_dir)
-    svg = charts.shares(summary.causes, summary.reference, width)
+    svg = charts.shares(summary.causes, summary.reference, "misses", "evaluation set", width)
     assert svg is not None
     texts = " ".join(_texts(svg))
     for line in summary.causes:
@@ -33,7 +33,7 @@ def test_shares_carry_their_figures_and_fit(run_dir: Path, width: int) -> None:
 
 
 def test_nothing_to_draw() -> None:
-    assert charts.shares([], "training set", charts.WIDE) is None
+    assert charts.shares([], "training set", "misses", "evaluation set", charts.WIDE) is None
     assert charts.recall([], 0.9, charts.WIDE) is None
 
 

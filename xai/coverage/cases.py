@@ -126,10 +126,8 @@ def _with_cases(by_photo: pl.DataFrame, by_object: pl.DataFrame) -> pl.DataFrame
     keys = ["attribute", "bin"]
     counted = by_object.select(*keys, "miss_count", "miss_share")
     rows = by_photo.drop("miss_count", "miss_share").join(counted, on=keys, how="left", maintain_order="left")
-    total = by_object.group_by("attribute").agg(pl.col("miss_count").sum())["miss_count"].max() or 0
-    filled = rows.with_columns(
-        pl.col("miss_count").fill_null(0), pl.col("miss_share").fill_null(0.0 if total else None)
-    )
+    none = pl.lit(0.0 if counted["miss_count"].sum() else None, pl.Float64)
+    filled = rows.with_columns(pl.col("miss_count").fill_null(0), pl.coalesce("miss_share", none))
     return _without_rates(filled).select(by_photo.columns)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from xai.dataset.classes import map_classes, rename_classes
 from xai.dataset.codes import CODES
 from xai.dataset.identity import digest, duplicates, leaks
+from xai.dataset.naming import misnamed
 from xai.dataset.reader import READERS, guess_format, read
 from xai.dataset.validate import resolve
 
@@ -16,6 +17,7 @@ __all__ = [
     "guess_format",
     "leaks",
     "map_classes",
+    "misnamed",
     "read",
     "rename_classes",
     "resolve",

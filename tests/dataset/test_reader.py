@@ -12,7 +12,7 @@ real = pytest.mark.skipif(not DATA.is_dir(), reason="needs the real photos in ..
 
 
 def test_unknown_formats_are_refused_with_the_valid_ones(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="unknown data set format 'cocoo'; valid ones: voc, yolo"):
+    with pytest.raises(ConfigError, match="unknown data set format 'cocoo'; valid ones: coco, voc, yolo"):
         dataset.read(tmp_path, "cocoo", role="train")
 
 

@@ -32,7 +32,9 @@ CODES: Mapping[str, Code] = {
     "unreadable_label_file": Code(
         "error", "the label file cannot be read; its photo is left out", "export the file again"
     ),
-    "unparsable_line": Code("error", "the row is not text, or its class is no whole number", "correct the row"),
+    "unparsable_line": Code(
+        "error", "the row is not text, its class no whole number, or the annotation no object", "correct the row"
+    ),
     "wrong_field_count": Code(
         "error", "the row has more or fewer fields than a box needs", "export boxes, five fields"
     ),
@@ -50,7 +52,12 @@ CODES: Mapping[str, Code] = {
     "normalised_pixel_mixup": Code(
         "error", "fractions where pixels are expected, or the reverse", "export with the format's own unit"
     ),
-    "unclear_flag": Code("warning", "'difficult' is neither 0 nor 1; the object is scored", "write 0 or 1"),
+    "unclear_flag": Code(
+        "warning", "'difficult' or 'iscrowd' is neither 0 nor 1; the object is scored", "write 0 or 1"
+    ),
+    "duplicate_annotation_id": Code(
+        "warning", "another annotation has the same id; both are used", "number the annotations anew"
+    ),
     # the box
     "negative_area": Code("error", "right is left of left, or bottom above top", "swap or redraw the corners"),
     "zero_area": Code("error", "the box has no area", "redraw or delete the box"),
@@ -72,7 +79,18 @@ CODES: Mapping[str, Code] = {
         "warning", "nobody annotated the photo; it is left out", "annotate it, or add a label file without objects"
     ),
     "background_photo": Code("info", "no label file: by convention a photo without objects", "check that it has none"),
-    "label_without_photo": Code("error", "the label file's photo is not there", "restore the photo or delete the file"),
+    "label_without_photo": Code(
+        "error", "the photo of the label or label file is not there", "restore the photo or delete its labels"
+    ),
+    "photo_without_name": Code(
+        "error", "an entry of the list of photos has no id or no file name", "complete the entry or export again"
+    ),
+    "duplicate_image_id": Code(
+        "error", "photos share an id and nobody can tell whose the labels are; they are left out", "number them anew"
+    ),
+    "photo_not_listed": Code(
+        "info", "photos in the folder that the label file does not name; they are no part of the set", "name them if so"
+    ),
     "size_mismatch": Code(
         "warning",
         "the label file states another photo size than the photo has",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from pathlib import Path
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
 
 from attributes.extract import SUFFIXES
 from xai.exceptions import ConfigError
@@ -34,13 +35,52 @@ def is_unicode(name: str) -> bool:
 
 
 def printable(name: str) -> str:
-    """Return a file name with the bytes that are not UTF-8 replaced."""
-    return os.fsencode(name).decode("utf-8", "replace")
+    """Return a text with what is not Unicode (bytes of a file name, half characters of JSON) replaced."""
+    return name if name.isascii() else re.sub("[\ud800-\udfff]", "\ufffd", name)
 
 
 def relative(path: Path, root: Path) -> str:
     """Return a path relative to the root, ``/``-separated; a path outside of it stays as it is."""
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
+
+
+def locate(entry: str, root: Path, starts: Sequence[Path] = ()) -> str | None:
+    r"""Return a path that a label file names, relative to the root; None where it leads out of it.
+
+    A relative path begins in the first folder of ``starts`` that holds the file. Backslashes separate folders unless a
+    file has them in its name. An absolute path that is not on this machine was written on another
+    (``C:\data\images\a.jpg``): its longest tail that the root holds is taken. Links in the data set may point
+    anywhere: it is what the label says that is held to the root.
+
+    Args:
+        entry: the path as it stands in the label file.
+        root: absolute folder of the data set.
+        starts: folders that relative paths may begin in; the root if left out.
+    """
+    if not entry or "\0" in entry or not is_unicode(entry):
+        return None
+    if "\\" in entry and not os.path.lexists(root / entry):
+        entry = entry.replace("\\", "/")
+    if not _ABSOLUTE.match(entry):
+        places = [folder / entry for folder in starts or [root]]
+        return _within(next((place for place in places if os.path.lexists(place)), places[0]), root)
+    inside = _within(Path(entry), root) if entry.startswith("/") else None
+    if inside is None and not os.path.lexists(entry):
+        steps = PurePosixPath(entry).parts[1:]
+        tails = ["/".join(steps[start:]) for start in range(len(steps))] if ".." not in steps else []
+        return next((tail for tail in tails if os.path.lexists(root / tail)), None)
+    return inside
+
+
+_ABSOLUTE = re.compile(r"/|[A-Za-z]:/")
+
+
+def _within(place: Path, root: Path) -> str | None:
+    path = Path(os.path.normpath(place))
+    if path.is_relative_to(root):
+        return path.relative_to(root).as_posix()
+    real, real_root = Path(os.path.realpath(path)), Path(os.path.realpath(root))
+    return real.relative_to(real_root).as_posix() if real.is_relative_to(real_root) else None
 
 
 def siblings(folder: Path) -> str:

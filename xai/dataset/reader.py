@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Protocol
 
-from xai.dataset import data_yaml, voc, yolo
+from xai.dataset import coco, data_yaml, voc, yolo
 from xai.dataset.photos import siblings
 from xai.dataset.placing import check_frame
 from xai.exceptions import ConfigError
@@ -21,7 +21,7 @@ class Reader(Protocol):
         """Read a split of the data set at ``path``; formats whose labels tell where photos are refuse ``photos``."""
 
 
-READERS: Mapping[str, Reader] = {"voc": voc.read, "yolo": yolo.read}
+READERS: Mapping[str, Reader] = {"coco": coco.read, "voc": voc.read, "yolo": yolo.read}
 """Format → reader. A further format is one function and one line here."""
 
 
@@ -68,7 +68,12 @@ def guess_format(path: Path) -> str:
         return "voc"
     if path.suffix.lower() in data_yaml.YAML or (path.is_dir() and data_yaml.find_yaml(path) is not None):
         return "yolo"
+    if path.suffix.lower() == ".json" or any(next(path.glob(place), None) for place in _COCO):
+        return "coco"
     raise ConfigError(
-        f"cannot tell the format of {path}: expected a folder with Annotations and JPEGImages (voc), or a data.yaml "
-        f"(yolo); found {siblings(path)}"
+        f"cannot tell the format of {path}: expected a folder with Annotations and JPEGImages (voc), a data.yaml "
+        f"(yolo), or a JSON file or a folder with one (coco); found {siblings(path)}"
     )
+
+
+_COCO = ("*.json", "annotations/*.json", "*/_annotations.coco.json")

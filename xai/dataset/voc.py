@@ -26,13 +26,13 @@ import polars as pl
 
 from xai import tables
 from xai.dataset import codes, voc_xml
+from xai.dataset.columns import FLAGS, typed
 from xai.dataset.photos import is_photo, is_unicode, printable, refuse_folder, relative, siblings, walk
 from xai.exceptions import ConfigError, DataError
 from xai.types import Dataset
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _OWN_COLUMN = frozenset({"name", "difficult", "bndbox", "part"})
-_UNKNOWN = ("", "Unspecified")
 
 
 def read(path: Path, *, role: str, split: str | None = None, photos: Path | None = None) -> Dataset:
@@ -228,7 +228,7 @@ def _labels(rows: Sequence[Mapping[str, object]], split: str) -> tuple[pl.DataFr
     own = sorted({name for row in rows for name in row if name.startswith("label_")})
     raw = pl.DataFrame(rows, schema={**_ROW, **dict.fromkeys(own, pl.String)})
     judged = _judge(raw.with_columns(pl.col("label").replace("", None)))
-    flag = pl.col("difficult").str.to_lowercase().replace_strict(_FLAGS, default=None, return_dtype=pl.Boolean)
+    flag = pl.col("difficult").str.to_lowercase().replace_strict(FLAGS, default=None, return_dtype=pl.Boolean)
     good = judged.filter(pl.col("code").is_null()).with_columns(flag=flag)
     unclear = good.filter(pl.col("difficult").is_not_null() & pl.col("flag").is_null()).with_columns(
         code=pl.lit("unclear_flag"),
@@ -251,9 +251,6 @@ def _labels(rows: Sequence[Mapping[str, object]], split: str) -> tuple[pl.DataFr
         [codes.from_labels(judged.with_columns(object_id=None), split=split), codes.from_labels(unclear, split=split)]
     )
     return tables.conform(labels, tables.LABELS).sort("image_id", "object_id"), issues
-
-
-_FLAGS = {"": False, "0": False, "1": True, "false": False, "true": True, "no": False, "yes": True}
 
 
 def _stated(side: str) -> pl.Expr:
@@ -294,20 +291,3 @@ def _judge(raw: pl.DataFrame) -> pl.DataFrame:
         .with_columns(value.alias(corner) for value, corner in zip(values, CORNERS, strict=True))
         .drop([f"{corner}_" for corner in CORNERS])
     )
-
-
-def typed(texts: pl.Series) -> pl.Series:
-    """Return a column of texts as whole numbers, else numbers, where all of them are; unknown ones become null.
-
-    >>> import polars as pl
-    >>> typed(pl.Series(["1", "", None, "0"])).to_list()
-    [1, None, None, 0]
-    >>> typed(pl.Series(["Frontal", "Unspecified"])).to_list()
-    ['Frontal', None]
-    """
-    known = texts.set(texts.is_in(_UNKNOWN).fill_null(False), None)
-    for dtype in (pl.Int64, pl.Float64):
-        cast = known.cast(dtype, strict=False)
-        if cast.null_count() == known.null_count() and known.null_count() < len(known) and cast.is_finite().all():
-            return cast
-    return known

@@ -19,7 +19,7 @@ import polars as pl
 from xai import tables
 from xai.dataset import codes, data_yaml, rows
 from xai.dataset.data_yaml import DataYaml
-from xai.dataset.photos import is_photo, is_unicode, printable, refuse_folder, relative, walk
+from xai.dataset.photos import is_photo, is_unicode, locate, printable, refuse_folder, relative, walk
 from xai.exceptions import DataError
 from xai.types import Dataset
 
@@ -107,7 +107,11 @@ def _photos(declared: DataYaml, role: str) -> tuple[list[str], list[codes.Row]]:
 
 
 def _listed(source: Path, root: Path, role: str, found: dict[str, None]) -> list[codes.Row]:
-    """Add the photos of a list file to ``found``; those that are not there stay, for the decoder to report."""
+    """Add the photos of a list file to ``found``; those that are not there stay, for the decoder to report.
+
+    Paths that begin with ``./`` are relative to the list's folder, others to the root, or to the list's folder if only
+    there a file is found.
+    """
     try:
         lines = source.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -118,7 +122,8 @@ def _listed(source: Path, root: Path, role: str, found: dict[str, None]) -> list
         entry = text.strip()
         if not entry:
             continue
-        image_id = _inside(entry, source.parent, root)
+        beside = entry.startswith(("./", ".\\"))
+        image_id = locate(entry, root, [source.parent] if beside else [root, source.parent])
         if image_id is None:
             message = f"expected a path inside {root}, got {entry[:200]!r}; not used"
             issues.append(codes.issue("path_leaves_root", message, split=role, file=file) | {"line": line})
@@ -128,23 +133,6 @@ def _listed(source: Path, root: Path, role: str, found: dict[str, None]) -> list
         else:
             found[image_id] = None
     return issues
-
-
-def _inside(entry: str, beside: Path, root: Path) -> str | None:
-    """Return a listed path relative to the root, None where it leads out of it.
-
-    Paths that begin with ``./`` are relative to the list's folder, others to the root, or to the list's folder if only
-    there a file is found. Links in the data set may point anywhere: it is what the label says that is held to the root.
-    """
-    if "\0" in entry:
-        return None
-    places = [beside / entry] if entry.startswith("./") else [root / entry, beside / entry]
-    place = next((place for place in places if os.path.exists(place)), places[0])
-    path = Path(os.path.normpath(place))
-    if path.is_relative_to(root):
-        return path.relative_to(root).as_posix()
-    real, real_root = Path(os.path.realpath(path)), Path(os.path.realpath(root))
-    return real.relative_to(real_root).as_posix() if real.is_relative_to(real_root) else None
 
 
 def _texts(label_files: Mapping[str, Path], root: Path, role: str) -> tuple[list[rows.Text], list[codes.Row]]:

@@ -1,0 +1,93 @@
+"""The batch core: one decode for tagging and detection, and detectors that read pixels as the file holds them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from attributes.decode import Photo
+from attributes.frames import stored_boxes, stored_pixels
+from xai import batch, detect
+from xai.batch import Batch, Labelled
+from xai.config import DetectorConfig
+from xai.demo import dataset
+from xai.demo.run import CHECKPOINT
+from xai.types import Boxes, Detections, Detector, Pixels, PredictedOnly
+
+ORIENTATIONS = (1, 3, 5, 6, 8)
+
+
+@pytest.fixture(scope="module")
+def detector() -> Detector:
+    config = DetectorConfig(kind="torchvision", weights=CHECKPOINT, score_threshold=0.3, image_size=320)
+    loaded = detect.load(config, "cpu")
+    assert not isinstance(loaded, PredictedOnly)
+    return loaded
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Pixels, Boxes]:
+    """Return a folder with one scene stored in several orientations, the scene as displayed, and its boxes."""
+    folder = tmp_path_factory.mktemp("turned")
+    scene = dataset.evaluation_scene(0)
+    for orientation in ORIENTATIONS:
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        Image.fromarray(stored_pixels(scene.pixels, orientation)).save(folder / f"{orientation}.png", exif=exif)
+    return folder, scene.pixels, scene.boxes
+
+
+def process(root: Path, detector: Detector, boxes: Boxes, *, as_stored: bool) -> Batch:
+    def label(ids: Sequence[str], read: Sequence[Photo]) -> list[Labelled]:
+        return [Labelled(boxes, np.zeros(len(boxes), dtype=np.int64)) for _ in ids]
+
+    names = [f"{orientation}.png" for orientation in ORIENTATIONS]
+    (result,) = batch.process(
+        root,
+        names,
+        label=label,
+        detector=detector,
+        detect_ids=set(names),
+        match_iou=0.5,
+        workers=2,
+        as_stored=as_stored,
+    )
+    return result
+
+
+def alone(detector: Detector, pixels: Pixels) -> Detections:
+    (prepared,) = detector.prepare([pixels])
+    (found,) = detector.select(detector.forward(prepared.inputs), prepared)
+    return found
+
+
+def test_exif_is_applied_before_detection(photos: tuple[Path, Pixels, Boxes], detector: Detector) -> None:
+    root, pixels, boxes = photos
+    expected = alone(detector, pixels)
+    assert len(expected)
+    for found in process(root, detector, boxes, as_stored=False).detections:
+        assert found is not None
+        np.testing.assert_allclose(found.boxes, expected.boxes, atol=1e-2)
+        np.testing.assert_allclose(found.scores, expected.scores, atol=1e-4)
+
+
+def test_a_detector_that_ignores_exif_sees_stored_pixels(
+    photos: tuple[Path, Pixels, Boxes], detector: Detector
+) -> None:
+    root, pixels, boxes = photos
+    height, width = pixels.shape[:2]
+    result = process(root, detector, boxes, as_stored=True)
+    upright = process(root, detector, boxes, as_stored=False)
+    for index, orientation in enumerate(ORIENTATIONS):
+        found = result.detections[index]
+        assert found is not None
+        expected = alone(detector, stored_pixels(pixels, orientation))
+        np.testing.assert_allclose(stored_boxes(found.boxes, orientation, width, height), expected.boxes, atol=1e-2)
+        np.testing.assert_allclose(found.scores, expected.scores, atol=1e-4)
+    count = len(boxes)
+    target = result.candidates["cand_target"].reshape(-1, count)
+    np.testing.assert_allclose(target[0], upright.candidates["cand_target"].reshape(-1, count)[0], atol=1e-4)
+    assert (target[ORIENTATIONS.index(3)] < target[0] - 0.1).any(), "the detector knows no cars on their roofs"
+    np.testing.assert_array_equal(result.measured.objects["object_size"], upright.measured.objects["object_size"])

@@ -190,8 +190,10 @@ def _moved_dots(frame: pl.DataFrame, name: str) -> pl.DataFrame:
         pl.lit(middle),
         pl.col(name),
         pl.format(
-            "{} digit(s) further {}",
-            moved.abs().cast(pl.Int64),
+            "{} further {}",
+            pl.when(moved.abs() == 1)
+            .then(pl.lit("one place"))
+            .otherwise(pl.format("{} places", moved.abs().cast(pl.Int64))),
             pl.when(moved > 0).then(pl.lit("left")).otherwise(pl.lit("right")),
         ),
     )

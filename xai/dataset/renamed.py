@@ -68,12 +68,12 @@ def compare_classes(
     renamed = _pair(new, gone, ours, theirs)
     rows = []
     for name, old in renamed.items():
-        message = f"{ours[name].objects:,} objects of class {name!r}, which looks like the profile's {old!r}"
+        message = f"{_counted(ours[name].objects)} of class {name!r}, which looks like the profile's {old!r}"
         rows.append(codes.issue("class_renamed", message, split=split))
     for name in (name for name in new if name not in renamed):
         near = max(gone, key=lambda old, name=name: _similarity(name, old), default=None)  # type: ignore[misc]
         hint = f"; its nearest name is {near!r}" if near and _similarity(name, near) >= SOMEWHAT_ALIKE else ""
-        message = f"{ours[name].objects:,} objects of class {name!r}, of which the profile has none{hint}"
+        message = f"{_counted(ours[name].objects)} of class {name!r}, of which the profile has none{hint}"
         rows.append(codes.issue("class_new", message, split=split))
     unexpected, unsurprising = [], []
     total = sum(boxes.objects for boxes in theirs.values())
@@ -109,9 +109,13 @@ def misspelled(objects: pl.DataFrame, *, split: str | None) -> pl.DataFrame:
         same = [other for other in larger if _plain(other) == _plain(name)]
         near = [other for other in larger if count <= RARE * counts[other] and _similarity(name, other) >= ALIKE]
         for other in [*same, *near][:1]:
-            message = f"{count:,} objects of class {name!r}, {counts[other]:,} of class {other!r}"
+            message = f"{_counted(count)} of class {name!r}, {counts[other]:,} of class {other!r}"
             rows.append(codes.issue("class_spelling", message, split=split))
     return codes.table(rows)
+
+
+def _counted(count: int) -> str:
+    return f"{count:,} object{'' if count == 1 else 's'}"
 
 
 def _boxes(objects: pl.DataFrame) -> dict[str, Boxes]:

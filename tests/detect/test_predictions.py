@@ -1,12 +1,16 @@
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from xai.config import DetectorConfig
+from xai.detect import predictions
 from xai.detect.detector import load
 from xai.exceptions import DetectorError
 from xai.types import PredictedOnly
@@ -21,7 +25,9 @@ def open_file(
     path = folder / "results.json"
     path.write_text(rows if isinstance(rows, str) else json.dumps(rows), encoding="utf-8")
     more = dict(options)
-    if annotations is not None:
+    if isinstance(annotations, Path):
+        more["annotations"] = annotations
+    elif annotations is not None:
         (folder / "annotations.json").write_text(json.dumps(annotations), encoding="utf-8")
         more["annotations"] = folder / "annotations.json"
     else:
@@ -98,9 +104,17 @@ def test_ambiguous_names_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ("{", "not valid JSON"),
-        ({"annotations": []}, "expected a list .* got dict"),
-        ([ROW, 3], "expected a list"),
+        ("", "not valid JSON in row 0"),
+        ("[{", "not valid JSON in row 0"),
+        ("[" + f"{json.dumps(ROW)}," * 5, "not valid JSON in row 5"),
+        ("[] []", "not valid JSON"),
+        ("nothing", "the file begins with 'n'"),
+        ({"annotations": []}, "expected a list .* the file begins with '{'"),
+        ([ROW, 3], "row 1 is 3"),
+        ([ROW, [ROW]], r"row 1 is \["),
+        ([ROW, {**ROW, "bbox": [1, 2, "x", 3]}], "row 1 is|rows 0–1"),
+        ([ROW, {**ROW, "category_id": 10**30}], "in row 1 .*integer overflow"),
+        ("[" + json.dumps(ROW).replace("0.9", "1e999") + "]", "row 0 is|row 0"),
         ([ROW, {**ROW, "bbox": [1, 2, 3]}], "row 1 is"),
         ([ROW, {**ROW, "bbox": [1, 2, -3, 4]}], "row 1 is"),
         ([{**ROW, "score": 1.5}, {**ROW, "score": None}], r"row 0 is .*2 such rows"),
@@ -108,12 +122,60 @@ def test_ambiguous_names_are_refused(tmp_path: Path) -> None:
         ([{**ROW, "bbox": "big"}], "expected a list|row 0 is"),
         ([{**ROW, "category_id": 3}], r"expected the category_id of a class in detector.names, got \[3\]"),
         ([{**ROW, "image_id": "nowhere"}], "none of its image_id names a photo"),
-        ("[" + json.dumps(ROW).replace("0.9", "NaN") + "]", "row 0 is"),
+        ("[" + json.dumps(ROW).replace("0.9", "NaN") + "]", "not valid JSON in row 0 .*NaN"),
     ],
 )
 def test_broken_files_are_named(tmp_path: Path, rows: object, message: str) -> None:
     with pytest.raises(DetectorError, match=message):
         open_file(tmp_path, rows)
+
+
+def test_batches_change_nothing_but_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(0)
+    rows = [
+        {
+            "image_id": IDS[generator.integers(3)] if generator.random() < 0.9 else "elsewhere.jpg",
+            "category_id": int(generator.integers(3)),
+            "bbox": generator.random(4).tolist(),
+            "score": round(float(generator.random()), 1),  # many alike, whose order in the file counts
+        }
+        for _ in range(100)
+    ]
+    whole = open_file(tmp_path, rows)
+    monkeypatch.setattr(predictions, "BATCH_ROWS", 7)
+    parts = open_file(tmp_path, rows)
+    assert list(whole.by_image) == list(parts.by_image)
+    assert whole.card == parts.card
+    for image_id, found in whole.by_image.items():
+        mine = sorted(
+            (row for row in rows if row["image_id"] == image_id and row["score"] >= 0.25),
+            key=lambda row: -row["score"],
+        )
+        for each in (found, parts.by_image[image_id]):
+            assert each.scores.tolist() == [row["score"] for row in mine]
+            assert each.labels.tolist() == [row["category_id"] for row in mine]
+            x, y, width, height = np.array([row["bbox"] for row in mine]).T
+            np.testing.assert_array_equal(each.boxes, np.stack([x, y, x + width, y + height], axis=1))
+    with pytest.raises(DetectorError, match=r"row 53 is .*'score': -1"):
+        open_file(tmp_path, [*rows[:53], {**ROW, "score": -1}, *rows[53:]])
+    with pytest.raises(DetectorError, match=r"not valid JSON in row 53"):
+        open_file(tmp_path, json.dumps(rows[:53])[:-1] + ", ?")
+
+
+@pytest.mark.parametrize("prefix", ["\ufeff", "\n\t  ", "\ufeff \r\n"])
+def test_byte_order_mark_and_space_ahead(prefix: str, tmp_path: Path) -> None:
+    assert len(open_file(tmp_path, prefix + json.dumps([ROW])).by_image) == 1
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_files_that_end_early_are_refused(data: st.DataObject) -> None:
+    text = json.dumps([ROW] * 3).encode()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "results.json"
+        path.write_bytes(text[: data.draw(st.integers(0, len(text) - 1))])
+        with pytest.raises(DetectorError, match=r"not valid JSON in row [0-3]"):
+            load(DetectorConfig(kind="predictions", weights=path, names=("a", "b")), "cpu", image_ids=IDS)
 
 
 def test_missing_parts_are_named(tmp_path: Path) -> None:
@@ -123,6 +185,11 @@ def test_missing_parts_are_named(tmp_path: Path) -> None:
         open_file(tmp_path, [ROW], names=())
     with pytest.raises(DetectorError, match=r"annotations.json: expected 'images'"):
         open_file(tmp_path, [ROW], annotations={"images": []})
+    with pytest.raises(DetectorError, match=r"expected 'images'.*KeyError\('file_name'\)"):
+        open_file(tmp_path, [ROW], annotations={"images": [{"id": 1}], "categories": [{"id": 1, "name": "a"}]})
+    (tmp_path / "annotations.json").write_text('{"images": [{"id": 1, "file_name": "a.jpg"}')
+    with pytest.raises(DetectorError, match=r"annotations.json: .*not valid JSON"):
+        open_file(tmp_path, [ROW], annotations=tmp_path / "annotations.json")
 
 
 def test_a_results_file_needs_no_torch(tmp_path: Path) -> None:

@@ -176,6 +176,7 @@ def _detect(
                 [labelled[index].boxes for index in indices],
                 [labelled[index].labels for index in indices],
                 match_iou,
+                complete=detector.sees_candidates,
             )
             rows = np.concatenate([np.arange(starts[index], starts[index + 1]) for index in indices])
             for name, values in summary.items():

@@ -17,9 +17,10 @@ import polars as pl
 from xai import coverage, dataset, detect, provenance, question, reference, report, tables, verdict
 from xai import run as runs
 from xai.config import Config, load
+from xai.dataset import metadata
 from xai.exceptions import DataError
 from xai.experiments import experiment
-from xai.question import Question
+from xai.question import Question, Scanned
 from xai.reference import Reference, profile
 from xai.sampling import sample
 from xai.scan import Split
@@ -59,7 +60,8 @@ def triage(
         scanned = question.scan(config, asked, detector, folder, progress)
         described = {**({"train": dict(train.info)} if train else {}), **scanned.info}
         _refuse_bad(described, config.data.max_bad)
-        evaluation = _with_leaks(train, scanned.split)
+        evaluation, audit, train, known = _with_metadata(config, scanned, train)
+        evaluation = _with_leaks(train, evaluation)
     with clock("match"):
         errors = detect.errors(
             evaluation.objects,
@@ -70,7 +72,7 @@ def triage(
     with clock("cover"):
         analyse = coverage.analyse_cases if asked.reported else coverage.analyse
         found = analyse(train.tables if train else None, evaluation, train_detected=bool(train and train.detected))
-        promises = _promises(config, asked, evaluation, scanned.audit)
+        promises = _promises(config, asked, evaluation, audit)
     with clock("explain"):
         lines = verdict.rank(
             errors,
@@ -95,14 +97,28 @@ def triage(
             reported=asked.reported,
         )
     with clock("write"):
-        splits = [*([train.tables] if train else []), evaluation, *([scanned.audit] if scanned.audit else [])]
+        splits = [*([train.tables] if train else []), evaluation, *([audit] if audit else [])]
         made = {name: _stacked(splits, name) for name in SCANNED}
         made |= {"errors": errors, "evidence": lines, "verdicts": verdicts}
         made |= {"coverage": found.coverage, "slices": found.slices, "uncovered": found.uncovered}
         _write(made, folder)
-        runs.write_info(_info(config, asked, detector, described, promises, clock, command), folder)
+        runs.write_info(_info(config, asked, detector, described, promises, known, clock, command), folder)
         report.render(folder)
     return runs.Run(folder)
+
+
+def _with_metadata(
+    config: Config, scanned: Scanned, train: Reference | None
+) -> tuple[Split, Split | None, Reference | None, dict[str, str]]:
+    """Join what is known of the photos, and tell their groups; the last is the type of each column."""
+    splits = {"judged": scanned.split, "audit": scanned.audit, "train": train.tables if train else None}
+    images = {name: split.images for name, split in splits.items() if split}
+    known = metadata.attach(images, config.data.metadata, config.data.group)
+    told = {name: replace(split, images=known.images[name]) for name, split in splits.items() if split}
+    judged = told["judged"]
+    judged = replace(judged, issues=tables.stack([judged.issues, known.issues], tables.ISSUES))
+    reference = replace(train, tables=told["train"]) if train else None
+    return judged, told.get("audit"), reference, known.types
 
 
 def _with_leaks(train: Reference | None, evaluation: Split) -> Split:
@@ -117,7 +133,7 @@ def _promises(config: Config, asked: Question, evaluation: Split, audit: Split |
     judged = audit if asked.reported else evaluation
     if judged is None:
         return coverage.unanswered(config.promise)
-    answers = coverage.promise(judged.objects, judged.predictions, config.promise)
+    answers = coverage.promise(judged.objects, judged.predictions, config.promise, judged.images)
     if not asked.reported:
         return answers
     return [replace(answer, sentence=f"In the labelled sample, {answer.sentence}") for answer in answers]
@@ -167,6 +183,7 @@ def _info(
     detector: Detector | PredictedOnly,
     described: dict[str, Any],
     promises: list[Any],
+    known: dict[str, str],
     clock: _Clock,
     command: str,
 ) -> dict[str, Any]:
@@ -182,6 +199,7 @@ def _info(
         "finished_at": provenance.now(),
         "model": {**provenance.model(detector.card), "names": list(detector.names)},
         "question": "reported" if asked.reported else "evaluate",
+        "metadata": known,
         "data": described,
         "funnel": {split: data.pop("funnel") for split, data in described.items()},
         "promise": [asdict(answer) for answer in promises],

@@ -183,6 +183,8 @@ def _scan_shard(
     ):
         images.append(_image_rows(data.split, result))
         issues.append(_failure_rows(data.split, result))
+        formats = [photo.format for photo in result.photos]
+        issues.append(dataset.misnamed(result.image_ids, formats, split=data.split))
         issues.append(dataset.misnamed(result.image_ids, [photo.format for photo in result.photos], split=data.split))
         measured.append(_object_columns(result, names))
         for image_id, photo, found in zip(result.image_ids, result.photos, result.detections, strict=True):

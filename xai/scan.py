@@ -185,7 +185,6 @@ def _scan_shard(
         issues.append(_failure_rows(data.split, result))
         formats = [photo.format for photo in result.photos]
         issues.append(dataset.misnamed(result.image_ids, formats, split=data.split))
-        issues.append(dataset.misnamed(result.image_ids, [photo.format for photo in result.photos], split=data.split))
         measured.append(_object_columns(result, names))
         for image_id, photo, found in zip(result.image_ids, result.photos, result.detections, strict=True):
             if isinstance(detector, PredictedOnly) and image_id in detect_ids:

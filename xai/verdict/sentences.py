@@ -294,13 +294,10 @@ def _restored(scene: Scene) -> list[str]:
 def _phrase(condition: Mapping[str, Any]) -> tuple[str, str]:
     attribute, name = condition["attribute"], condition["bin"]
     column = attribute.removeprefix("label_").removeprefix("meta_")
-    told = _quoted(f"{column.replace('_', ' ')}: {name}")
-    default = f"{{this}} is labelled {told}", f"are labelled {told}"
+    told = f"“{column.replace('_', ' ')}: {name}”"
+    # What is said of one object is a template, so that braces in a user's word are doubled there.
+    here = told.replace("{", "{{").replace("}", "}}")
+    default = f"{{this}} is labelled {here}", f"are labelled {told}"
     if attribute.startswith("meta_"):
-        default = f"the photo of {{this}} is marked {told}", f"are in photos marked {told}"
+        default = f"the photo of {{this}} is marked {here}", f"are in photos marked {told}"
     return CONDITIONS.get(f"{attribute}={name}", default)
-
-
-def _quoted(name: str) -> str:
-    """A user's word in quotes; braces doubled, since phrases are templates."""
-    return f"“{name}”".replace("{", "{{").replace("}", "}}")

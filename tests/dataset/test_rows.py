@@ -29,7 +29,13 @@ def one(row: str, names: dict[int, str] = NAMES) -> str | None:
         ("0 0.5 0.5 -0.2 0.2", None),
         ("0 0.5 0.5 0.2", "wrong_field_count"),
         ("0 0.5 0.5 0.2 0.2 0.9", "wrong_field_count"),
-        ("0 0.1 0.1 0.9 0.1 0.9 0.9 0.1 0.9", "wrong_field_count"),
+        ("0 0.1 0.1 0.9 0.1 0.9", "wrong_field_count"),
+        ("0 0.1 0.1 0.9 0.1 0.9 0.9", None),
+        ("0 0.1 0.1 0.9 0.1 0.9 0.9 0.1 0.9", None),
+        ("0 0.1 0.1 0.9 0.1 0.9 0.9 0.1", "wrong_field_count"),
+        ("0 0.1 0.1 0.9 x 0.9 0.9", "not_a_number"),
+        ("0 0.1 0.1 0.9 0.1 nan 0.9", "not_finite"),
+        ("0 10 10 90 10 90 90", "normalised_pixel_mixup"),
         ("0,0.5,0.5,0.2,0.2", "wrong_field_count"),
         ("0 0,5 0.5 0.2 0.2", "not_a_number"),
         ("car 0.5 0.5 0.2 0.2", "not_a_number"),
@@ -63,7 +69,35 @@ def test_lines_boxes_and_numbers() -> None:
     assert issues.select("split", "image_id", "object_id", "code", "severity", "file", "line").rows() == [
         ("eval", "ü.jpg", None, "not_a_number", "error", "ü.txt", 4)
     ]
-    assert issues["message"][0] == "expected five numbers 'class cx cy w h'; got '1 oops 0 0 0'; not used"
+    assert issues["message"][0] == (
+        "expected numbers 'class cx cy w h' or 'class x1 y1 x2 y2 x3 y3 ...'; got '1 oops 0 0 0'; not used"
+    )
+
+
+def test_polygons_and_turned_boxes_become_the_box_around_them() -> None:
+    content = b"0 0.5 0.1 0.9 0.5 0.5 0.9 0.1 0.5\n1 0.2 0.3 0.6 0.35 0.4 0.8"
+    labels, issues = parse([Text("a", "a", content)], NAMES, split="eval")
+    assert labels.select("label", "x1", "y1", "x2", "y2").rows() == [
+        ("person", 0.1, 0.1, 0.9, 0.9),
+        ("car", 0.2, 0.3, 0.6, 0.8),
+    ]
+    assert issues.is_empty()
+
+
+def test_key_points_behind_a_box_are_passed_over() -> None:
+    content = b"0 0.5 0.5 0.2 0.2 0.1 x 2 9 nan 0\n0 0.5 0.5 0.2 0.2\n0 .1 .1 .2 .2 .3 .3"
+    labels, issues = parse([Text("a", "a", content)], NAMES, split="eval", key_points=6)
+    assert labels.select("x1", "y1", "x2", "y2").rows() == [pytest.approx((0.4, 0.4, 0.6, 0.6))]
+    assert issues["code"].to_list() == ["wrong_field_count"] * 2
+    assert "expected 11 fields 'class cx cy w h' and 6 of key points, as kpt_shape says" in issues["message"][0]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
+def test_texts_of_other_systems(encoding: str) -> None:
+    mark = "\ufeff" if encoding == "utf-16-be" else ""
+    content = f"{mark}0 0.5 0.5 0.2 0.2\r\n1 0.5 0.5 0.2 0.2\r\n".encode(encoding)
+    labels, issues = parse([Text("a", "a", content)], NAMES, split="eval")
+    assert (labels["label"].to_list(), len(issues)) == (["person", "car"], 0)
 
 
 def test_bytes_that_are_no_text_cost_their_line() -> None:
@@ -92,7 +126,7 @@ def expected(row: str) -> str | None:
     fields = row.split()
     if "\0" in row or "\ufffd" in row:
         return "unparsable_line"
-    if len(fields) != 5:
+    if len(fields) < 5 or len(fields) % 2 == 0:
         return "wrong_field_count"
     try:
         number, *values = map(float, fields)
@@ -112,7 +146,7 @@ FIELD = st.one_of(
     st.floats().map(str),
     st.sampled_from(["0", "1", "5", "2", "0.5", "1.0", ".5", "1e-3", "-1", "x", "1,5", "nan", "-inf", "640", "�"]),
 )
-ROW = st.lists(FIELD, min_size=1, max_size=7).map(" ".join) | st.tuples(
+ROW = st.lists(FIELD, min_size=1, max_size=9).map(" ".join) | st.tuples(
     st.sampled_from("015"), *[st.floats(0, 1).map(str)] * 4
 ).map(" ".join)
 
@@ -128,15 +162,20 @@ def test_rows_are_judged_as_one_by_one(rows: list[str], end: str) -> None:
     good = [1 + step * number for number, code in enumerate(verdicts) if code is None]
     assert labels["line"].to_list() == good
     for (x1, y1, x2, y2), number in zip(labels.select("x1", "y1", "x2", "y2").rows(), labels["object_id"], strict=True):
-        _, cx, cy, w, h = map(float, rows[number].split())
-        assert (x1, y1, x2, y2) == (cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2)
+        values = [float(field) for field in rows[number].split()][1:]
+        if len(values) == 4:
+            cx, cy, w, h = values
+            assert (x1, y1, x2, y2) == (cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2)
+        else:
+            assert (x1, y1, x2, y2) == (min(values[::2]), min(values[1::2]), max(values[::2]), max(values[1::2]))
 
 
 @settings(deadline=None, max_examples=150)
 @given(content=st.binary(max_size=200))
 def test_no_bytes_crash_and_no_row_is_lost(content: bytes) -> None:
     labels, issues = parse([Text("a.jpg", "a.txt", content)], NAMES, split="eval")
-    text = content.decode("utf-8-sig", "replace").replace("\r\n", "\n").replace("\r", "\n")
+    marked = content.startswith((b"\xff\xfe", b"\xfe\xff"))
+    text = content.decode("utf-16" if marked else "utf-8-sig", "replace").replace("\r\n", "\n").replace("\r", "\n")
     rows = [line for line in text.split("\n") if line.translate(SEPARATORS).strip()]
     assert len(labels) + len(issues) == len(rows)
     assert set(issues["severity"]) <= {"error"}

@@ -1,9 +1,13 @@
 """YOLO data sets: what data.yaml may say, which photos a split has, and which paths it may not reach."""
 
+import contextlib
 import os
 from pathlib import Path
 
 import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from xai.dataset import data_yaml, yolo
 from xai.exceptions import ConfigError, DataError
@@ -211,3 +215,124 @@ def test_the_yaml_of_a_folder(tmp_path: Path) -> None:
     assert data_yaml.find_yaml(tmp_path) is None
     (tmp_path / "data.yaml").touch()
     assert data_yaml.find_yaml(tmp_path) == tmp_path / "data.yaml"
+
+
+def test_lists_of_other_systems(tmp_path: Path) -> None:
+    names = ["images/a.jpg", "images/b c.jpg", "images/ü.jpg", "images/sub/d.jpg", "images/e.jpg"]
+    build(tmp_path, *names)
+    lines = [
+        "images\\a.jpg",
+        "C:\\data\\set\\images\\b c.jpg",
+        ".\\images\\ü.jpg",
+        "/home/x/set/images/sub/d.jpg",
+        "D:/images/e.jpg",
+        "C:\\data\\gone.jpg",
+        "images\\..\\..\\up.jpg",
+        ".",
+    ]
+    path = declare(tmp_path, "val: list.txt\nnames: [car]\n")
+    for encoding in ("utf-8-sig", "utf-16"):
+        (tmp_path / "list.txt").write_bytes("\r\n".join(lines).encode(encoding))
+        data = yolo.read(path, role="eval")
+        assert data.image_ids == tuple(sorted(names))
+        assert len(data.labels) == 5
+        assert data.issues.select("code", "line").rows() == [("path_leaves_root", line) for line in (6, 7, 8)]
+
+
+def test_a_listed_path_that_is_no_text_costs_its_line(tmp_path: Path) -> None:
+    build(tmp_path, "images/a.jpg")
+    (tmp_path / "list.txt").write_bytes(b"images/a.jpg\nimages/\xfc.jpg\n")
+    data = yolo.read(declare(tmp_path, "val: list.txt\nnames: [car]\n"), role="eval")
+    assert data.image_ids == ("images/a.jpg",)
+    assert data.issues.select("code", "line").rows() == [("path_not_unicode", 2)]
+
+
+def test_a_link_may_point_anywhere_and_a_list_may_not(tmp_path: Path) -> None:
+    build(tmp_path / "store", "a.jpg")
+    (tmp_path / "set/images").mkdir(parents=True)
+    (tmp_path / "set/labels").mkdir()
+    (tmp_path / "set/images/linked.jpg").symlink_to(tmp_path / "store/a.jpg")
+    (tmp_path / "set/labels/linked.txt").symlink_to(tmp_path / "store/a.txt")
+    (tmp_path / "set/list.txt").write_text(f"images/linked.jpg\n../store/a.jpg\n{tmp_path}/store/a.jpg\n")
+    data = yolo.read(declare(tmp_path / "set", "val: list.txt\nnames: [car]\n"), role="eval")
+    assert (data.image_ids, len(data.labels)) == (("images/linked.jpg",), 1)
+    assert data.issues["code"].to_list() == ["path_leaves_root"] * 2
+
+
+def test_windows_exports(tmp_path: Path) -> None:
+    build(tmp_path, "images/val/a.jpg")
+    (tmp_path / "labels/val/a.txt").rename(tmp_path / "labels/val/a.TXT")
+    path = tmp_path / "data.yaml"
+    path.write_bytes("val: images\\val\r\nnames: [car]\r\n".encode("utf-16"))
+    data = yolo.read(path, role="eval")
+    assert data.labels.select("image_id", "file").rows() == [("images/val/a.jpg", "labels/val/a.TXT")]
+    assert data.issues.is_empty()
+
+
+def test_empty_label_files_are_photos_without_objects(tmp_path: Path) -> None:
+    build(tmp_path, "images/a.jpg", "images/b.jpg")
+    (tmp_path / "labels/a.txt").write_bytes(b"")
+    data = yolo.read(declare(tmp_path, "val: images\nnames: [car]\n"), role="eval")
+    assert (data.image_ids, len(data.labels), len(data.issues)) == (("images/a.jpg", "images/b.jpg"), 1, 0)
+
+
+def test_key_points_of_the_data_yaml(tmp_path: Path) -> None:
+    build(tmp_path, "images/a.jpg", row="0 0.5 0.5 0.2 0.2 0.4 0.4 2 0.6 0.6 1\n")
+    declared = "val: images\nnames: [car]\nkpt_shape: "
+    assert len(yolo.read(declare(tmp_path, f"{declared}[2, 3]\n"), role="eval").labels) == 1
+    assert len(yolo.read(declare(tmp_path, f"{declared}[17, 3]\n"), role="eval").labels) == 0
+    for wrong in ("17", "[17]", "[0, 3]", "[true, 3]", "[17, 3000]", "[a, b]"):
+        with pytest.raises(ConfigError, match=r"expected 'kpt_shape' to be \[points, 2 or 3"):
+            yolo.read(declare(tmp_path, declared + wrong), role="eval")
+
+
+def test_anchors_that_blow_up_cost_one_line(tmp_path: Path) -> None:
+    build(tmp_path, "images/a.jpg")
+    bomb = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12))
+    for key in ("names", "val", "path", "kpt_shape"):
+        parts = {"val": "images", "names": "[car]"} | {key: "*a11"}
+        text = bomb + "".join(f"{name}: {value}\n" for name, value in parts.items())
+        with pytest.raises(ConfigError) as caught:
+            yolo.read(declare(tmp_path, text), role="eval")
+        assert len(str(caught.value)) < 500
+
+
+WORDS = st.text(st.characters(exclude_characters="/\\.~", exclude_categories=["Cs"]), max_size=4)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | WORDS | st.sampled_from(["car", "images"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.integers(0, 3) | st.text(max_size=3), inner),
+    max_leaves=5,
+)
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    declared=st.fixed_dictionaries(
+        {"val": st.just("images") | VALUES, "names": VALUES},
+        optional={"path": st.just(".") | VALUES, "nc": VALUES, "kpt_shape": VALUES, "validation": VALUES},
+    )
+)
+def test_any_data_yaml_is_read_or_refused(declared: object, tmp_path_factory: pytest.TempPathFactory) -> None:
+    root = tmp_path_factory.mktemp("yolo")
+    build(root, "images/a.jpg", row="0 .5 .5 .1 .1\nx\n")
+    path = declare(root, "")
+    path.write_text(yaml.safe_dump(declared), encoding="utf-8")
+    try:
+        data = yolo.read(path, role="eval")
+    except (ConfigError, DataError):
+        return
+    errors = data.issues.filter(severity="error")
+    assert len(data.labels) + len(errors) >= 2 * len(data.image_ids)
+
+
+@settings(deadline=None, max_examples=100)
+@given(place=st.integers(0, 60), size=st.integers(0, 3), other=st.binary(max_size=3))
+def test_a_mutated_data_yaml_is_read_or_refused(
+    place: int, size: int, other: bytes, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    root = tmp_path_factory.mktemp("yolo")
+    build(root, "images/a.jpg")
+    sound = b"path: .\nval: images\nnames: {0: car, 1: bus}\nkpt_shape: [1, 2]\n"
+    (root / "data.yaml").write_bytes(sound[:place] + other + sound[place + size :])
+    with contextlib.suppress(ConfigError, DataError):
+        yolo.read(root, role="eval")

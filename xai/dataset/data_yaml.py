@@ -19,12 +19,21 @@ YAML = (".yaml", ".yml")
 
 @dataclass(frozen=True, slots=True)
 class DataYaml:
-    """What a ``data.yaml`` says: where the data is, class names by number, and what a split consists of."""
+    """What a ``data.yaml`` says.
+
+    Attributes:
+        file: the file itself.
+        root: where the data is.
+        names: class names by number.
+        sources: folders and lists that the split consists of.
+        key_points: how many numbers of key points stand behind each box.
+    """
 
     file: Path
     root: Path
     names: Mapping[int, str]
     sources: tuple[Path, ...]
+    key_points: int = 0
 
     @property
     def has_gaps(self) -> bool:
@@ -67,7 +76,7 @@ def _yaml_file(path: Path) -> Path:
 
 def _declared(file: Path, split: str) -> DataYaml:
     try:
-        raw = yaml.safe_load(file.read_text(encoding="utf-8"))
+        raw = yaml.safe_load(file.read_bytes())
     except (OSError, *YAML_ERRORS) as error:
         raise ConfigError(f"expected a YOLO data.yaml at {file}: {' '.join(str(error).split())}") from error
     if not isinstance(raw, dict):
@@ -75,9 +84,9 @@ def _declared(file: Path, split: str) -> DataYaml:
     if "validation" in raw:
         raw.setdefault("val", raw["validation"])
     base = raw.get("path") or "."
-    if not isinstance(base, str):
+    if not isinstance(base, str) or not photos.is_unicode(base):
         raise ConfigError(f"{file}: expected 'path' to be text, got {type(base).__name__}")
-    root = Path(os.path.normpath(file.parent / Path(base).expanduser()))
+    root = Path(os.path.normpath(file.parent / os.path.expanduser(base)))
     if not root.is_dir():
         raise ConfigError(
             f"{file}: expected the data set at {root} ('path: {base}', relative to the file), which is no folder; "
@@ -88,14 +97,29 @@ def _declared(file: Path, split: str) -> DataYaml:
         there = ", ".join(name for name in ("train", "val", "test") if raw.get(name)) or "none"
         raise ConfigError(f"{file}: expected the split {split!r}, which it does not name; splits there: {there}")
     listed = entries if isinstance(entries, list) else [entries]
-    if not all(isinstance(entry, str) for entry in listed):
+    if not all(isinstance(entry, str) and photos.is_unicode(entry) for entry in listed):
         raise ConfigError(f"{file}: expected {split!r} to be a folder, a list file or a list of those")
     sources = tuple(_source(entry, root, file, split) for entry in listed)
-    return DataYaml(file, _widen(root, sources, file), _names(raw, file), sources)
+    return DataYaml(file, _widen(root, sources, file), _names(raw, file), sources, _key_points(raw, file))
+
+
+def _key_points(raw: Mapping[str, Any], file: Path) -> int:
+    """Return how many numbers ``kpt_shape`` (points, numbers a point) puts behind each box."""
+    shape = raw.get("kpt_shape")
+    if shape is None:
+        return 0
+    numbers = shape if isinstance(shape, list) and len(shape) == 2 else []
+    if not numbers or not all(type(number) is int and 0 < number < 1000 for number in numbers):
+        raise ConfigError(
+            f"{file}: expected 'kpt_shape' to be [points, 2 or 3], got {type(shape).__name__}; leave it out for boxes"
+        )
+    return int(numbers[0] * numbers[1])
 
 
 def _source(entry: str, root: Path, file: Path, split: str) -> Path:
     """Find a folder or list that a split names: in the data set, else beside the YAML file."""
+    if "\\" in entry and not (root / entry).exists():
+        entry = entry.replace("\\", "/")
     places = [root / entry]
     if entry.startswith("../"):  # exports often name ../train/images for the folder beside the file
         places.append(root / entry[3:])
@@ -127,7 +151,7 @@ def _names(raw: Mapping[str, Any], file: Path) -> dict[int, str]:
     )
     found: dict[int, str] = {}
     for key, name in pairs:
-        number = int(key) if str(key).isdecimal() and not isinstance(key, bool) else None
+        number = int(key) if str(key)[:10].isdecimal() and len(str(key)) < 10 and not isinstance(key, bool) else None
         if number is None or number in found:
             raise ConfigError(f"{file}: expected 'names' to number each class once, got the number {str(key)[:60]!r}")
         if not isinstance(name, str | int | float) or isinstance(name, bool):
@@ -135,7 +159,7 @@ def _names(raw: Mapping[str, Any], file: Path) -> dict[int, str]:
                 f"{file}: expected the name of class {number} to be text, got {type(name).__name__}; "
                 "put names such as yes, no, on, off in quotes"
             )
-        found[number] = str(name).strip()
+        found[number] = photos.printable(str(name).strip())
     if not found:
         raise ConfigError(f"{file}: expected 'names', a list of class names or a mapping from number to name")
     if isinstance(count, int) and count != len(found):

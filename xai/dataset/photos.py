@@ -77,6 +77,8 @@ _ABSOLUTE = re.compile(r"/|[A-Za-z]:/")
 
 def _within(place: Path, root: Path) -> str | None:
     path = Path(os.path.normpath(place))
+    if path == root:
+        return None
     if path.is_relative_to(root):
         return path.relative_to(root).as_posix()
     real, real_root = Path(os.path.realpath(path)), Path(os.path.realpath(root))

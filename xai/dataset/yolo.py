@@ -3,7 +3,9 @@
 As in ultralytics, the labels of ``.../images/a/b.jpg`` are in ``.../labels/a/b.txt`` (the last ``/images/`` counts;
 without one they lie beside the photo), a photo without a file is a photo without objects, and a split is a folder, a
 list of photos, or several of these. Other than there, one bad row costs that row and not its whole file, ``path`` is
-relative to the ``data.yaml`` and never to the working directory, and nothing is downloaded.
+relative to the ``data.yaml`` and never to the working directory, and nothing is downloaded. Polygons become the box
+around them, row by row; where the ``data.yaml`` has ``kpt_shape``, key points are passed over. Lists written on another
+system are read too: with backslashes, with drive letters, in UTF-16.
 
 Source: the ultralytics documentation of detection data sets, https://docs.ultralytics.com/datasets/detect/
 """
@@ -57,7 +59,7 @@ def read(path: Path, *, role: str, split: str | None = None, photos: Path | None
         first_file = label_files[found[0]]
         raise DataError(f"none of {len(found)} photos has a label file; expected, for the first one, {first_file}")
     unreadable = {row["image_id"] for row in unread if row["code"] == "unreadable_label_file"}
-    labels, rejected = rows.parse(texts, declared.names, split=role)
+    labels, rejected = rows.parse(texts, declared.names, split=role, key_points=declared.key_points)
     issues += unread + _orphans(label_files, declared, role)
     if len(rejected.filter(pl.col("code") == "class_out_of_range")) and declared.has_gaps:
         issues.append(_gaps(declared, role))
@@ -113,8 +115,8 @@ def _listed(source: Path, root: Path, role: str, found: dict[str, None]) -> list
     there a file is found.
     """
     try:
-        lines = source.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = rows.decoded(source.read_bytes()).splitlines()
+    except OSError as error:
         raise DataError(f"expected a list of photos in {source}, one path a line: {error}") from error
     issues: list[codes.Row] = []
     file = relative(source, root)
@@ -122,14 +124,17 @@ def _listed(source: Path, root: Path, role: str, found: dict[str, None]) -> list
         entry = text.strip()
         if not entry:
             continue
+        at: dict[str, str] = {"split": role, "file": file}
         beside = entry.startswith(("./", ".\\"))
         image_id = locate(entry, root, [source.parent] if beside else [root, source.parent])
-        if image_id is None:
+        if "\ufffd" in entry:
+            issues.append(codes.issue("path_not_unicode", f"{entry[:200]!r} is left out", **at) | {"line": line})
+        elif image_id is None:
             message = f"expected a path inside {root}, got {entry[:200]!r}; not used"
-            issues.append(codes.issue("path_leaves_root", message, split=role, file=file) | {"line": line})
+            issues.append(codes.issue("path_leaves_root", message, **at) | {"line": line})
         elif image_id in found:
             message = f"{image_id} is listed before"
-            issues.append(codes.issue("listed_twice", message, split=role, file=file) | {"line": line})
+            issues.append(codes.issue("listed_twice", message, **at) | {"line": line})
         else:
             found[image_id] = None
     return issues
@@ -139,7 +144,8 @@ def _texts(label_files: Mapping[str, Path], root: Path, role: str) -> tuple[list
     """Read the label files; what is not there is a background photo, what cannot be read is an issue."""
     texts: list[rows.Text] = []
     issues: list[codes.Row] = []
-    for image_id, path in label_files.items():
+    for image_id, lower in label_files.items():
+        path = lower.with_suffix(".TXT") if not lower.exists() and lower.with_suffix(".TXT").exists() else lower
         file = relative(path, root)
         at = {"split": role, "image_id": image_id, "file": file}
         try:

@@ -37,6 +37,13 @@ CAUSES: Mapping[str, Cause] = {
         "collect photos taken against the light",
         False,
     ),
+    "haze": Cause(
+        {"haze": ("heavy",)},
+        "dehaze",
+        "haze",
+        "collect photos taken in fog and haze, or augment with a veil",
+        True,
+    ),
     "darkness": Cause(
         {"brightness": ("dark",), "object_brightness": ("dark",)},
         "lift_shadows",
@@ -72,6 +79,13 @@ CAUSES: Mapping[str, Cause] = {
         "collect noisy photos, or augment with sensor noise",
         True,
     ),
+    "compression": Cause(
+        {"jpeg_quality": ("low",)},
+        "deblock",
+        "strong JPEG compression",
+        "keep the photos' quality, or augment with JPEG compression",
+        True,
+    ),
     "rotation": Cause(
         {"rotation": ("90", "180", "270")},
         "turn_upright",
@@ -85,6 +99,13 @@ CAUSES: Mapping[str, Cause] = {
         "a tilted camera",
         "level photos before detection, or augment with rotation",
         True,
+    ),
+    "camera_angle": Cause(
+        {"pitch": ("down", "up")},
+        None,
+        "a camera that looks steeply up or down",
+        "collect photos from this camera angle",
+        False,
     ),
     "small_object": Cause(
         {"object_size": ("tiny", "small")},
@@ -112,6 +133,20 @@ CAUSES: Mapping[str, Cause] = {
         "hide_neighbours",
         "other objects crowding this one",
         "collect photos of crowded scenes",
+        False,
+    ),
+    "occlusion": Cause(
+        {"occlusion": ("much",)},
+        None,
+        "other objects in front of this one",
+        "collect photos of partly hidden objects, or augment by erasing parts",
+        True,
+    ),
+    "unusual_shape": Cause(
+        {"object_aspect": ("tall", "wide")},
+        None,
+        "an unusually long shape",
+        "collect objects of this shape and seen from this side",
         False,
     ),
 }

@@ -45,7 +45,7 @@ def test_every_cause_finds_its_repair() -> None:
 def test_every_repair_gives_a_photo_or_none(name: str, box: Boxes, level: int | None) -> None:
     pixels = scene() if level is None else np.full((160, 200, 3), level, dtype=np.uint8)
     before = pixels.copy()
-    context = RepairContext({"rotation": 90.0, "roll": 14.0}, np.array([[100.0, 60, 180, 130]]))
+    context = RepairContext({"rotation": 90.0, "roll": 14.0, "jpeg_quality": 30.0}, np.array([[100.0, 60, 180, 130]]))
     done = REPAIRS[name](pixels, box, context)
     assert (pixels == before).all()
     if done is None:
@@ -64,7 +64,7 @@ def test_every_repair_gives_a_photo_or_none(name: str, box: Boxes, level: int | 
 @pytest.mark.parametrize("name", [*REPAIRS, *PLACEBOS])
 def test_a_photo_of_one_pixel(name: str) -> None:
     photo = np.full((1, 1, 3), 30, dtype=np.uint8)
-    context = RepairContext({"rotation": 180.0, "roll": -20.0}, np.array([[0.0, 0, 1, 1]]))
+    context = RepairContext({"rotation": 180.0, "roll": -20.0, "jpeg_quality": 10.0}, np.array([[0.0, 0, 1, 1]]))
     done = {**REPAIRS, **PLACEBOS}[name](photo, np.array([0.0, 0, 1, 1]), context)
     assert done is None or done.pixels.size >= 3
 
@@ -134,6 +134,45 @@ def test_toning_down_takes_a_halo_off() -> None:
     assert done is not None
     assert contrast(done.pixels) > 1.5 * contrast(planted)
     assert error(done.pixels, clean) < error(planted, clean)
+
+
+@pytest.mark.parametrize("far", [0.3, 0.6])
+def test_dehazing_takes_a_veil_off_that_thickens_with_distance(far: float) -> None:
+    clean = scene()
+    clean[::8, ::8] = 0  # something dark everywhere, as in photos
+    transmission = np.linspace(far, 0.8, 160)[:, None, None]  # the foreground is nearer
+    planted = np.rint(clean * transmission + np.array([215.0, 220, 230]) * (1 - transmission)).astype(np.uint8)
+    planted[:4] = (215, 220, 230)
+    done = REPAIRS["dehaze"](planted, BOX, RepairContext())
+    assert done is not None
+    before, after = (np.abs(photo.astype(float) - clean)[8:].mean() for photo in (planted, done.pixels))
+    assert after < 0.65 * before
+    assert contrast(done.pixels) > 1.2 * contrast(planted)
+    assert error(done.pixels, clean) < error(planted, clean)
+    assert REPAIRS["dehaze"](clean, BOX, RepairContext()) is None
+
+
+def test_a_guided_map_follows_the_guide() -> None:
+    guide = np.repeat(np.where(np.arange(256) < 100, 0.2, 0.8)[None], 256, axis=0).astype(np.float32)
+    small = cv2.resize(guide, (64, 64), interpolation=cv2.INTER_AREA)
+    found = photometric._along_edges(0.5 * small + 0.1, small, guide)
+    # Enlarged by itself the small map would be off by 0.15 beside the edge.
+    np.testing.assert_allclose(found, 0.5 * guide + 0.1, atol=0.06)
+    np.testing.assert_allclose(photometric._along_edges(np.full_like(small, 0.5), small, guide), 0.5, atol=1e-5)
+
+
+@pytest.mark.parametrize("quality", [10, 25, 45])
+def test_deblocking_takes_blocks_off(quality: int) -> None:
+    clean = scene()
+    planted = cv2.imdecode(cv2.imencode(".jpg", clean, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR)
+    done = REPAIRS["deblock"](planted, BOX, RepairContext({"jpeg_quality": float(quality)}))
+    assert done is not None
+    assert cv2.PSNR(done.pixels, clean) > cv2.PSNR(planted, clean)
+    edges = [np.abs(np.diff(photo.astype(float), axis=1)).mean((0, 2)) for photo in (planted, done.pixels)]
+    blocks = [steps[7::8].mean() / np.delete(steps, np.s_[7::8]).mean() for steps in edges]
+    assert abs(blocks[1] - 1) < abs(blocks[0] - 1)
+    for values in ({}, {"jpeg_quality": None}, {"jpeg_quality": 80.0}):
+        assert REPAIRS["deblock"](planted, BOX, RepairContext(values)) is None
 
 
 def test_sharpening_brings_edges_back() -> None:

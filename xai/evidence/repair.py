@@ -60,6 +60,14 @@ def level(pixels: Pixels, box: Boxes, context: RepairContext) -> Repaired | None
     return None if roll is None or abs(roll) < 3 else geometric.rotate(pixels, box, roll)
 
 
+def deblock(pixels: Pixels, box: Boxes, context: RepairContext) -> Repaired | None:
+    """Smooth the blocks of JPEG away; None where the ``jpeg_quality`` is unknown or 75 and more."""
+    quality = context.value("jpeg_quality")
+    if quality is None or quality >= 75:
+        return None
+    return Repaired(photometric.deblock(pixels, quality), identity(), box)
+
+
 def zoom_in(pixels: Pixels, box: Boxes, context: RepairContext) -> Repaired | None:
     """Enlarge the surroundings of the object, 3.5 times its longest side; None where that enlarges by under 1.3."""
     return geometric.zoom(pixels, box, context=3.5)
@@ -104,6 +112,8 @@ REPAIRS: Mapping[str, Repair] = {
     "stretch_contrast": _in_place(photometric.stretch_contrast),
     "sharpen": _in_place(photometric.sharpen),
     "denoise": _in_place(photometric.denoise),
+    "dehaze": _in_place(photometric.dehaze),
+    "deblock": deblock,
     "turn_upright": turn_upright,
     "level": level,
     "zoom_in": zoom_in,

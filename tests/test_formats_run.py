@@ -36,8 +36,8 @@ def same(left: xai.Run, right: xai.Run) -> None:
     assert_frame_equal(*[frame.drop("q_value", "assessment") for frame in rows], check_exact=False, abs_tol=1e-6)
 
 
-def triage_in(format: str, data: object, folder: Path, base: Path, **sections: dict[str, object]) -> xai.Run:
-    path = formats.WRITERS[format](data, folder / format)  # type: ignore[arg-type]
+def triage_in(format: str, labels: object, folder: Path, base: Path, **sections: dict[str, object]) -> xai.Run:
+    path = formats.WRITERS[format](labels, folder / format)  # type: ignore[arg-type]
     section = {"train": None, "eval": {"path": str(path), "format": format}, **sections.pop("data", {})}
     made = write_config(base / f"{format}.yaml", data=section, explain={"budget": 0, "maps": 0}, **sections)
     return xai.triage(config.load(made), out=folder / f"run {format}")

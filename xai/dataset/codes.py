@@ -46,7 +46,7 @@ CODES: Mapping[str, Code] = {
     ),
     "class_numbers_with_gaps": Code(
         "warning",
-        "the names are not numbered 0, 1, 2, ...",
+        "the names are not numbered 0, 1, 2 and so on",
         "check that the labels use these numbers, else classes swap names",
     ),
     "normalised_pixel_mixup": Code(

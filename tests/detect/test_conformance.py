@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import untrained
+import untrained_torchvision
 
 from xai.config import DetectorConfig
 from xai.detect.detector import load
@@ -37,6 +38,19 @@ def predict_ultralytics(config: DetectorConfig, photo: Pixels) -> Detections:
     return Detections(boxes.xyxy.astype(float), boxes.conf.astype(float), boxes.cls.astype(int))
 
 
+def transformers(architecture: str, folder: Path) -> DetectorConfig:
+    pytest.importorskip("transformers", reason="the hf extra is not installed")
+    import untrained_transformers
+
+    return untrained_transformers.config(architecture, folder)
+
+
+def predict_transformers(config: DetectorConfig, photo: Pixels) -> Detections:
+    import untrained_transformers
+
+    return untrained_transformers.predict(config, photo)
+
+
 def python(folder: Path) -> DetectorConfig:
     return DetectorConfig(kind="python:untrained.brightness", names=untrained.NAMES, score_threshold=0.4)
 
@@ -61,6 +75,14 @@ CASES = [
     Case("yolo26", functools.partial(ultralytics, "yolo26n.yaml"), predict_ultralytics),
     Case("yolo26 end to end", functools.partial(ultralytics, "yolo26n.yaml", end_to_end=True), predict_ultralytics),
     Case("rtdetr of ultralytics", functools.partial(ultralytics, "rtdetr"), predict_ultralytics),
+    *[
+        Case(name, functools.partial(untrained_torchvision.config, name), untrained_torchvision.predict)
+        for name in ("fcos_small", "fasterrcnn_mobilenet_v3_large_320_fpn", "ssdlite320_mobilenet_v3_large")
+    ],
+    *[
+        Case(name, functools.partial(transformers, name), predict_transformers)
+        for name in ("detr", "deformable_detr", "rt_detr", "rt_detr_v2")
+    ],
     Case("python", python, call_brightness),
 ]
 

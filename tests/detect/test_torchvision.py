@@ -10,7 +10,7 @@ from torch import nn
 from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from untrained import NAMES
-from untrained_torchvision import SMALL, build, calibrate, save
+from untrained_torchvision import SMALL, build, calibrate, save, threshold_that_leaves
 
 from xai import tables
 from xai.config import DetectorConfig
@@ -27,16 +27,6 @@ def open_detector(weights: Path, **options: object) -> Torchvision:
     detector = load(DetectorConfig(kind="torchvision", weights=weights, **options), "cpu")
     assert isinstance(detector, Torchvision)
     return detector
-
-
-def threshold_that_leaves(count: int, weights: Path) -> float:
-    """The middle of the widest gap between scores around the one of this rank, so that rounding decides nothing."""
-    detector = open_detector(weights)
-    with torch.no_grad():
-        scores = detector.forward(detector.prepare(photos())[0].inputs).scores.flatten()
-    best = scores.topk(2 * count).values[count // 2 :]
-    widest = int((best[:-1] - best[1:]).argmax())
-    return float((best[widest] + best[widest + 1]) / 2)
 
 
 def photos() -> list[np.ndarray]:
@@ -60,7 +50,7 @@ def test_detections_equal_the_model_photo_by_photo(
 ) -> None:
     background = not architecture.startswith("fcos")
     weights = save(build(architecture, len(NAMES) + background), tmp_path / "model.pt", architecture)
-    threshold = threshold_that_leaves(above, weights) if above else 0.0
+    threshold = threshold_that_leaves(above, weights, photos()) if above else 0.0
     detector = open_detector(weights, score_threshold=threshold, nms_iou=0.4, max_detections=limit)
     found = {}
     with torch.no_grad():

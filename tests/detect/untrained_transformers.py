@@ -3,10 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import transformers
 from torch import nn
 from untrained import NAMES, settle, spread
+
+from xai.config import DetectorConfig
+from xai.types import Detections
 
 SHARED = {
     "d_model": 32,
@@ -54,7 +58,7 @@ def build(architecture: str, **settings: Any) -> Any:
             model = getattr(transformers, f"{name}ForObjectDetection")(config)
         settle(model)
         for name, module in model.named_modules():
-            if isinstance(module, nn.Linear) and "class" in name or name.endswith("enc_score_head"):
+            if (isinstance(module, nn.Linear) and "class" in name) or name.endswith("enc_score_head"):
                 spread(module)
                 if architecture == "detr":
                     nn.init.zeros_(module.bias)
@@ -65,3 +69,21 @@ def build(architecture: str, **settings: Any) -> Any:
             if "bbox" in name and name.endswith("layers.2"):
                 nn.init.normal_(module.weight, std=0.1)
     return model.eval()
+
+
+def config(architecture: str, folder: Path) -> DetectorConfig:
+    """Write a folder and say how to open it."""
+    return DetectorConfig(kind="transformers", weights=save(architecture, folder), score_threshold=0.5)
+
+
+def predict(config: DetectorConfig, photo: np.ndarray) -> Detections:
+    """What the package's own pipeline says of a photo, best first."""
+    processor = transformers.AutoImageProcessor.from_pretrained(config.weights)
+    model = transformers.AutoModelForObjectDetection.from_pretrained(config.weights)
+    with torch.no_grad():
+        outputs = model(**processor(images=photo, input_data_format="channels_last", return_tensors="pt"))
+    options = {"threshold": config.score_threshold, "target_sizes": [photo.shape[:2]]}
+    (found,) = processor.post_process_object_detection(outputs, **options)
+    order = found["scores"].argsort(descending=True, stable=True)[: config.max_detections]
+    boxes, scores, labels = (found[key][order].numpy() for key in ("boxes", "scores", "labels"))
+    return Detections(boxes.astype(float), scores.astype(float), labels)

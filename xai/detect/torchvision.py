@@ -101,7 +101,7 @@ class Torchvision:
         for photo in photos:
             pixels = torch.from_numpy(photo).to(self.device).permute(2, 0, 1).float().div_(255)
             pixels = pixels if transform.fixed_size else fitting.thicken(pixels, transform.max_size)
-            resized.append(transform.resize(pixels)[0])
+            resized.append(transform.resize(pixels)[0].clamp_(0, 1))  # interpolating floats may overshoot by an ulp
         return fitting.group(resized, photos)
 
     def forward(self, inputs: Tensor) -> Candidates:

@@ -6,31 +6,36 @@ the data set's own photos, 48 bytes each.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import ijson
 import numpy as np
-import polars as pl
+from numpy.typing import NDArray
 
-from xai import tables
 from xai.config import DetectorConfig
 from xai.detect import digest
 from xai.exceptions import DetectorError
-from xai.types import Detections, ModelCard, PredictedOnly
+from xai.types import Boxes, Detections, ModelCard, PredictedOnly
 
 BATCH_ROWS = 20_000
 """Rows that are checked together; as Python objects they take some 20 MB."""
 
 _ROW = 'a list of {"image_id", "category_id", "bbox": [x, y, width, height], "score"}'
 
-_SCHEMA: tables.Schema = {
-    "image_id": pl.String,
-    "category_id": pl.Int64,
-    "bbox": pl.List(pl.Float64),
-    "score": pl.Float64,
-}
+
+class _Rows(NamedTuple):
+    """Rows as arrays: photos (n,) positions in the data set, boxes (n, 4), scores (n,) and labels (n,)."""
+
+    photos: NDArray[np.int64]
+    boxes: Boxes
+    scores: NDArray[np.float64]
+    labels: NDArray[np.int64]
+
+    def where(self, wanted: NDArray[np.bool_] | NDArray[np.int64]) -> _Rows:
+        return _Rows(self.photos[wanted], self.boxes[wanted], self.scores[wanted], self.labels[wanted])
 
 
 def load(config: DetectorConfig, image_ids: Sequence[str]) -> PredictedOnly:
@@ -52,25 +57,30 @@ def load(config: DetectorConfig, image_ids: Sequence[str]) -> PredictedOnly:
     """
     path = Path(str(config.weights))
     images, classes = _annotations(config.annotations) if config.annotations else (None, _indexed(config, path))
+    codes = {category: code for code, category in enumerate(classes)}
     photo_of = _photo_finder(images, image_ids, path)
     parts = []
     count = matched = 0
     first = None
     for start, raw in _batches(path):
-        rows = _checked(raw, start, path)
-        rows = _with_classes(rows, classes, config.annotations or "detector.names", path)
-        rows = _with_photos(rows, photo_of).filter(pl.col("photo").is_not_null())
-        first = str(raw[0].get("image_id")) if first is None else first
+        boxes, scores, categories = _checked(raw, start, path)
+        unknown = sorted(set(categories.tolist()) - codes.keys())
+        if unknown:
+            where = config.annotations or "detector.names"
+            raise DetectorError(f"{path}: expected the category_id of a class in {where}, got {unknown[:5]}")
+        labels = np.array([codes[category] for category in categories.tolist()], dtype=np.int64)
+        photos = np.array([photo_of(str(row["image_id"])) for row in raw], dtype=np.int64)
+        known = photos >= 0
+        parts.append(_Rows(photos, boxes, scores, labels).where(known & (scores >= config.score_threshold)))
+        first = raw[0]["image_id"] if first is None else first
         count += len(raw)
-        matched += len(rows)
-        parts.append(rows.filter(pl.col("score") >= config.score_threshold))
+        matched += int(known.sum())
     if count and not matched and image_ids:
         raise DetectorError(
             f"{path}: expected detections of photos such as {image_ids[0]!r}, but none of its image_id names a photo "
             f"of the data set (the first is {first!r}); name a COCO file that maps them as detector.annotations"
         )
-    by_image = _by_image(pl.concat(parts), image_ids) if parts else {}
-    deployed = sum(map(len, by_image.values()))
+    by_image = _by_image(parts, image_ids)
     return PredictedOnly(
         names=tuple(classes.values()),
         card=ModelCard(
@@ -80,7 +90,7 @@ def load(config: DetectorConfig, image_ids: Sequence[str]) -> PredictedOnly:
             details={
                 "detections": count,
                 "of_unknown_photos": count - matched,
-                "below_threshold": matched - deployed,
+                "below_threshold": matched - sum(map(len, by_image.values())),
             },
         ),
         score_threshold=config.score_threshold,
@@ -135,36 +145,36 @@ def _reason(error: Exception) -> str:
     return " ".join(str(error).split())[:120]
 
 
-def _checked(raw: Sequence[Any], start: int, path: Path) -> pl.DataFrame:
-    """Make a table of rows, the first of which is the file's row ``start``."""
-    strange = next((index for index, row in enumerate(raw) if not isinstance(row, dict)), None)
-    if strange is not None:
-        raise DetectorError(f"{path}: expected {_ROW}; row {start + strange} is {raw[strange]!r}")
+def _checked(raw: Sequence[Any], start: int, path: Path) -> tuple[Boxes, NDArray[np.float64], NDArray[np.int64]]:
+    """Boxes, scores and categories of rows, the first of which is the file's row ``start``."""
     try:
-        rows = pl.DataFrame(raw, schema=dict(_SCHEMA), strict=False)
-    except (pl.exceptions.PolarsError, TypeError) as error:
-        raise DetectorError(f"{path}: expected {_ROW}; in rows {start}–{start + len(raw) - 1}: {error}") from error
-    boxes = pl.col("bbox")
-    complete = pl.all_horizontal(pl.col("image_id", "category_id").is_not_null(), boxes.list.len() == 4)
-    sound = pl.col("score").is_between(0, 1) & boxes.list.eval(pl.element().is_finite()).list.all()
-    sides = (boxes.list.get(2, null_on_oob=True) >= 0) & (boxes.list.get(3, null_on_oob=True) >= 0)
-    bad = rows.select((~(complete & sound & sides).fill_null(False)).arg_true()).to_series()
-    if len(bad):
+        return _arrays(raw)
+    except (KeyError, TypeError, ValueError) as error:
+        bad = next(index for index, row in enumerate(raw) if not _is_sound(row))
         raise DetectorError(
-            f"{path}: expected {_ROW} with finite boxes and scores in 0–1; row {start + bad[0]} is {raw[bad[0]]!r}"
-            + (f" ({len(bad)} such rows hereabouts)" if len(bad) > 1 else "")
-        )
-    return rows
+            f"{path}: expected {_ROW} with finite boxes and scores in 0–1; row {start + bad} is {raw[bad]!r}"
+        ) from error
 
 
-def _with_classes(rows: pl.DataFrame, classes: Mapping[int, str], where: object, path: Path) -> pl.DataFrame:
-    """Replace ``category_id`` by ``label``, the class's position."""
-    codes = {category: code for code, category in enumerate(classes)}
-    labels = rows["category_id"].replace_strict(codes, default=None, return_dtype=pl.Int32)
-    unknown = rows["category_id"].filter(labels.is_null()).unique().sort().to_list()
-    if unknown:
-        raise DetectorError(f"{path}: expected the category_id of a class in {where}, got {unknown[:5]}")
-    return rows.drop("category_id").with_columns(label=labels)
+def _is_sound(row: Any) -> bool:
+    try:
+        _arrays([row])
+    except (KeyError, TypeError, ValueError):
+        return False
+    return True
+
+
+def _arrays(raw: Sequence[Any]) -> tuple[Boxes, NDArray[np.float64], NDArray[np.int64]]:
+    boxes = np.array([row["bbox"] for row in raw], dtype=np.float64)
+    scores = np.array([row["score"] for row in raw], dtype=np.float64)
+    categories = np.array([row["category_id"] for row in raw], dtype=np.float64)
+    whole = np.isfinite(categories) & (categories == np.round(categories))
+    if boxes.shape != (len(raw), 4) or not whole.all() or any(row["image_id"] is None for row in raw):
+        raise ValueError("a row that isn't complete")
+    if not (np.isfinite(boxes).all() and (boxes[:, 2:] >= 0).all() and ((scores >= 0) & (scores <= 1)).all()):
+        raise ValueError("a row that cannot be")
+    boxes[:, 2:] += boxes[:, :2]
+    return boxes, scores, categories.astype(np.int64)
 
 
 def _annotations(path: Path) -> tuple[dict[str, str], dict[int, str]]:
@@ -198,10 +208,8 @@ def _indexed(config: DetectorConfig, path: Path) -> dict[int, str]:
     return dict(enumerate(config.names))
 
 
-def _photo_finder(
-    images: Mapping[str, str] | None, image_ids: Sequence[str], path: Path
-) -> Callable[[str], int | None]:
-    """Return what turns the file's ``image_id`` into a position in ``image_ids``, by the first name that finds one."""
+def _photo_finder(images: Mapping[str, str] | None, image_ids: Sequence[str], path: Path) -> Callable[[str], int]:
+    """Return what turns the file's ``image_id`` into a position in ``image_ids``; −1 for one that isn't among them."""
     ways: list[dict[str, list[int]]] = [{}, {}, {}, {}]
     for position, image_id in enumerate(image_ids):
         photo = PurePosixPath(image_id)
@@ -210,10 +218,11 @@ def _photo_finder(
             if key is not None:
                 way.setdefault(key, []).append(position)
 
-    def find(image_id: str) -> int | None:
+    @functools.cache
+    def find(image_id: str) -> int:
         named = image_id if images is None else images.get(image_id)
         if named is None:
-            return None
+            return -1
         name = named.replace("\\", "/").removeprefix("./")
         base = name.rpartition("/")[2]
         for way, key in zip(ways, (name, base, base, base), strict=True):
@@ -225,28 +234,20 @@ def _photo_finder(
                 )
             if found:
                 return found[0]
-        return None
+        return -1
 
     return find
 
 
-def _with_photos(rows: pl.DataFrame, find: Callable[[str], int | None]) -> pl.DataFrame:
-    """Replace ``image_id`` by ``photo``, the position in the data set, null where it isn't in it."""
-    found = {image_id: find(image_id) for image_id in rows["image_id"].unique(maintain_order=True)}
-    return rows.with_columns(photo=pl.col("image_id").replace_strict(found, return_dtype=pl.Int32)).drop("image_id")
-
-
-def _by_image(rows: pl.DataFrame, image_ids: Sequence[str]) -> dict[str, Detections]:
-    """Cut the table, sorted by photo and falling score, into one ``Detections`` a photo."""
-    if not len(rows):
+def _by_image(parts: Sequence[_Rows], image_ids: Sequence[str]) -> dict[str, Detections]:
+    """Sort by photo and falling score, and cut into one ``Detections`` a photo."""
+    if not sum(len(part.photos) for part in parts):
         return {}
-    rows = rows.sort("photo", "score", descending=[False, True], maintain_order=True)
-    boxes = rows["bbox"].explode().to_numpy().reshape(-1, 4).copy()
-    boxes[:, 2:] += boxes[:, :2]
-    scores, labels = rows["score"].to_numpy(), rows["label"].cast(pl.Int64).to_numpy()
-    photos, starts = np.unique(rows["photo"].to_numpy(), return_index=True)
-    ends = [*starts[1:].tolist(), len(rows)]
+    rows = _Rows(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+    rows = rows.where(np.lexsort([-rows.scores, rows.photos]))
+    photos, starts = np.unique(rows.photos, return_index=True)
+    ends = [*starts[1:].tolist(), len(rows.photos)]
     return {
-        image_ids[photo]: Detections(boxes[start:end], scores[start:end], labels[start:end])
+        image_ids[photo]: Detections(rows.boxes[start:end], rows.scores[start:end], rows.labels[start:end])
         for photo, start, end in zip(photos.tolist(), starts.tolist(), ends, strict=True)
     }

@@ -97,6 +97,7 @@ def test_parts_flags_and_columns(tmp_path: Path) -> None:
         (element("car", (1, 2, "1e999", 4)), "not_finite"),
         (element("car", (0.1, 0.2, 0.5, 0.7)), "normalised_pixel_mixup"),
         (element("car", more="<bndbox><xmin>1</xmin></bndbox>"), "wrong_field_count"),
+        (element("car", more="<name>bus</name>"), "wrong_field_count"),
     ],
 )
 def test_a_bad_object_costs_itself_only(tmp_path: Path, text: str, code: str) -> None:
@@ -128,6 +129,64 @@ def test_a_photo_with_a_broken_file_is_left_out(tmp_path: Path, text: str) -> No
     assert data.issues.select("code", "image_id", "line").rows() == [
         ("unreadable_label_file", "JPEGImages/bad.jpg", None)
     ]
+
+
+def test_what_tools_write_otherwise(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        "a",
+        element("car", (1.5, 2.25, 30.75, 40)),
+        head="<filename>old name.png</filename><segmented>1</segmented>",
+    )
+    comments = "<!-- x --><object><name>c<!-- y -->ar</name><!-- <bndbox/> --></object>".replace(
+        "</object>", element().removeprefix("<object><name>car</name>")
+    )
+    write(tmp_path, "b", comments, head="<!-- reviewed -->")
+    write(tmp_path, "c", text=f'<annotation xmlns="http://x">{element()}</annotation>')
+    prefixed = (
+        f"<annotation>{element()}</annotation>".replace("</", "</v:").replace("<", "<v:").replace("<v:/v:", "</v:")
+    )
+    write(tmp_path, "d", text=prefixed.replace("<v:annotation>", '<v:annotation xmlns:v="http://x">', 1))
+    data = voc.read(tmp_path, role="eval")
+    assert data.labels.select("image_id", "label", "x1", "y1", "x2", "y2").rows() == [
+        ("JPEGImages/a.jpg", "car", 0.5, 1.25, 30.75, 40),
+        *[(f"JPEGImages/{stem}.jpg", "car", 0, 1, 30, 40) for stem in "bcd"],
+    ]
+    assert data.labels["file_width"].to_list() == [None] * 4
+    assert "label_segmented" not in data.labels.columns
+    assert data.issues.is_empty()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "declared"),
+    [("utf-8-sig", ""), ("utf-16", ""), ("utf-16", "utf-16"), ("latin-1", "ISO-8859-1"), ("cp1252", "windows-1252")],
+)
+def test_encodings(tmp_path: Path, encoding: str, declared: str) -> None:
+    write(tmp_path, "a")
+    head = f'<?xml version="1.0" encoding="{declared}"?>' if declared else ""
+    text = f"{head}<annotation>{element('Straße')}</annotation>"
+    (tmp_path / "Annotations/a.xml").write_bytes(text.encode(encoding))
+    (tmp_path / "ImageSets/Main").mkdir(parents=True)
+    (tmp_path / "ImageSets/Main/val.txt").write_bytes("a\r\n".encode("utf-16" if "16" in encoding else "utf-8-sig"))
+    assert voc.read(tmp_path, role="eval", split="val").labels["label"].to_list() == ["Straße"]
+
+
+def test_a_wrong_encoding_costs_its_file(tmp_path: Path) -> None:
+    write(tmp_path, "a")
+    write(tmp_path, "b")
+    (tmp_path / "Annotations/a.xml").write_bytes(f"<annotation>{element('Straße')}</annotation>".encode("latin-1"))
+    data = voc.read(tmp_path, role="eval")
+    assert data.issues.select("code", "image_id").rows() == [("unreadable_label_file", "JPEGImages/a.jpg")]
+
+
+def test_entities_are_not_expanded(tmp_path: Path) -> None:
+    laughs = "".join(f'<!ENTITY a{n} "{f"&a{n - 1};" * 10}">' for n in range(1, 12))
+    write(tmp_path, "a", text=f'<!DOCTYPE x [<!ENTITY a0 "ha">{laughs}]><annotation>&a11;</annotation>')
+    write(tmp_path, "b", text='<!DOCTYPE x [<!ENTITY s SYSTEM "file:///etc/passwd">]><annotation>&s;</annotation>')
+    write(tmp_path, "c", element())
+    data = voc.read(tmp_path, role="eval")
+    assert data.issues["code"].to_list() == ["unreadable_label_file"] * 2
+    assert all("DOCTYPE" in message for message in data.issues["message"])
 
 
 def test_deep_nesting_is_read_in_linear_time() -> None:
@@ -220,3 +279,27 @@ def test_every_object_is_a_label_or_an_issue(objects: list[tuple[str, list[str],
 def test_no_bytes_crash_the_parser(content: bytes) -> None:
     with contextlib.suppress(voc_xml.AnnotationError):
         voc_xml.parse(b"<annotation>" + content)
+
+
+SOUND = f'<?xml version="1.0"?>\n<annotation>{element() * 3}</annotation>'.encode()
+
+
+@settings(deadline=None, max_examples=150)
+@given(place=st.integers(0, len(SOUND)), size=st.integers(0, 4), other=st.binary(max_size=4))
+def test_a_mutated_file_costs_no_more_than_itself(
+    place: int,
+    size: int,
+    other: bytes,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    root = tmp_path_factory.mktemp("voc")
+    write(root, "a")
+    write(root, "good", element())
+    (root / "Annotations/a.xml").write_bytes(SOUND[:place] + other + SOUND[place + size :])
+    data = voc.read(root, role="eval")
+    assert data.labels["image_id"].to_list().count("JPEGImages/good.jpg") == 1
+    errors = data.issues.filter(severity="error")
+    if "unreadable_label_file" in errors["code"]:
+        assert (data.image_ids, len(data.labels), len(errors)) == (("JPEGImages/good.jpg",), 1, 1)
+    else:
+        assert len(data.labels) - 1 + len(errors) <= 3

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -10,6 +9,7 @@ import polars as pl
 
 from xai import tables
 from xai.dataset import codes
+from xai.dataset.text import decoded
 
 MIXUP = 2.0
 """Fractions of a photo beyond this are taken for pixels; below, the box merely sticks out."""
@@ -27,12 +27,6 @@ class Text(NamedTuple):
     image_id: str
     file: str
     content: bytes
-
-
-def decoded(content: bytes) -> str:
-    """Return a text file's text: UTF-8 with or without a byte order mark, or UTF-16 with one."""
-    utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    return content.decode("utf-16" if utf16 else "utf-8-sig", "replace")
 
 
 def parse(

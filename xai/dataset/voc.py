@@ -10,7 +10,9 @@ areas of the VOC devkit. ultralytics' converter shifts the left and right edges 
 on as they are: boxes differ by up to a pixel between tools. Files of tools that count from 0 may begin at -1 here; that
 is within the tolerance of ``validate.resolve``, which clips it.
 
-A photo without XML has not been annotated: it is left out, since detections on it could not be called wrong.
+Photo and XML belong together by their names without ending: tools that rename files leave the old ``<filename>``
+behind. ``<part>`` boxes are passed over. A photo without XML has not been annotated: it is left out, since detections
+on it could not be called wrong.
 
 Source: Everingham et al., "The PASCAL Visual Object Classes Challenge 2007 Development Kit", sections 3 and 5.
 """
@@ -28,6 +30,7 @@ from xai import tables
 from xai.dataset import codes, voc_xml
 from xai.dataset.columns import FLAGS, typed
 from xai.dataset.photos import is_photo, is_unicode, printable, refuse_folder, relative, siblings, walk
+from xai.dataset.text import decoded
 from xai.exceptions import ConfigError, DataError
 from xai.types import Dataset
 
@@ -158,7 +161,7 @@ def _select(
     chosen: dict[str, Path] = {}
     kept: list[codes.Row] = []
     listed: set[str] = set()
-    for line, text in enumerate(listing.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+    for line, text in enumerate(decoded(listing.read_bytes()).splitlines(), start=1):
         stem = _listed(text, by_stem)
         at = {"split": role, "file": file}
         if not stem:
@@ -199,7 +202,7 @@ def _texts(image_id: str, file: str, annotation: voc_xml.Annotation) -> list[dic
             **size,
             "object_id": number,
             "line": item.line,
-            "boxes": item.boxes,
+            "boxes": max(item.boxes, item.names),
             "label": item.fields.get("name"),
             "difficult": item.fields.get("difficult"),
             **{corner: item.corners.get(corner) for corner in CORNERS},
@@ -284,7 +287,9 @@ def _judge(raw: pl.DataFrame) -> pl.DataFrame:
         .then(pl.lit("normalised_pixel_mixup"))
     )
     got = pl.format("name '{}', box {} {} {} {}", _short("label"), *[_short(corner) for corner in CORNERS])
-    message = pl.format("expected <name> and <bndbox> with xmin ymin xmax ymax in pixels, got {}; not used", got)
+    message = pl.format(
+        "expected one <name> and one <bndbox> with xmin ymin xmax ymax in pixels, got {}; not used", got
+    )
     return (
         cast.with_columns(code=code)
         .with_columns(message=pl.when(pl.col("code").is_not_null()).then(message))

@@ -22,12 +22,14 @@ class Object:
         fields: its children that hold text only; of repeated ones the first.
         corners: the children of ``<bndbox>``.
         boxes: how many ``<bndbox>`` it has.
+        names: how many ``<name>``.
     """
 
     line: int
     fields: dict[str, str] = field(default_factory=dict)
     corners: dict[str, str] = field(default_factory=dict)
     boxes: int = 0
+    names: int = 0
 
 
 @dataclass(slots=True)
@@ -76,6 +78,7 @@ class _Collector:
         raise AnnotationError("it declares a document type (DOCTYPE), which annotations do not need")
 
     def start(self, tag: str, _: Mapping[str, str]) -> None:
+        tag = _local(tag)
         if not self._path and tag != "annotation":
             raise AnnotationError(f"its root is <{tag[:60]}>, not <annotation>")
         self._path.append(tag)
@@ -83,10 +86,13 @@ class _Collector:
             self.annotation.objects.append(Object(self._expat.CurrentLineNumber))
         if len(self._path) == 3 and self._path[1:] == ["object", "bndbox"]:
             self.annotation.objects[-1].boxes += 1
+        if len(self._path) == 3 and self._path[1:] == ["object", "name"]:
+            self.annotation.objects[-1].names += 1
         self.text.clear()
         self._leaf = True
 
     def end(self, tag: str) -> None:
+        tag = _local(tag)
         parents = tuple(self._path[1:-1]) if self._leaf and len(self._path) <= _DEPTH else ()
         text = "".join(self.text).strip() if parents else ""
         if parents == ("size",):
@@ -98,3 +104,8 @@ class _Collector:
         self._path.pop()
         self.text.clear()
         self._leaf = False
+
+
+def _local(tag: str) -> str:
+    """Return a tag without its namespace's prefix."""
+    return tag.rpartition(":")[2]

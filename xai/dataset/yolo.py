@@ -22,6 +22,7 @@ from xai import tables
 from xai.dataset import codes, data_yaml, rows
 from xai.dataset.data_yaml import DataYaml
 from xai.dataset.photos import is_photo, is_unicode, locate, printable, refuse_folder, relative, walk
+from xai.dataset.text import decoded
 from xai.exceptions import DataError
 from xai.types import Dataset
 
@@ -115,7 +116,7 @@ def _listed(source: Path, root: Path, role: str, found: dict[str, None]) -> list
     there a file is found.
     """
     try:
-        lines = rows.decoded(source.read_bytes()).splitlines()
+        lines = decoded(source.read_bytes()).splitlines()
     except OSError as error:
         raise DataError(f"expected a list of photos in {source}, one path a line: {error}") from error
     issues: list[codes.Row] = []

@@ -1,0 +1,15 @@
+"""Text files of any system."""
+
+from __future__ import annotations
+
+import codecs
+
+
+def decoded(content: bytes) -> str:
+    r"""Return a file's text: UTF-8 with or without a byte order mark, or UTF-16 with one; other bytes are replaced.
+
+    >>> decoded("ü".encode("utf-16")), decoded(b"\xef\xbb\xbfa"), decoded(b"\xfc")
+    ('ü', 'a', '�')
+    """
+    utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return content.decode("utf-16" if utf16 else "utf-8-sig", "replace")

@@ -1,5 +1,6 @@
 """Detection transformers with random weights whose scores spread, saved as ``save_pretrained`` does."""
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -76,10 +77,16 @@ def config(architecture: str, folder: Path) -> DetectorConfig:
     return DetectorConfig(kind="transformers", weights=save(architecture, folder), score_threshold=0.5)
 
 
+@functools.lru_cache(maxsize=1)
+def opened(folder: Path) -> tuple[Any, Any]:
+    """The folder's image processor and model, as the package opens them."""
+    processor = transformers.AutoImageProcessor.from_pretrained(folder)
+    return processor, transformers.AutoModelForObjectDetection.from_pretrained(folder)
+
+
 def predict(config: DetectorConfig, photo: np.ndarray) -> Detections:
     """What the package's own pipeline says of a photo, best first."""
-    processor = transformers.AutoImageProcessor.from_pretrained(config.weights)
-    model = transformers.AutoModelForObjectDetection.from_pretrained(config.weights)
+    processor, model = opened(config.weights)
     with torch.no_grad():
         outputs = model(**processor(images=photo, input_data_format="channels_last", return_tensors="pt"))
     options = {"threshold": config.score_threshold, "target_sizes": [photo.shape[:2]]}

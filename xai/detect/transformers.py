@@ -72,7 +72,8 @@ class Transformers:
     """A detection transformer behind the protocol of ``xai.types.Detector``.
 
     Inputs are resized but neither normalised nor padded: photos of one input shape go together. Where the image
-    processor pads to a fixed size, ``forward`` does.
+    processor pads to a fixed size, ``forward`` does. RT-DETR itself keeps its queries' start out of the gradient
+    (``detach``): what reaches the input came through the decoder's look at the maps.
     """
 
     names: tuple[str, ...]

@@ -53,6 +53,19 @@ def test_funnel() -> None:
     ]
 
 
+def test_photos_without_a_name_are_photos_and_no_objects() -> None:
+    issues = table([issue("path_leaves_root", None, None, 3), issue("path_not_unicode", None, None, None)])
+    data = Dataset("eval", Path(), ("a.jpg",), tables.empty(tables.LABELS), issues, ("car",))
+    images = pl.DataFrame({"image_id": ["a.jpg"], "status": ["ok"]})
+    objects = tables.empty({"image_id": pl.String, "ignore": pl.String})
+    steps = provenance.funnel(data, images, objects, issues)
+    assert [(step["count"], step["lost"]) for step in steps[:3]] == [
+        (3, {}),
+        (1, {"path_leaves_root": 1, "path_not_unicode": 1}),
+        (0, {}),
+    ]
+
+
 def test_what_nothing_tells_is_unknown() -> None:
     told = provenance.model(ModelCard(kind="torchvision"))
     assert {told["file"], told["sha256"], told["architecture"], told["trained_at"]} == {"unknown"}

@@ -68,6 +68,10 @@ def now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
+_NAMELESS_PHOTOS = ("path_leaves_root", "path_not_unicode", "photo_without_name")
+"""Issues of photos that have no ``image_id``, because they cannot or must not be opened: one photo each."""
+
+
 def funnel(data: Dataset, images: pl.DataFrame, objects: pl.DataFrame, issues: pl.DataFrame) -> list[dict[str, Any]]:
     """Count photos and annotated objects from what was found to what was used, with every loss by its reason.
 
@@ -81,7 +85,9 @@ def funnel(data: Dataset, images: pl.DataFrame, objects: pl.DataFrame, issues: p
     unread = images.filter(pl.col("status") != "ok")
     left_out = data.issues.filter(pl.col("image_id").is_not_null() & pl.col("line").is_null())
     left_out = left_out.filter(~pl.col("image_id").is_in(images["image_id"].to_list())).unique("image_id")
-    by_reader = data.issues.filter((pl.col("severity") == "error") & pl.col("line").is_not_null())
+    nameless = pl.col("image_id").is_null() & pl.col("code").is_in(_NAMELESS_PHOTOS)
+    left_out = pl.concat([left_out, data.issues.filter(nameless)])
+    by_reader = data.issues.filter((pl.col("severity") == "error") & pl.col("line").is_not_null() & ~nameless)
     invalid = issues.filter((pl.col("severity") == "error") & pl.col("object_id").is_not_null())
     unseen = data.labels.filter(pl.col("image_id").is_in(unread["image_id"].to_list()))
     unseen = unseen.join(unread.select("image_id", "status"), on="image_id")

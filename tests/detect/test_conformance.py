@@ -1,5 +1,6 @@
 """What every adapter owes to its callers, checked on small detectors with random weights."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ import untrained_torchvision
 
 from xai.config import DetectorConfig
 from xai.detect.detector import load
+from xai.exceptions import DetectorError
 from xai.types import Detections, Detector, Pixels, Prepared
 
 Make = Callable[[Path], DetectorConfig]
@@ -278,3 +280,39 @@ def test_equals_the_frameworks_own_prediction(opened: Opened) -> None:
     assert sum(map(len, found)) > len(photos)
     for photo, ours in zip(photos, found, strict=True):
         assert_alike(ours, opened.case.predict(opened.config, photo), pixels=1e-2, score=1e-3)
+
+
+def test_half_precision_gives_float32_near_the_full(detector: Detector) -> None:
+    if not hasattr(detector, "precision"):
+        pytest.skip("has no precision of its own")
+    half = dataclasses.replace(detector, precision="half")
+    (prepared,) = detector.prepare(untrained.photos((96, 128)))
+    with torch.no_grad():
+        near, full = half.forward(prepared.inputs), detector.forward(prepared.inputs)
+    assert near.boxes.dtype == near.scores.dtype == torch.float32
+    assert all(level.dtype == torch.float32 for level in near.features)
+    assert not torch.equal(near.scores, full.scores)
+    # Two-stage and query detectors choose what they look at, and rounding may choose another place.
+    apart = (near.scores.flatten().sort().values - full.scores.flatten().sort().values).abs()
+    assert apart.mean() < 0.02
+
+
+def test_half_precision_needs_cuda(opened: Opened) -> None:
+    if not hasattr(opened.detector, "precision"):
+        pytest.skip("has no precision of its own")
+    with pytest.raises(DetectorError, match=r"detector.precision: half needs a CUDA device, .* runs on cpu"):
+        load(opened.config.model_copy(update={"precision": "half"}), "cpu")
+
+
+@pytest.mark.gpu
+def test_cuda_finds_what_the_cpu_finds(opened: Opened) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    photos = untrained.photos(*SHAPES)
+    full = load(opened.config.model_copy(update={"precision": "full"}), "cuda")
+    for ours, theirs in zip(run(full, photos), run(opened.detector, photos), strict=True):
+        assert_alike(ours, theirs, pixels=0.5, score=1e-2)
+    half = load(opened.config, "cuda")
+    (prepared,) = half.prepare(photos[:1])
+    with torch.no_grad():
+        assert half.forward(prepared.inputs).boxes.dtype == torch.float32

@@ -365,6 +365,17 @@ def test_batches_of_different_columns_are_joined(tmp_path: Path, monkeypatch: py
     assert data.labels["object_id"].to_list() == [0, 1, 2, 3, 4]
 
 
+def test_columns_beyond_number_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coco_rows, "BATCH", 3)
+    items = [annotation(id=number, attributes={f"k{number % 201}": 1, "pose": "Left"}) for number in range(210)]
+    data = coco.read(build(tmp_path, *items), role="eval")
+    assert sum(name.startswith("label_") for name in data.labels.columns) == 200
+    assert data.labels["label_pose"].null_count() == 0
+    assert data.issues.select("code", "message").rows() == [
+        ("too_many_columns", "kept the first 200 columns of annotations, left out 2 values of others")
+    ]
+
+
 SCALAR = st.none() | st.booleans() | st.integers(-(10**20), 10**20) | st.floats() | st.text(max_size=4)
 VALUE = st.recursive(
     SCALAR, lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=4), inner, max_size=3)

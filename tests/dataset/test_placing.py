@@ -80,6 +80,9 @@ def test_auto_keeps_what_the_displayed_size_explains() -> None:
     photo = photos(6, (40, 60))
     stated = labels((1, 1, 30, 55), file_width=40, file_height=60)
     assert boxes(resolve(stated, photo)[0]) == [(1, 1, 30, 55)]
+    stored_size = labels((1, 1, 30, 55), file_width=60, file_height=40)
+    objects, issues = resolve(stored_size, photo)
+    assert (boxes(objects), issues["code"].to_list()) == ([(1, 1, 30, 55)], ["size_mismatch"])
     both = labels((1, 1, 30, 30))
     assert boxes(resolve(both, photo)[0]) == [(1, 1, 30, 30)]
     assert resolve(both, photo)[1].is_empty()
@@ -121,7 +124,7 @@ def test_a_stated_size_is_compared_with_the_frame_of_the_boxes() -> None:
     assert resolve(drawn_stored, photo, "displayed")[1]["code"].to_list() == ["size_mismatch", "box_outside_photo"]
     issues = resolve(labels((1, 1, 9, 9), file_width=40, file_height=60), photo, "stored")[1]
     assert issues["message"].to_list() == [
-        "the label file says 40 x 60, the photo as stored is 60 x 40: the labels were drawn on the photo as displayed"
+        "the label file says 40 x 60, which is its size as displayed, the photo as stored is 60 x 40"
     ]
     half = labels((1, 1, 9, 9), file_width=None, file_height=50).cast({"file_width": pl.Int64})
     assert "says ? x 50" in resolve(half, photo)[1]["message"][0]

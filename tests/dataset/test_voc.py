@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xai import dataset
-from xai.dataset import codes, voc, voc_xml
+from xai.dataset import codes, voc, voc_rows, voc_xml
 from xai.exceptions import ConfigError, DataError
 
 VOC = Path(__file__).resolve().parents[2] / "../shared/data/voc"
@@ -18,7 +18,7 @@ real = pytest.mark.skipif(not VOC.is_dir(), reason="needs the real photos in ../
 
 
 def element(name: str | None = "car", box: tuple[object, ...] = (1, 2, 30, 40), more: str = "") -> str:
-    corners = "".join(f"<{tag}>{value}</{tag}>" for tag, value in zip(voc.CORNERS, box, strict=False))
+    corners = "".join(f"<{tag}>{value}</{tag}>" for tag, value in zip(voc_rows.CORNERS, box, strict=False))
     named = f"<name>{name}</name>" if name is not None else ""
     return f"<object>{named}{more}<bndbox>{corners}</bndbox></object>"
 
@@ -53,7 +53,7 @@ def test_rows_equal_those_of_elementtree() -> None:
         lines = [n for n, line in enumerate(path.read_text().splitlines(), start=1) if "<object>" in line]
         root = ElementTree.parse(path).getroot()
         for number, item in enumerate(root.findall("object")):
-            x1, y1, x2, y2 = (float(item.findtext(f"bndbox/{corner}", "")) for corner in voc.CORNERS)
+            x1, y1, x2, y2 = (float(item.findtext(f"bndbox/{corner}", "")) for corner in voc_rows.CORNERS)
             pose = item.findtext("pose")
             size = [int(root.findtext(f"size/{side}", "")) for side in ("width", "height")]
             own = [None if pose == "Unspecified" else pose, int(item.findtext("truncated", ""))]
@@ -177,6 +177,16 @@ def test_a_wrong_encoding_costs_its_file(tmp_path: Path) -> None:
     (tmp_path / "Annotations/a.xml").write_bytes(f"<annotation>{element('Straße')}</annotation>".encode("latin-1"))
     data = voc.read(tmp_path, role="eval")
     assert data.issues.select("code", "image_id").rows() == [("unreadable_label_file", "JPEGImages/a.jpg")]
+
+
+def test_columns_beyond_number_are_left_out(tmp_path: Path) -> None:
+    more = "".join(f"<k{number}>1</k{number}>" for number in range(250))
+    write(tmp_path, "a", element(more=more), element(more="<k249>1</k249>"))
+    data = voc.read(tmp_path, role="eval")
+    assert sum(name.startswith("label_") for name in data.labels.columns) == 200
+    assert data.issues.select("code", "message").rows() == [
+        ("too_many_columns", "kept the first 200 columns of objects, left out 50 others")
+    ]
 
 
 def test_entities_are_not_expanded(tmp_path: Path) -> None:

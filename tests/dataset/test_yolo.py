@@ -326,7 +326,7 @@ def test_any_data_yaml_is_read_or_refused(declared: object, tmp_path_factory: py
 
 
 @settings(deadline=None, max_examples=100)
-@given(place=st.integers(0, 60), size=st.integers(0, 3), other=st.binary(max_size=3))
+@given(place=st.integers(0, 60), size=st.integers(0, 3) | st.just(99), other=st.binary(max_size=9))
 def test_a_mutated_data_yaml_is_read_or_refused(
     place: int, size: int, other: bytes, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -26,6 +26,7 @@ import polars as pl
 from xai import tables
 from xai.dataset import coco_rows, codes
 from xai.dataset.coco_json import elements
+from xai.dataset.columns import MAX_COLUMNS
 from xai.dataset.photos import is_photo, is_unicode, locate, printable, relative, siblings, walk
 from xai.exceptions import ConfigError, DataError
 from xai.types import Dataset
@@ -69,7 +70,11 @@ def read(path: Path, *, role: str, split: str | None = None, photos: Path | None
         first = f" (first problem: {unusable['message'][0]})" if len(unusable) else ""
         raise DataError(f"{file}: expected images with id and file_name, found none that can be used{first}")
     labels, rejected = coco_rows.labels(rows.table(), images, classes, split=role, file=shown)
-    every = tables.stack([unusable, rejected, codes.table(_not_listed(root, image_ids, role))], tables.ISSUES)
+    notes = _not_listed(root, image_ids, role)
+    if rows.left_out:
+        message = f"kept the first {MAX_COLUMNS} columns of annotations, left out {rows.left_out:,} values of others"
+        notes.append(codes.issue("too_many_columns", message, split=role, file=shown))
+    every = tables.stack([unusable, rejected, codes.table(notes)], tables.ISSUES)
     return Dataset(role, root, image_ids, labels, every, tuple(dict.fromkeys(classes.values())))
 
 

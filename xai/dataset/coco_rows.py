@@ -10,7 +10,7 @@ import polars as pl
 
 from xai import tables
 from xai.dataset import codes
-from xai.dataset.columns import FLAGS, as_text, typed
+from xai.dataset.columns import FLAGS, MAX_COLUMNS, as_text, typed
 from xai.dataset.photos import printable
 
 BATCH = 50_000
@@ -51,11 +51,17 @@ def key(value: Any) -> str | None:
 
 
 class Rows:
-    """Annotations in the order of the file, kept as columns."""
+    """Annotations in the order of the file, kept as columns.
+
+    Attributes:
+        left_out: values of own columns beyond ``columns.MAX_COLUMNS``.
+    """
 
     def __init__(self) -> None:
         self._batch: list[tuple[Any, ...]] = []
         self._own: list[dict[str, str]] = []
+        self._names: dict[str, None] = {}
+        self.left_out = 0
         self._frames: list[pl.DataFrame] = []
 
     def add(self, annotation: Any) -> None:
@@ -83,8 +89,21 @@ class Rows:
         own = {**attributes, **{name: value for name, value in item.items() if name not in _OWN_FIELDS}}
         texts = {name: as_text(value) for name, value in own.items() if name not in _OWN_FIELDS}
         self._own.append({f"label_{printable(name)}": printable(text) for name, text in texts.items() if text})
+        self._limit()
         if len(self._batch) == BATCH:
             self._flush()
+
+    def _limit(self) -> None:
+        """Keep the columns that came first: a file may name one per annotation."""
+        own = self._own[-1]
+        if own.keys() <= self._names.keys():
+            return
+        for name in list(own):
+            if name in self._names or len(self._names) < MAX_COLUMNS:
+                self._names[name] = None
+            else:
+                del own[name]
+                self.left_out += 1
 
     def table(self) -> pl.DataFrame:
         """Return one row per annotation: the columns of ``_RAW`` and ``label_*`` as text."""

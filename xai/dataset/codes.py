@@ -58,6 +58,9 @@ CODES: Mapping[str, Code] = {
     "duplicate_annotation_id": Code(
         "warning", "another annotation has the same id; both are used", "number the annotations anew"
     ),
+    "too_many_columns": Code(
+        "warning", "the labels have more columns of their own than can be told apart; the first are kept", "drop some"
+    ),
     # the box
     "negative_area": Code("error", "right is left of left, or bottom above top", "swap or redraw the corners"),
     "zero_area": Code("error", "the box has no area", "redraw or delete the box"),

@@ -10,6 +10,9 @@ import polars as pl
 FLAGS = {"": False, "0": False, "1": True, "false": False, "true": True, "no": False, "yes": True}
 """What a flag of an object may say, in small letters."""
 
+MAX_COLUMNS = 200
+"""Own columns that are kept. Each is an attribute to bin and to test; where there are more, names hold values."""
+
 _UNKNOWN = ("", "Unspecified")
 
 

@@ -33,9 +33,9 @@ def place(labels: pl.DataFrame, images: pl.DataFrame, frame: str) -> tuple[pl.Da
     """Put boxes into pixels of the displayed photos, and tell what their file says of the photo's size.
 
     With ``auto``, the boxes of a photo that is displayed on its side (orientation 5–8) are taken for drawn in the
-    stored frame where the file states that frame's size and not the displayed one; where it states none and counts in
-    pixels, where all boxes fit the stored photo and not all fit the displayed one. Anything else stays as displayed:
-    orientations 2–4 have one size in both frames, and fractions fit both.
+    stored frame where the file states that frame's size and not the displayed one, unless boxes fit the displayed photo
+    only; where it states none and counts in pixels, where all boxes fit the stored photo and not all fit the displayed
+    one. Anything else stays as displayed: orientations 2–4 have one size in both frames, and fractions fit both.
 
     Args:
         labels: as for ``validate.resolve``.
@@ -97,7 +97,8 @@ def _looks_stored() -> pl.Expr:
     sound = pl.all_horizontal(pl.col(*CORNERS).is_finite().fill_null(False)) & ~pl.col("normalised")
     leaves_displayed = (sound & sticks_out(width, height)).any().over("image_id")
     leaves_stored = (sound & sticks_out(height, width)).any().over("image_id")
-    return pl.when(silent).then(leaves_displayed & ~leaves_stored).otherwise(swapped)
+    fits_displayed_only = leaves_stored & ~leaves_displayed
+    return pl.when(silent).then(leaves_displayed & ~leaves_stored).otherwise(swapped & ~fits_displayed_only)
 
 
 def _turned(pixels: pl.DataFrame) -> pl.DataFrame:
@@ -119,14 +120,14 @@ def _told(placed: pl.DataFrame, frame: str) -> pl.DataFrame:
     expected = pl.format("{} x {}", *_whole("frame_width", "frame_height"))
     differs = (pl.col("file_width") != pl.col("frame_width")) | (pl.col("file_height") != pl.col("frame_height"))
     swapped = (pl.col("file_width") == pl.col("frame_height")) & (pl.col("file_height") == pl.col("frame_width"))
-    drawn = pl.when("stored").then(pl.lit("as displayed")).otherwise(pl.lit("before it was turned"))
-    hint = pl.when(swapped).then(pl.format(": the labels were drawn on the photo {}", drawn)).otherwise(pl.lit(""))
+    other = pl.when("stored").then(pl.lit("as displayed")).otherwise(pl.lit("before it was turned"))
+    hint = pl.when(swapped).then(pl.format(", which is its size {}", other)).otherwise(pl.lit(""))
     mismatch = pl.format(
-        "the label file says {}, the photo as {} is {}{}",
+        "the label file says {}{}, the photo as {} is {}",
         given,
+        hint,
         pl.when("stored").then(pl.lit("stored")).otherwise(pl.lit("displayed")),
         expected,
-        hint,
     )
     reason = (
         pl.when(pl.any_horizontal(pl.col(*_STATED).is_null()))

@@ -25,9 +25,8 @@ def outcomes(run: xai.Run) -> pl.DataFrame:
 
 
 def same(left: xai.Run, right: xai.Run) -> None:
-    keys = ["image_id", "x1", "y1", "x2", "y2"]
-    ours, theirs = (outcomes(run).sort(keys) for run in (left, right))
-    assert_frame_equal(ours.drop("object_id"), theirs.drop("object_id"), check_exact=False, abs_tol=1e-3)
+    ours, theirs = (outcomes(run).sort("image_id", "object_id") for run in (left, right))
+    assert_frame_equal(ours, theirs, check_exact=False, abs_tol=1e-3)
     rows = [
         run.coverage.filter(~pl.col("attribute").str.starts_with("label_")).sort("attribute", "bin", "label")
         for run in (left, right)

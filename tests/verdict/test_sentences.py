@@ -5,7 +5,8 @@ import pytest
 
 from attributes import ATTRIBUTES
 from xai.causes import CAUSES
-from xai.verdict.sentences import CONDITIONS, REPAIRS, Promised, Scene, sentence
+from xai.verdict.phrases import CONDITIONS, REPAIRS
+from xai.verdict.sentences import Promised, Scene, sentence
 
 FIGURES: dict[str, Any] = {
     "cause": "glare", "attribute": "object_glare", "bin": "strong", "value": 0.41, "scope": "car", "train_count": 21,
@@ -129,3 +130,40 @@ def test_what_was_looked_at_in_vain_is_named() -> None:
 def test_a_condition_is_required_where_the_verdict_names_one() -> None:
     with pytest.raises(ValueError, match="names a condition"):
         sentence("hard", scene())
+
+
+REPORTED: dict[str, Any] = {
+    **FIGURES, "attribute": "glare", "scope": None, "miss_rate": None, "other_rate": None, "eval_share": 0.03,
+    "value": 0.7,
+}  # fmt: skip
+
+
+def test_reported_misses_are_compared_with_photos_and_no_rate_is_stated() -> None:
+    assert sentence("coverage_gap", scene(REPORTED, reported=True)) == (
+        "Strong glare lies over the photo of this car (glare 0.70). 41% of the reported misses are in photos with "
+        "strong glare, against 3% of the production photos and 2.1% of the training photos. Such photos are reported "
+        "5.2 times as often as others (95% interval 3.1–8.4). With the glare toned down, the detector finds it (score "
+        "× overlap 0.81, 0.10 before; changes that mean nothing reach 0.15 at most)."
+    )
+    tiny = {**FIGURES, "attribute": "object_size", "bin": "tiny", "value": None, "eval_share": None, "after": None}
+    tiny |= {"adjusted_risk_ratio": None, "adjusted_low": None}
+    assert sentence("hard", scene(tiny, reported=True)) == (
+        "This car is tiny in the photo. 41% of the reported misses are tiny, against 2.1% of the training objects. How "
+        "often such objects are missed is not known, since nobody labelled the photos."
+    )
+
+
+def test_an_unexplained_miss_says_where_it_was_lost() -> None:
+    text = sentence("unexplained", scene(mechanism="wrong_class", seen="truck", score=0.61))
+    assert "The detector takes it for a truck (score 0.61)." in text
+    poor = sentence("unexplained", scene(mechanism="poor_box", score=0.8, iou=0.38))
+    assert "The detector sees a car there (score 0.80), but its box overlaps this one by 38% only." in poor
+    assert "proposes nothing above noise" in sentence("unexplained", scene(mechanism="no_candidate", score=None))
+    low = sentence("unexplained", scene(mechanism="low_score", score=0.12))
+    assert "with a score of 0.12, below the deployed threshold of 0.25." in low
+    assert "gave way" in sentence("unexplained", scene(mechanism="suppressed", score=0.5))
+
+
+def test_a_case_without_a_box_says_so() -> None:
+    text = sentence("unexplained", scene(placed=False, reported=True))
+    assert "Nobody said where in the photo it is, so the object itself was not measured and nothing was tried." in text

@@ -82,7 +82,7 @@ def test_crowds_masks_columns_and_numbering(tmp_path: Path) -> None:
             attributes={"pose": "Left", "truncated": 1, "tags": ["a"], "speed": float("nan")},
         ),
         annotation(id=7, ignore=1, attributes={"pose": "Unspecified", "truncated": "0", "difficult": 0}),
-        annotation(id=8, attributes={"difficult": True}),
+        annotation(id=8, ignore=0, attributes={"difficult": True}),
     )
     data = coco.read(path, role="train")
     assert data.labels["object_id"].to_list() == [0, 1, 2, 3]

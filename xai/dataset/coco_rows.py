@@ -71,16 +71,13 @@ class Rows:
         sound = count == 4 and all(value is not None and math.isfinite(value) for value in box)
         attributes = item.get("attributes")
         attributes = attributes if isinstance(attributes, dict) else {}
-        difficult = next(
-            (source[name] for source in (item, attributes) for name in ("difficult", "ignore") if name in source), None
-        )
         self._batch.append(
             (
                 key(item.get("id")),
                 key(item.get("image_id")),
                 key(item.get("category_id")),
                 _flag(item.get("iscrowd")),
-                _flag(difficult),
+                _difficult(item, attributes),
                 count,
                 *box,
                 None if sound else printable(str(item.get("bbox") if annotation is item else annotation)[:80]),
@@ -134,6 +131,12 @@ def _number(value: Any) -> float | None:
         return float(value)
     except OverflowError:
         return math.inf
+
+
+def _difficult(*sources: dict[str, Any]) -> str | None:
+    """Return the first flag that does not say no; converters write ``ignore`` beside ``difficult``."""
+    flags = [_flag(source.get(name)) for source in sources for name in ("difficult", "ignore")]
+    return next((flag for flag in flags if flag is not None and FLAGS.get(flag) is not False), None)
 
 
 def _flag(value: Any) -> str | None:

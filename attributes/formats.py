@@ -1,9 +1,10 @@
 """PNG, WebP and BMP → pixels as stored. Each reads its header first, so that nothing large is decoded unasked.
 
-OpenCV decodes PNG: it refuses one that holds fewer rows than it states, where Pillow leaves the rest black. Pillow
-decodes the others: it raises where OpenCV writes to the terminal. Its plugins are called directly and are given only
-what describes the pixels: ``Image.open`` would try forty formats, and warns of large photos and damaged metadata.
-Threads cannot silence warnings, for the process has one list of filters.
+OpenCV decodes PNG and WebP: it refuses a PNG that holds fewer rows than it states, where Pillow leaves the rest black,
+and takes a third of Pillow's memory for a WebP. Pillow decodes BMP, TIFF and rare JPEGs: it raises where OpenCV writes
+to the terminal. Its plugins are called directly and are given only what describes the pixels: ``Image.open`` would try
+forty formats, and warns of large photos and damaged metadata. Threads cannot silence warnings, for the process has one
+list of filters.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import cv2
 import numpy as np
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.ImageFile import ImageFile
-from PIL.WebPImagePlugin import WebPImageFile
 
 from attributes.views import Pixels
 
@@ -103,6 +103,17 @@ def decode_with_pillow(plugin: type[ImageFile], data: bytes, size: tuple[int, in
     return pixels
 
 
+def _decode_with_opencv(data: bytes, size: tuple[int, int]) -> Pixels:
+    try:
+        flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+        pixels = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
+    except cv2.error as error:
+        raise unreadable(f"a photo, its pixels cannot be decoded ({error})") from error
+    if pixels is None or pixels.shape != (size[1], size[0], 3):
+        raise unreadable(f"{size[0]} x {size[1]} pixels as the header says, its data hold no such picture")
+    return np.asarray(pixels, dtype=np.uint8)
+
+
 def decode_png(data: bytes) -> tuple[Pixels, bytes]:
     """Decode a PNG, of an animated one its still picture; return pixels as stored and raw EXIF."""
     if len(data) < 33:
@@ -131,17 +142,6 @@ def decode_png(data: bytes) -> tuple[Pixels, bytes]:
     return _decode_with_opencv(b"".join(pixels), size), exif
 
 
-def _decode_with_opencv(data: bytes, size: tuple[int, int]) -> Pixels:
-    try:
-        flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
-        pixels = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
-    except cv2.error as error:
-        raise unreadable(f"a photo, its pixels cannot be decoded ({error})") from error
-    if pixels is None or pixels.shape != (size[1], size[0], 3):
-        raise unreadable(f"{size[0]} x {size[1]} pixels as the header says, its data hold no such picture")
-    return np.asarray(pixels, dtype=np.uint8)
-
-
 def decode_webp(data: bytes) -> tuple[Pixels, bytes]:
     """Decode a WebP, of an animated one its first frame; return pixels as stored and raw EXIF."""
     if len(data) < 30:
@@ -156,7 +156,7 @@ def decode_webp(data: bytes) -> tuple[Pixels, bytes]:
         if kind == b"EXIF":
             exif = data[position + 8 : position + 8 + length]
         position += 8 + length + length % 2
-    return decode_with_pillow(WebPImageFile, data, size), exif
+    return _decode_with_opencv(data, size), exif
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from photo_files import encoded, exif_of, picture
+from photo_files import encoded, every_kind, exif_of, picture
 from PIL import Image, ImageOps
 
-from attributes import formats
+from attributes import formats, tag
 from attributes.decode import DecodeError, decode, read
 
 DATA = Path(__file__).resolve().parents[2] / "../shared/data"
@@ -141,6 +141,17 @@ def test_limit_is_one_constant(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_content_decides_the_format(tmp_path: Path, kind: str) -> None:
     (tmp_path / "photo.png").write_bytes(encoded(picture(), kind))
     assert read(tmp_path / "photo.png").format == kind.lower()
+
+
+def test_a_folder_of_every_format_is_tagged(tmp_path: Path) -> None:
+    for name, data in every_kind().items():
+        (tmp_path / f"{name}.{name.split()[0]}").write_bytes(data)
+    (tmp_path / "animation.GIF").write_bytes(encoded(picture(), "GIF"))
+    frame = tag(tmp_path)
+    status = dict(frame.select("image_id", "status").iter_rows())
+    assert status.pop("animation.GIF") == "photo_unreadable"
+    assert len(status) == len(every_kind())
+    assert set(status.values()) == {"ok"}
 
 
 def test_read_from_disk(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from photo_files import bmp, encoded, every_kind, gray_tiff, huge_png, noise, picture, png, tiff, webp
 
 from attributes import formats, jpeg
+from attributes import tiff as tiff_module
 from attributes.decode import DecodeError, Photo, decode
 
 FILES = every_kind()
@@ -111,7 +112,13 @@ def code_of(data: bytes) -> str:
 
 @pytest.mark.parametrize("name", TOO_LARGE)
 def test_large_claims_are_refused_before_decoding(name: str) -> None:
-    with mock.patch.object(formats, "decode_with_pillow", side_effect=AssertionError("decoded")):
+    decoded = AssertionError("decoded")
+    with (
+        mock.patch.object(formats, "_decode_with_opencv", side_effect=decoded),
+        mock.patch.object(formats, "BmpImageFile", side_effect=decoded),
+        mock.patch.object(tiff_module, "decode_with_pillow", side_effect=decoded),
+        mock.patch.object(jpeg.simplejpeg, "decode_jpeg", side_effect=decoded),
+    ):
         assert code_of(TOO_LARGE[name]) == "photo_too_large"
 
 

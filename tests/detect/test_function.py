@@ -107,6 +107,12 @@ def test_nothing_found_anywhere_and_the_limit(write: Any) -> None:
     np.testing.assert_allclose(found.scores, [0.9, 0.9, 0.6])
 
 
+def test_scores_at_the_threshold_are_detections(write: Any) -> None:
+    name = write("def detect(photos): return [([[0, 0, 1, 1]] * 3, [0.7, 0.69, 0.0], [0, 0, 0])]")
+    assert len(detections(open_function(f"{name}.detect", score_threshold=0.7), PHOTO)[0]) == 1
+    assert len(detections(open_function(f"{name}.detect", score_threshold=0.0), PHOTO)[0]) == 2
+
+
 @pytest.mark.parametrize("names", ["('car', 'bus')", "{1: 'bus', 0: 'car'}"])
 def test_names_of_the_callable_and_a_factory(names: str, write: Any) -> None:
     name = write(

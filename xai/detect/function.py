@@ -170,10 +170,12 @@ class Function:
         """Apply the score threshold and the limit; the rest is up to the function."""
         best, labels = (part.cpu().numpy() for part in candidates.scores.detach().max(dim=-1))
         boxes = candidates.boxes.detach().double().cpu().numpy()
+        least = np.float32(self.score_threshold)  # as the scores are, so that one at the threshold stays
         found = []
         for index in range(len(prepared.indices)):
             order = np.argsort(-best[index], kind="stable")
-            kept = order[(best[index, order] >= self.score_threshold) & (best[index, order] > 0)][: self.max_detections]
+            passing = (best[index, order] >= least) & (best[index, order] > 0)
+            kept = order[passing][: self.max_detections]
             found.append(Detections(boxes[index, kept], best[index, kept].astype(np.float64), labels[index, kept]))
         return found
 

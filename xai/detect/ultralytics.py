@@ -235,7 +235,7 @@ def _deploy(model: Any, framework: SimpleNamespace, device: str) -> tuple[Any, i
     # backward. Made anew at each call, they cost microseconds and follow the mode of the call.
     head.dynamic = True
     head.xyxy = True
-    return deployed, int(predictor.model.stride), bool(predictor.scale_fill)
+    return deployed, int(predictor.model.stride), predictor_of is framework.rtdetr
 
 
 def _card(config: DetectorConfig, path: Path, checkpoint: Any, model: Any) -> ModelCard:

@@ -54,7 +54,8 @@ def truncation(views: Views) -> Floats:
         >>> truncation(Views([photo], [np.array([[0.0, 20, 60, 80], [50, 20, 90, 60]])])).tolist()
         [0.25, 0.0]
     """
-    boxes, size = views.all_boxes, views.sizes[views.photo_of]
+    # A box stored as fractions comes back a hair off the whole pixel that it was drawn at, which must decide nothing.
+    boxes, size = views.all_boxes.round(3), views.sizes[views.photo_of]
     gap = np.maximum(EDGE_TOLERANCE[0], EDGE_TOLERANCE[1] * size)
     touches = np.concatenate([boxes[:, :2] <= gap, boxes[:, 2:] >= size - gap], axis=1)
     width, height = (boxes[:, 2:] - boxes[:, :2]).T

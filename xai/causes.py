@@ -20,6 +20,7 @@ class Cause:
         condition: noun phrase for a sentence.
         advice: what to do when the training set lacks the condition.
         augmentable: whether augmentation can make more of it.
+        ruled_out_by: mechanisms under which it cannot have made the miss.
     """
 
     told_by: Mapping[str, tuple[str, ...]]
@@ -27,6 +28,7 @@ class Cause:
     condition: str
     advice: str
     augmentable: bool
+    ruled_out_by: tuple[str, ...] = ()
 
 
 CAUSES: Mapping[str, Cause] = {
@@ -141,6 +143,8 @@ CAUSES: Mapping[str, Cause] = {
         "other objects in front of this one",
         "collect photos of partly hidden objects, or augment by erasing parts",
         True,
+        # What is hidden gets no box and score that pass the threshold: here the detector saw it well enough.
+        ("suppressed",),
     ),
     "unusual_shape": Cause(
         {"object_aspect": ("tall", "wide")},

@@ -252,7 +252,7 @@ def _ticket(code: str, rows: pl.DataFrame, photos: int, label_rows: int) -> tick
     unit: tickets.Unit
     if code in _OF_CLASSES:
         unit, number, total = "classes", len(rows), None
-    elif rows["line"].null_count() < len(rows) or rows["object_id"].null_count() < len(rows):
+    elif code in provenance.ROWS_ALONE or rows["line"].count() or rows["object_id"].count():
         unit, number, total = "label rows", len(rows), label_rows
     elif concerned:
         unit, number, total = "photos", concerned, photos

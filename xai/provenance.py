@@ -71,6 +71,9 @@ def now() -> str:
 _NAMELESS_PHOTOS = ("path_leaves_root", "path_not_unicode", "photo_without_name")
 """Issues of photos that have no ``image_id``, because they cannot or must not be opened: one photo each."""
 
+ROWS_ALONE = ("annotation_without_photo", "unparsable_line")
+"""Issues of label rows of which neither photo nor line is known: entries of a list that is no text."""
+
 
 def funnel(data: Dataset, images: pl.DataFrame, objects: pl.DataFrame, issues: pl.DataFrame) -> list[dict[str, Any]]:
     """Count photos and annotated objects from what was found to what was used, with every loss by its reason.
@@ -87,8 +90,11 @@ def funnel(data: Dataset, images: pl.DataFrame, objects: pl.DataFrame, issues: p
     left_out = left_out.filter(~pl.col("image_id").is_in(images["image_id"].to_list())).unique("image_id")
     nameless = pl.col("image_id").is_null() & pl.col("code").is_in(_NAMELESS_PHOTOS)
     left_out = pl.concat([left_out, data.issues.filter(nameless)])
-    by_reader = data.issues.filter((pl.col("severity") == "error") & pl.col("line").is_not_null() & ~nameless)
+    row = pl.col("line").is_not_null() | pl.col("object_id").is_not_null()
+    row |= pl.col("image_id").is_null() & pl.col("code").is_in(ROWS_ALONE)
+    by_reader = data.issues.filter((pl.col("severity") == "error") & row & ~nameless)
     invalid = issues.filter((pl.col("severity") == "error") & pl.col("object_id").is_not_null())
+    invalid = invalid.join(data.issues, on=["image_id", "object_id", "code"], how="anti", nulls_equal=True)
     unseen = data.labels.filter(pl.col("image_id").is_in(unread["image_id"].to_list()))
     unseen = unseen.join(unread.select("image_id", "status"), on="image_id")
     reasons = objects["ignore"].drop_nulls()

@@ -119,10 +119,10 @@ def test_crowds_masks_columns_and_numbering(tmp_path: Path) -> None:
         (annotation(category_id=3), "class_out_of_range"),
         (annotation(category_id=None), "class_out_of_range"),
         (annotation(category_id="bus"), "class_out_of_range"),
-        (annotation(image_id=99), "label_without_photo"),
-        (annotation(image_id=None), "label_without_photo"),
-        (annotation(image_id=True), "label_without_photo"),
-        ({}, "label_without_photo"),
+        (annotation(image_id=99), "annotation_without_photo"),
+        (annotation(image_id=None), "annotation_without_photo"),
+        (annotation(image_id=True), "annotation_without_photo"),
+        ({}, "annotation_without_photo"),
         (None, "unparsable_line"),
         (3, "unparsable_line"),
         ([], "unparsable_line"),
@@ -132,8 +132,9 @@ def test_crowds_masks_columns_and_numbering(tmp_path: Path) -> None:
 def test_a_bad_annotation_costs_itself_only(tmp_path: Path, item: object, code: str) -> None:
     data = coco.read(build(tmp_path, annotation(id=1), item, annotation(id=2)), role="eval")
     assert len(data.labels) == 2
+    place = None if code in ("annotation_without_photo", "unparsable_line") else 1
     assert data.issues.select("code", "severity", "object_id", "line", "split").rows() == [
-        (code, "error", None, None, "eval")
+        (code, "error", place, None, "eval")
     ]
     assert data.issues["message"][0].startswith("annotation ")
     assert data.issues["message"][0].endswith("; not used")

@@ -185,7 +185,7 @@ def labels(
     )
     found = tables.conform(good.with_columns(typed(good[name]) for name in own), tables.LABELS)
     warnings = [_unclear(good), _repeated(good)]
-    issues = [codes.from_labels(frame, split=split) for frame in (judged.with_columns(object_id=None), *warnings)]
+    issues = [codes.from_labels(frame, split=split) for frame in (judged, *warnings)]
     columns = [*tables.LABELS, "file_width", "file_height", *own]
     return found.select(columns).sort("image_id", "object_id"), pl.concat(issues)
 
@@ -199,7 +199,7 @@ def _judge(placed: pl.DataFrame, classes: Mapping[str, str]) -> pl.DataFrame:
         pl.when(pl.col("count") == _NOT_AN_OBJECT)
         .then(pl.lit("unparsable_line"))
         .when(pl.col("listed").is_null())
-        .then(pl.lit("label_without_photo"))
+        .then(pl.lit("annotation_without_photo"))
         .when(pl.col("label").is_null())
         .then(pl.lit("class_out_of_range"))
         .when(pl.col("count") == _NO_BOX)

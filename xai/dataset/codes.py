@@ -85,6 +85,9 @@ CODES: Mapping[str, Code] = {
     "label_without_photo": Code(
         "error", "the photo of the label or label file is not there", "restore the photo or delete its labels"
     ),
+    "annotation_without_photo": Code(
+        "error", "the annotation names no photo of the list", "restore the photo or delete the annotation"
+    ),
     "photo_without_name": Code(
         "error", "an entry of the list of photos has no id or no file name", "complete the entry or export again"
     ),

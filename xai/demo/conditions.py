@@ -32,6 +32,9 @@ EXPECTED: Mapping[str, str] = {
 }
 """Planted condition → the cause that a verdict on such a miss should name."""
 
+AS_RIGHT: Mapping[str, tuple[str, ...]] = {"crowding": ("occlusion",)}
+"""Planted condition → other causes that are true of it: who stands in a crowd is hidden by those in front."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Photo:

@@ -11,7 +11,7 @@ import yaml
 
 from xai import tables
 from xai.demo import dataset
-from xai.demo.conditions import EXPECTED, HARMLESS, NONE
+from xai.demo.conditions import AS_RIGHT, EXPECTED, HARMLESS, NONE
 from xai.exceptions import RunError
 from xai.types import Progress, no_progress
 
@@ -81,7 +81,7 @@ def score(run: Path, truth: Path) -> pl.DataFrame:
 
     Returns:
         A row for each planted condition, for the harmless one and for ``none``: ``condition``; ``expected`` cause, null
-        where none should be named; scored ``objects`` under it; ``misses`` of them; misses ``named`` by the expected
+        where none should be named, "A or B" where either is right; scored ``objects`` under it; ``misses`` of them; misses ``named`` by the expected
         cause; their ``share`` of the misses, null without any; misses ``blamed`` on the condition's cause that do not
         lie under it (under the harmless one: all that are blamed on it).
 
@@ -119,9 +119,10 @@ def _row(condition: str, cause: str | None, objects: pl.DataFrame, misses: pl.Da
     row = {"condition": condition, "objects": objects.filter(under).height, "misses": here.height}
     if cause is None:
         return row
-    blamed = misses.filter(pl.col("cause") == cause)
+    right = (cause, *AS_RIGHT.get(condition, ()))
+    blamed = misses.filter(pl.col("cause").is_in(right))
     if condition == HARMLESS:
         return {**row, "blamed": blamed.height}
     named = blamed.filter(under).height
     share = named / here.height if here.height else None
-    return {**row, "expected": cause, "named": named, "share": share, "blamed": blamed.height - named}
+    return {**row, "expected": " or ".join(right), "named": named, "share": share, "blamed": blamed.height - named}

@@ -56,7 +56,7 @@ def judge(
 
     A cause is admissible if the object shows its condition, and the condition's risk is elevated in the coverage table
     or its repair found the object where neither the untouched photo nor a placebo did, and its weight
-    (``verdict.weights``) is at least that of ``unexplained``. The admissible cause of the greatest weight is the
+    (``verdict.weights``) is at least that of ``unexplained``, and the mechanism does not rule it out. The admissible cause of the greatest weight is the
     verdict's. Verdicts, the first that applies: ``label`` (mechanism ``annotation``), ``coverage_gap`` and ``hard`` (by
     the coverage table where it calls the condition elevated, else ``coverage_gap`` where the condition is rare in
     training), ``threshold`` (best score within 0.05 below the threshold, and no cause is admissible), ``chance``
@@ -82,7 +82,7 @@ def judge(
     found = misses(errors)
     shown = show(errors, objects, images, bins, coverage)
     trials = _trials(evidence, score_threshold)
-    causes = _weigh(shown, evidence, trials)
+    causes = _rule_out(_weigh(shown, evidence, trials), found)
     context = {
         "has_training": bool(coverage["train_count"].is_not_null().any()),
         "is_training_set": is_training_set,
@@ -166,6 +166,15 @@ def _weigh(shown: pl.DataFrame, evidence: pl.DataFrame, trials: pl.DataFrame) ->
     return joined.with_columns(admissible=stands & (pl.col("weight") >= WEIGHTS["least"])).sort(
         ["error_id", "weight", "cause"], descending=[False, True, False]
     )
+
+
+def _rule_out(causes: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
+    """Make causes inadmissible that cannot have made the miss, by where in the detector it was lost."""
+    pairs = [(name, mechanism) for name, cause in CAUSES.items() for mechanism in cause.ruled_out_by]
+    ruled_out = pl.DataFrame(pairs, schema={"cause": pl.String, "mechanism": pl.String}, orient="row")
+    struck = found.select("error_id", "mechanism").join(ruled_out, on="mechanism").select("error_id", "cause")
+    marked = causes.join(struck.with_columns(struck=True), on=["error_id", "cause"], how="left", maintain_order="left")
+    return marked.with_columns(admissible=pl.col("admissible") & pl.col("struck").is_null()).drop("struck")
 
 
 def _verdict(

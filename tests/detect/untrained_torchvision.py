@@ -28,8 +28,9 @@ def build(architecture: str, count: int = len(NAMES)) -> nn.Module:
     else:
         sizes = {} if architecture.startswith("ssd") else SMALL
         model = ARCHITECTURES[architecture](num_classes=count, weights=None, weights_backbone=None, **sizes)
-    settle(model.backbone)
-    freeze(model.backbone)
+    if architecture != "ssd300_vgg16":  # has no normalisations, and no smaller inputs either
+        settle(model.backbone)
+        freeze(model.backbone)
     calibrate(model)
     return model.eval()
 

@@ -21,6 +21,7 @@ class Cause:
         advice: what to do when the training set lacks the condition.
         augmentable: whether augmentation can make more of it.
         ruled_out_by: mechanisms under which it cannot have made the miss.
+        leaves: the mechanism that is its mark, or None.
     """
 
     told_by: Mapping[str, tuple[str, ...]]
@@ -29,6 +30,7 @@ class Cause:
     advice: str
     augmentable: bool
     ruled_out_by: tuple[str, ...] = ()
+    leaves: str | None = None
 
 
 CAUSES: Mapping[str, Cause] = {
@@ -136,6 +138,7 @@ CAUSES: Mapping[str, Cause] = {
         "other objects crowding this one",
         "collect photos of crowded scenes",
         False,
+        leaves="suppressed",
     ),
     "occlusion": Cause(
         {"occlusion": ("much",)},

@@ -30,7 +30,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:i")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:i; default: the config's, else auto")]
 Workers = Annotated[int | None, typer.Option(min=1, help="threads that decode and tag; default: all cores")]
 Seed = Annotated[int | None, typer.Option(help="seed of everything that is drawn at random")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="print the result only")]
@@ -123,7 +123,7 @@ def triage(
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="override a config key")] = None,
     out: Annotated[Path | None, typer.Option(help="run directory; an interrupted one is resumed")] = None,
     enforce_promise: Annotated[bool, typer.Option(help="exit with 4 when the promise is shown broken")] = False,
-    device: Device = "auto",
+    device: Device = None,
     workers: Workers = None,
     seed: Seed = None,
     quiet: Quiet = False,
@@ -151,7 +151,7 @@ def triage(
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="folder for photos and run")] = Path("runs/demo"),
-    device: Device = "auto",
+    device: Device = None,
     workers: Workers = None,
     quiet: Quiet = False,
     json_: Json = False,
@@ -177,13 +177,18 @@ def demo(
 
 @app.command()
 def profile(
-    dataset: Annotated[Path, typer.Argument(help="folder of a VOC data set, or data.yaml of a YOLO one")],
+    dataset: Annotated[Path, typer.Argument(help="folder of a data set, data.yaml of a YOLO or JSON of a COCO one")],
     out: Annotated[Path, typer.Option(help="profile directory")],
     detector: Annotated[Path | None, typer.Option(help="triage config whose detector is run on the photos too")] = None,
-    format_: Annotated[str | None, typer.Option("--format", help="voc or yolo; default: told from the folder")] = None,
+    format_: Annotated[
+        str | None, typer.Option("--format", help="voc, yolo or coco; default: told from the files")
+    ] = None,
     split: Annotated[str | None, typer.Option(help="split of the data set; default: train")] = None,
-    device: Device = "auto",
+    photos: Annotated[Path | None, typer.Option(help="folder of a COCO file's photos")] = None,
+    label_frame: Annotated[str, typer.Option(help="frame of the boxes: auto, displayed or stored")] = "auto",
+    device: Device = None,
     workers: Workers = None,
+    seed: Seed = None,
     quiet: Quiet = False,
     json_: Json = False,
 ) -> None:
@@ -198,7 +203,9 @@ def profile(
             out=out,
             format=format_,
             split=split,
-            config=configs.load(detector, _shared(device, workers, None)) if detector else None,
+            photos=photos,
+            label_frame=label_frame,
+            config=configs.load(detector, _shared(device, workers, seed)) if detector else None,
             workers=workers,
             progress=progress,
             command=_command(),
@@ -228,13 +235,14 @@ def tag(
         raise RequestError(f"expected --out FILE.parquet or FILE.csv, got {out}")
     if not photos.exists():
         raise RequestError(f"expected a photo or a folder of photos, found nothing at {photos}")
-    frame = attributes.tag(photos, workers=workers)
+    voice = _Voice(quiet, json_)
+    with voice.progress() as progress:
+        frame = attributes.tag(photos, workers=workers, progress=lambda done, total: progress("tag", done, total))
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix == ".csv":
         frame.write_csv(out)
     else:
         frame.write_parquet(out)
-    voice = _Voice(quiet, json_)
     unread = frame.filter(frame["status"] != "ok").height
     if voice.json:
         voice.emit({"event": "tag", "path": str(out), "photos": frame.height, "unreadable": unread})
@@ -326,9 +334,9 @@ def report(
     _summarise(run, _Voice(quiet, json_))
 
 
-def _shared(device: str, workers: int | None, seed: int | None) -> list[str]:
+def _shared(device: str | None, workers: int | None, seed: int | None) -> list[str]:
     """Turn the shared options into config overrides."""
-    given = {"device": None if device == "auto" else device, "workers": workers, "seed": seed}
+    given = {"device": device, "workers": workers, "seed": seed}
     return [f"{key}={value}" for key, value in given.items() if value is not None]
 
 

@@ -130,6 +130,8 @@ def profile(
     out: str | Path,
     format: str | None = None,
     split: str | None = None,
+    photos: str | Path | None = None,
+    label_frame: str = "auto",
     config: Config | None = None,
     workers: int | None = None,
     progress: Progress = no_progress,
@@ -142,6 +144,8 @@ def profile(
         out: the profile directory.
         format: a name in ``dataset.READERS``; told from the folder if left out.
         split: split of the data set; ``train`` if left out.
+        photos: the folder of a COCO file's photos, where it is not found by itself.
+        label_frame: the frame that boxes were drawn in, ``auto``, ``displayed`` or ``stored``.
         config: a triage config; its detector is run on the photos too, on ``data.train.detect`` of them or, where that
             is 0, on all, and its class names are used. Detections from a file are not matched with training photos.
         workers: threads that decode and tag.
@@ -151,7 +155,14 @@ def profile(
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     format = format or dataset.guess_format(Path(path))
-    as_read = data = dataset.read(Path(path), format, role="train", split=split)
+    as_read = data = dataset.read(
+        Path(path),
+        format,
+        role="train",
+        split=split,
+        photos=Path(photos) if photos else None,
+        label_frame=label_frame,
+    )
     detector = None
     asked: list[str] = []
     if config is not None:

@@ -143,6 +143,32 @@ def test_labels_come_first_and_thresholds_after_conditions() -> None:
     assert "threshold" not in one_by_one(evaluation, "low_score", 0.19)["verdict"].to_list()
 
 
+def test_a_hidden_object_that_only_suppression_took_is_crowded() -> None:
+    """Under both conditions the mechanism decides: what the detector saw and a neighbour took was not hidden."""
+    side = world(11, 400, {}, base=0.03)
+    both = pl.int_range(pl.len()) % 8 == 0
+    hidden = both & (pl.int_range(pl.len()) % 3 > 0)
+    objects = side.objects.with_columns(
+        crowding=pl.when(both).then(0.9).otherwise(0.1),
+        occlusion=pl.when(hidden).then(0.9).otherwise(0.0),
+        outcome=pl.when(both & (pl.int_range(pl.len()) % 16 == 0)).then(pl.lit("missed")).otherwise("outcome"),
+    )
+    lost = objects.with_row_index("row").filter(pl.col("outcome") == "missed")
+    errors = lost.select(
+        pl.Series("error_id", [f"{index:012x}" for index in range(len(lost))]), pl.col("outcome").alias("kind"),
+        "image_id", "object_id", pl.lit(None, pl.Int64).alias("prediction_id"), "label",
+        pl.when(pl.col("row") % 32 == 0).then(pl.lit("suppressed")).otherwise(pl.lit("low_score")).alias("mechanism"),
+        pl.lit(0.1).alias("best_score"), pl.lit(None, pl.Float64).alias("best_iou"),
+        pl.lit(None, pl.String).alias("best_label"), pl.lit("").alias("truth"), "occlusion", "crowding",
+    )  # fmt: skip
+    result = judge(None, World(side.images, objects, errors.drop("occlusion", "crowding"))).verdicts
+    told = result.join(errors.select("error_id", "occlusion", "crowding"), on="error_id")
+    told = told.filter((pl.col("occlusion") > 0.5) & (pl.col("crowding") > 0.5))
+    suppressed = told.filter(pl.col("mechanism") == "suppressed")
+    assert len(suppressed) > 10
+    assert suppressed["cause"].unique().to_list() == ["crowding"]
+
+
 def test_a_users_column_can_be_the_cause() -> None:
     side = world(7, 300, {}, base=0.05)
     wet = pl.int_range(pl.len()) % 9 == 0

@@ -81,9 +81,9 @@ def score(run: Path, truth: Path) -> pl.DataFrame:
 
     Returns:
         A row for each planted condition, for the harmless one and for ``none``: ``condition``; ``expected`` cause, null
-        where none should be named, "A or B" where either is right; scored ``objects`` under it; ``misses`` of them; misses ``named`` by the expected
-        cause; their ``share`` of the misses, null without any; misses ``blamed`` on the condition's cause that do not
-        lie under it (under the harmless one: all that are blamed on it).
+        where none should be named, "A or B" where either is right; scored ``objects`` under it; ``misses`` of them;
+        misses ``named`` by the expected cause; their ``share`` of the misses, null without any; misses ``blamed`` on
+        the condition's cause that do not lie under it (under the harmless one: all that are blamed on it).
 
     Raises:
         RunError: the run is not finished, or not of this demo.

@@ -13,7 +13,7 @@ from xai.causes import CAUSES
 from xai.verdict.conditions import ELEVATED, misses, show, untold
 from xai.verdict.rank import cheap_weights
 from xai.verdict.sentences import Promised, Scene, sentence
-from xai.verdict.weights import WEIGHTS, repair_log_ratio
+from xai.verdict.weights import WEIGHTS, mark_log_ratio, repair_log_ratio
 
 RARE_SHARE = 0.5
 """A condition is rare in training below this part of its share of the evaluation set ..."""
@@ -56,12 +56,12 @@ def judge(
 
     A cause is admissible if the object shows its condition, and the condition's risk is elevated in the coverage table
     or its repair found the object where neither the untouched photo nor a placebo did, and its weight
-    (``verdict.weights``) is at least that of ``unexplained``, and the mechanism does not rule it out. The admissible cause of the greatest weight is the
-    verdict's. Verdicts, the first that applies: ``label`` (mechanism ``annotation``), ``coverage_gap`` and ``hard`` (by
-    the coverage table where it calls the condition elevated, else ``coverage_gap`` where the condition is rare in
-    training), ``threshold`` (best score within 0.05 below the threshold, and no cause is admissible), ``chance``
-    (nothing stands out and the promised recall is shown to be kept), ``unexplained``. The cause of the last two is
-    ``unexplained``.
+    (``verdict.weights``) is at least that of ``unexplained``, and the mechanism does not rule it out. The admissible
+    cause of the greatest weight is the verdict's. Verdicts, the first that applies: ``label`` (mechanism
+    ``annotation``), ``coverage_gap`` and ``hard`` (by the coverage table where it calls the condition elevated, else
+    ``coverage_gap`` where the condition is rare in training), ``threshold`` (best score within 0.05 below the
+    threshold, and no cause is admissible), ``chance`` (nothing stands out and the promised recall is shown to be kept),
+    ``unexplained``. The cause of the last two is ``unexplained``.
 
     ``train_share``, ``eval_share``, ``miss_share`` and ``risk_ratio`` (adjusted) are those of the condition in the
     coverage table, of the label's own row where that decided. ``repair`` is the repair that brought the object back.
@@ -82,7 +82,7 @@ def judge(
     found = misses(errors)
     shown = show(errors, objects, images, bins, coverage)
     trials = _trials(evidence, score_threshold)
-    causes = _rule_out(_weigh(shown, evidence, trials), found)
+    causes = _rule_out(_weigh(shown, evidence, trials, found), found)
     context = {
         "has_training": bool(coverage["train_count"].is_not_null().any()),
         "is_training_set": is_training_set,
@@ -141,7 +141,7 @@ def _trials(evidence: pl.DataFrame, score_threshold: float) -> pl.DataFrame:
     )
 
 
-def _weigh(shown: pl.DataFrame, evidence: pl.DataFrame, trials: pl.DataFrame) -> pl.DataFrame:
+def _weigh(shown: pl.DataFrame, evidence: pl.DataFrame, trials: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
     """One row per miss × cause: the figures of its best told condition, its weight, and whether it is admissible."""
     best = shown.unique(["error_id", "cause"], keep="first", maintain_order=True)
     successes, failures = WEIGHTS["repair_successes"], WEIGHTS["repair_failures"]
@@ -158,14 +158,29 @@ def _weigh(shown: pl.DataFrame, evidence: pl.DataFrame, trials: pl.DataFrame) ->
     told = told.with_columns(repair_log_ratio=pl.Series(ratio, dtype=pl.Float64)).drop("hit_rate")
     keys = ["error_id", "cause"]
     joined = best.join(cheap_weights(evidence), on=keys, how="left").join(told, on=keys, how="left")
+    joined = joined.join(_marks(best, found), on=keys, how="left")
+    experiments = pl.col("repair_log_ratio").fill_null(0.0) + pl.col("mark_log_ratio").fill_null(0.0)
     joined = joined.with_columns(
-        weight=(pl.col("log_weight").fill_null(-np.inf) + pl.col("repair_log_ratio").fill_null(0.0)).exp(),
+        weight=(pl.col("log_weight").fill_null(-np.inf) + experiments).exp(),
         elevated=pl.col("assessment").is_in(list(ELEVATED)).fill_null(False),
     )
     stands = pl.col("elevated") | pl.col("succeeded").fill_null(False)
     return joined.with_columns(admissible=stands & (pl.col("weight") >= WEIGHTS["least"])).sort(
         ["error_id", "weight", "cause"], descending=[False, True, False]
     )
+
+
+def _marks(shown: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
+    """Return ``error_id cause mark_log_ratio`` of the causes that leave a mark in the detector."""
+    known = found.filter(pl.col("mechanism") != "unknown")
+    parts = [pl.DataFrame(schema={"error_id": pl.String, "cause": pl.String, "mark_log_ratio": pl.Float64})]
+    for name, cause in CAUSES.items():
+        if cause.leaves is not None and len(known):
+            marked = (known["mechanism"] == cause.leaves).to_numpy()
+            under = known["error_id"].is_in(shown.filter(pl.col("cause") == name)["error_id"].to_list()).to_numpy()
+            ratio = pl.Series("mark_log_ratio", mark_log_ratio(marked, under))
+            parts.append(known.select("error_id", cause=pl.lit(name)).with_columns(ratio))
+    return pl.concat(parts)
 
 
 def _rule_out(causes: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:

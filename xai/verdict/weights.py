@@ -2,7 +2,7 @@
 
 A cause's weight is the odds that it, and not what makes any object fail, made this miss:
 
-    log weight = log E[excess relative risk] + unusualness + coverage + repair
+    log weight = log E[excess relative risk] + unusualness + coverage + repair + mechanism
 
 The start is the attributable fraction of epidemiology: among missed objects with a condition of relative risk RR, the
 share (RR − 1) / RR would not have been missed without it, so its odds are RR − 1 (Greenland & Robins, Am. J. Epidemiol.
@@ -10,7 +10,9 @@ share (RR − 1) / RR would not have been missed without it, so its odds are RR 
 terms are log-likelihood ratios: small ones by judgement for unusualness and coverage, and one measured in the run for
 the repair. Where it found the object, and neither the untouched photo nor a placebo did, it is log(h / f); where it did
 not find the object, log((1 − h) / (1 − f)); where a placebo found it too, nothing is told. h is how often this cause's
-repair succeeds so, f how often a placebo does where the repair does not.
+repair succeeds so, f how often a placebo does where the repair does not. The mechanism counts likewise for a cause that
+leaves a mark in the detector (a neighbour's box suppresses a crowded object's): h is how often misses under the cause's
+condition carry the mark, f how often other misses do.
 
 The strength of a cause is its weight / (1 + weights of all admissible causes of the miss); the 1 stands for
 ``unexplained``. Strengths are not yet calibrated: they rank causes, they are not probabilities to bet on.
@@ -37,6 +39,11 @@ WEIGHTS: Mapping[str, float] = {
     # Beta prior of a placebo's success: one in ten
     "placebo_successes": 1.0,
     "placebo_failures": 9.0,
+    # Beta priors of a cause's mark on misses under its condition and on others
+    "mark_successes": 1.0,
+    "mark_failures": 1.0,
+    "stray_mark_successes": 1.0,
+    "stray_mark_failures": 9.0,
     # a cause below this weight is not named: unexplained, whose weight is 1, is then the likelier answer
     "least": 1.0,
     # a score this far below the threshold is near it
@@ -57,6 +64,24 @@ def log_weight(excess: Floats, unusualness: Floats, coverage: Floats) -> Floats:
         rarity = WEIGHTS["unusualness"] * np.clip(unusualness - 1, -1, 2)
         lacking = WEIGHTS["coverage"] * np.clip(np.log2(coverage), 0, 3)
     return np.asarray(start + np.nan_to_num(rarity) + np.nan_to_num(lacking))
+
+
+def mark_log_ratio(marked: Bools, under: Bools) -> Floats:
+    """Return how much likelier each miss's mechanism is if it was made by a cause that leaves a mark.
+
+    Args:
+        marked: (n,) whether the miss carries the mark, over all misses.
+        under: (n,) whether it lies under the cause's condition.
+
+    Returns:
+        (n,) log-likelihood ratios, never below 0 on marked and never above 0 on other misses.
+    """
+    here, stray = marked[under].sum(), marked[~under].sum()
+    h = (here + WEIGHTS["mark_successes"]) / (under.sum() + WEIGHTS["mark_successes"] + WEIGHTS["mark_failures"])
+    beta = WEIGHTS["stray_mark_successes"] + WEIGHTS["stray_mark_failures"]
+    f = (stray + WEIGHTS["stray_mark_successes"]) / ((~under).sum() + beta)
+    h = max(h, f)  # a mark that is rarer under the condition is none
+    return np.asarray(np.where(marked, np.log(h / f), np.log((1 - h) / (1 - f))))
 
 
 def repair_log_ratio(succeeded: Bools, failed: Bools, hit_rate: Floats, chance: float) -> Floats:

@@ -1,0 +1,28 @@
+"""How lines of evidence add up."""
+
+import numpy as np
+import pytest
+
+from xai.verdict.weights import mark_log_ratio
+
+
+def test_a_mark_counts_by_how_often_misses_of_the_condition_carry_it() -> None:
+    under = np.arange(100) < 20
+    marked = (np.arange(100) < 12) | (np.arange(100) >= 96)
+    ratio = mark_log_ratio(marked, under)
+    h, f = (12 + 1) / (20 + 2), (4 + 1) / (80 + 10)
+    assert ratio[0] == pytest.approx(np.log(h / f))
+    assert ratio[15] == pytest.approx(np.log((1 - h) / (1 - f)))
+    assert ratio[0] > 0 > ratio[15]
+
+
+def test_a_mark_that_is_everywhere_or_rarer_under_the_condition_tells_nothing() -> None:
+    under = np.arange(100) < 20
+    np.testing.assert_allclose(mark_log_ratio(~under, under), 0)
+    everywhere = mark_log_ratio(np.ones(100, dtype=np.bool_), under)
+    assert np.abs(everywhere).max() < 0.1
+
+
+def test_few_misses_leave_it_near_one() -> None:
+    assert np.isfinite(mark_log_ratio(np.array([True]), np.array([True]))).all()
+    assert mark_log_ratio(np.empty(0, dtype=np.bool_), np.empty(0, dtype=np.bool_)).shape == (0,)

@@ -150,7 +150,10 @@ class DetectorConfig(_Section):
     score_threshold: Fraction = 0.25
     nms_iou: Fraction = 0.7
     max_detections: Annotated[int, Field(ge=1)] = 300
-    image_size: Annotated[int, Field(ge=32)] = 640
+    image_size: Annotated[int, Field(ge=32)] = Field(default=640, description="default: the checkpoint's own, else 640")
+    end_to_end: bool = Field(
+        default=False, description="a YOLO v10 or 26 that is deployed without non-maximum suppression (nms=False)"
+    )
     exif: Literal["apply", "ignore"] = Field(
         default="apply", description="ignore: the deployed pipeline reads pixels as stored, without EXIF orientation"
     )

@@ -188,6 +188,24 @@ def test_family_is_the_deployed_one(architecture: str, end_to_end: bool, family:
     assert detector.names == untrained.NAMES
 
 
+def test_the_one_to_one_head_is_deployed_where_the_config_says_so(tmp_path: Path) -> None:
+    """As ``predict`` does with ``nms=False``; without the key it suppresses, whatever the head could do."""
+    from ultralytics import YOLO
+
+    weights = untrained.yolo("yolo26n.yaml", tmp_path / "model.pt")
+    assert open_yolo(weights).family == "one-to-many"
+    detector = open_yolo(weights, end_to_end=True, score_threshold=0.05, image_size=160)
+    assert detector.family == "one-to-one"
+    (photo,) = untrained.photos((120, 160))
+    (prepared,) = detector.prepare([photo])
+    (found,) = detector.select(detector.forward(prepared.inputs), prepared)
+    options = {"nms": False, "conf": 0.05, "imgsz": 160, "device": "cpu", "verbose": False}
+    boxes = YOLO(str(weights)).predict(photo[..., ::-1], **options)[0].boxes
+    assert len(found) == len(boxes) > 0
+    np.testing.assert_allclose(found.scores, boxes.conf.numpy(), atol=1e-4)
+    np.testing.assert_allclose(found.boxes, boxes.xyxy.numpy(), atol=1e-2)
+
+
 def test_scores_of_an_end_to_end_head_are_read_before_its_choice(tmp_path: Path) -> None:
     detector = open_yolo(untrained.yolo("yolo26n.yaml", tmp_path / "model.pt", end_to_end=True), image_size=320)
     (prepared,) = detector.prepare(untrained.photos((320, 320)))

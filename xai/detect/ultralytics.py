@@ -48,7 +48,7 @@ def load(config: DetectorConfig, device: str) -> Ultralytics:
     if len(names) != count:
         raise DetectorError(f"detector.names: expected {count} class names for {path}, got {len(names)}")
     card = _card(config, path, checkpoint, model)
-    model, stride, stretches = _deploy(model, framework, device)
+    model, stride, stretches = _deploy(model, framework, device, config.end_to_end)
     image_size = config.image_size
     trained_size = card.details.get("arguments", {}).get("imgsz")
     if "image_size" not in config.model_fields_set and isinstance(trained_size, int):
@@ -216,7 +216,7 @@ def _detection_model(checkpoint: Any, path: Path) -> Any:
     return model
 
 
-def _deploy(model: Any, framework: SimpleNamespace, device: str) -> tuple[Any, int, bool]:
+def _deploy(model: Any, framework: SimpleNamespace, device: str, end_to_end: bool) -> tuple[Any, int, bool]:
     """Let the package's predictor bring the model into the state in which it runs, then let gradients pass.
 
     Returns:
@@ -227,7 +227,8 @@ def _deploy(model: Any, framework: SimpleNamespace, device: str) -> tuple[Any, i
         if isinstance(module, nn.Upsample) and not hasattr(module, "recompute_scale_factor"):
             module.recompute_scale_factor = None  # absent from checkpoints of early torch
     predictor_of = framework.rtdetr if type(model.model[-1]).__name__ == "RTDETRDecoder" else framework.yolo
-    predictor = predictor_of(overrides={"device": device, "mode": "predict", "save": False, "verbose": False})
+    told = {"device": device, "mode": "predict", "save": False, "verbose": False}
+    predictor = predictor_of(overrides={**told, "nms": False} if end_to_end else told)
     predictor.setup_model(model.float(), verbose=False)
     deployed = predictor.model.model.eval().requires_grad_(False)
     head = deployed.model[-1]

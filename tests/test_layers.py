@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 STAGES = ["dataset", "detect", "coverage", "evidence", "verdict", "report"]
-GROUND = {"xai.types", "xai.tables", "xai.causes", "xai.config", "xai.exceptions", "xai.files", "xai"}
+GROUND = {"xai.types", "xai.tables", "xai.causes", "xai.config", "xai.exceptions", "xai.files", "xai.rules", "xai"}
 TOP = {"xai.pipeline", "xai.cli", "xai.__main__", "xai.demo"}
 TORCH_FREE = ["coverage", "verdict", "report"]
 

@@ -13,6 +13,7 @@ from attributes import frames
 from attributes.decode import read
 from xai import evidence, tables, verdict
 from xai.config import Config
+from xai.rules import MISSES
 from xai.scan import Split
 from xai.types import Detector, Pixels, PredictedOnly, Progress
 
@@ -46,7 +47,7 @@ def experiment(
     """
     keys = ["image_id", "object_id"]
     misses = (
-        errors.filter(pl.col("kind").is_in(["missed", "confused", "mislocated"]))
+        errors.filter(pl.col("kind").is_in(MISSES))
         .select("error_id", *keys, "mechanism")
         .join(evaluation.objects, on=keys)
         .join(evaluation.images.drop("split"), on="image_id")

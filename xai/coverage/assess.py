@@ -9,6 +9,7 @@ import polars as pl
 
 from xai.coverage.intervals import Bools, Floats, Integers
 from xai.coverage.sample import Sample
+from xai.rules import RARE_COUNT, RARE_SHARE
 
 ELEVATED_RATIO = 1.5
 """Adjusted risk ratio from which a bin counts as elevated."""
@@ -16,11 +17,6 @@ ELEVATED_RATIO = 1.5
 FALSE_DISCOVERY_RATE = 0.05
 """q-value up to which a bin counts as elevated."""
 
-RARE_SHARE = 0.5
-"""A bin is rare in training below this part of its share of the evaluation set ..."""
-
-RARE_COUNT = 50
-"""... or with fewer training objects than this."""
 
 UNDECIDED = (1.0, 3.0)
 """A bin whose interval allows both of these risk ratios has too few objects to be judged."""

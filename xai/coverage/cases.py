@@ -16,9 +16,10 @@ from xai.coverage.analyse import Analysis, Tables
 from xai.coverage.bins import UNKNOWN, Catalog, catalog_or_default, fit_user_bins, inherit
 from xai.coverage.gaps import uncovered
 from xai.coverage.promise import Answer
-from xai.coverage.sample import MISSES, sample
+from xai.coverage.sample import sample
 from xai.coverage.slices import slices
 from xai.coverage.table import tabulate
+from xai.rules import MISSES
 
 PHOTO = "photo"
 """Label of a photo that stands for what is in it."""
@@ -51,9 +52,10 @@ def analyse_cases(
     """
     catalog = catalog_or_default(catalog)
     cases = production.objects.filter(pl.col("outcome").is_in(list(MISSES)))
-    user = fit_user_bins(inherit(cases, production.images, catalog))
     photos = _as_objects(production.images, cases.with_columns(outcome=pl.lit("missed")), quiet="found")
     everywhere = fit_user_bins(inherit(photos, production.images, catalog))
+    # Columns of photos have the same bins on both sides: a report is counted in the bin that its photo is counted in.
+    user = {**fit_user_bins(cases), **everywhere}
     right = sample(production.images, photos, catalog, everywhere)
     left = None
     if train:

@@ -12,7 +12,7 @@ import polars as pl
 from xai import tables
 from xai.config import Promise
 from xai.coverage.intervals import Bools, Integers, Rates, clopper_pearson, indicator, intraclass_correlation, rates
-from xai.coverage.sample import MISSES
+from xai.rules import MISSES
 
 WRONG_DETECTIONS = ("duplicate", "confused", "mislocated", "background")
 """Outcomes of a detection that count against precision."""

@@ -12,9 +12,7 @@ from scipy import sparse
 from xai import tables
 from xai.coverage.bins import Catalog, UserBins, bin_columns, bin_names, inherit, is_of_photos
 from xai.coverage.intervals import Bools, Integers, indicator, intraclass_correlation
-
-MISSES = ("missed", "confused", "mislocated")
-"""Outcomes of an object that is not found."""
+from xai.rules import MISSES
 
 
 @dataclass(frozen=True, slots=True, eq=False)

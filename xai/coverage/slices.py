@@ -9,11 +9,12 @@ import polars as pl
 import polars.selectors as cs
 
 from xai import tables
-from xai.coverage.assess import ELEVATED_RATIO, FALSE_DISCOVERY_RATE, RARE_COUNT, Counts, assess, photos_to_collect
+from xai.coverage.assess import ELEVATED_RATIO, FALSE_DISCOVERY_RATE, Counts, assess, photos_to_collect
 from xai.coverage.bins import Catalog, UserBins
 from xai.coverage.intervals import Bools, Floats, Integers, Ratios, false_discovery, rates, risk_ratios
 from xai.coverage.onehot import Conditions, conditions, count_pairs, count_triples, listed, members_of
 from xai.coverage.sample import Sample, Side, strata
+from xai.rules import RARE_COUNT
 
 MIN_SUPPORT = 30
 """Objects that a slice holds at least, in the part of the data where it is searched."""

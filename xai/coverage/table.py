@@ -7,10 +7,11 @@ import polars as pl
 import polars.selectors as cs
 
 from xai import tables
-from xai.coverage.assess import ELEVATED_RATIO, RARE_COUNT, Counts, assess, held, photos_to_collect
+from xai.coverage.assess import ELEVATED_RATIO, Counts, assess, held, photos_to_collect
 from xai.coverage.bins import UNKNOWN, Catalog, UserBins, bin_names, is_of_photos
 from xai.coverage.intervals import Bools, Floats, Integers, false_discovery, rates, risk_ratios
 from xai.coverage.sample import Sample, Side, strata
+from xai.rules import RARE_COUNT
 
 MIN_LABEL_OBJECTS = 30
 """Labels with fewer scored evaluation objects have no rows of their own."""

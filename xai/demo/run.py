@@ -13,6 +13,7 @@ from xai import tables
 from xai.demo import dataset
 from xai.demo.conditions import AS_RIGHT, EXPECTED, HARMLESS, NONE
 from xai.exceptions import RunError
+from xai.rules import MISSES
 from xai.types import Progress, no_progress
 
 CHECKPOINT = Path(__file__).with_name("detector.pt")
@@ -20,8 +21,6 @@ CHECKPOINT = Path(__file__).with_name("detector.pt")
 
 HARMLESS_CAUSE = "noise"
 """The cause that would be named if misses were blamed on the harmless condition."""
-
-_MISSES = ("missed", "confused", "mislocated")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +95,7 @@ def score(run: Path, truth: Path) -> pl.DataFrame:
         raise RunError(f"expected a run of the photos that {truth} describes, but {run} holds other objects")
     verdicts = tables.read(run, "verdicts").select("error_id", "cause")
     causes = tables.read(run, "errors").join(verdicts, on="error_id").select(*keys, "cause")
-    misses = objects.filter(pl.col("outcome").is_in(_MISSES)).join(causes, on=keys, how="left")
+    misses = objects.filter(pl.col("outcome").is_in(MISSES)).join(causes, on=keys, how="left")
     expected = {**EXPECTED, HARMLESS: HARMLESS_CAUSE, NONE: None}
     rows = [_row(condition, cause, objects, misses) for condition, cause in expected.items()]
     return pl.DataFrame(rows, schema=_SCORE)

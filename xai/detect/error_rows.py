@@ -7,8 +7,8 @@ import hashlib
 import polars as pl
 
 from xai import tables
-from xai.detect.matching import MISSES
 from xai.detect.mechanism import mechanisms
+from xai.rules import MISSES
 
 FALSE_DETECTIONS = ("duplicate", "background")
 """Outcomes of a detection that are errors of their own; confused and mislocated ones stand in the object's row."""

@@ -17,9 +17,6 @@ NEAR_IOU = 0.1
 """IoU from which a box that doesn't match is still about the same object (the background threshold of TIDE, Bolya et
 al., ECCV 2020)."""
 
-MISSES = ("missed", "confused", "mislocated")
-"""Outcomes of an object that is scored and not found; each is a kind of error."""
-
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 

@@ -39,7 +39,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from xai import tables
-from xai.detect.matching import MISSES, NEAR_IOU
+from xai.detect.matching import NEAR_IOU
+from xai.rules import MISSES
 from xai.types import Boxes, Candidates, Prepared
 
 if TYPE_CHECKING:

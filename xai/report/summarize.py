@@ -12,12 +12,10 @@ import polars as pl
 from xai.report import words
 from xai.report.sentences import answer_lines
 from xai.report.source import Source, open_run
+from xai.rules import ELEVATED
 
 UNCLEAR = ("chance", "unexplained")
 """Verdicts that name no cause."""
-
-ELEVATED = ("coverage_gap", "hard")
-"""Assessments of a bin that stands out."""
 
 
 @dataclass(frozen=True, slots=True)

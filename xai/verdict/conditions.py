@@ -9,18 +9,13 @@ import polars as pl
 
 from attributes import ATTRIBUTES
 from xai.causes import CAUSES
-
-MISS_KINDS = ("missed", "confused", "mislocated")
-"""Kinds of errors that are objects which were not found."""
+from xai.rules import ELEVATED, MISSES
 
 USER_COLUMNS = ("label_", "meta_")
 """How the names of columns begin that came with the labels or from ``data.metadata``."""
 
 NO_CONDITION = ("unknown", "other")
 """Bins of a user's column that name no condition."""
-
-ELEVATED = ("coverage_gap", "hard")
-"""Assessments of bins whose risk is shown to be elevated."""
 
 HARMLESS_RATIO = 1.5
 """A label's own interval that ends below this overrules what is said of all labels together."""
@@ -33,7 +28,7 @@ _FIGURES = [
 
 def misses(errors: pl.DataFrame) -> pl.DataFrame:
     """Return the errors that are misses, in their order."""
-    return errors.filter(pl.col("kind").is_in(list(MISS_KINDS)))
+    return errors.filter(pl.col("kind").is_in(list(MISSES)))
 
 
 def show(

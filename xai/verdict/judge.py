@@ -10,16 +10,11 @@ import polars as pl
 
 from xai import tables
 from xai.causes import CAUSES
-from xai.verdict.conditions import ELEVATED, misses, show, untold
+from xai.rules import ELEVATED, RARE_COUNT, RARE_SHARE
+from xai.verdict.conditions import misses, show, untold
 from xai.verdict.rank import cheap_weights
 from xai.verdict.sentences import Promised, Scene, sentence
 from xai.verdict.weights import WEIGHTS, mark_log_ratio, repair_log_ratio
-
-RARE_SHARE = 0.5
-"""A condition is rare in training below this part of its share of the evaluation set ..."""
-
-RARE_COUNT = 50
-"""... or with fewer training objects than this."""
 
 UNEXPLAINED = "unexplained"
 

@@ -10,6 +10,7 @@ from scipy import sparse
 
 from xai import tables
 from xai.causes import CAUSES
+from xai.rules import MISSES
 from xai.verdict.conditions import known_conditions, misses, show
 from xai.verdict.joint import fit
 from xai.verdict.weights import WEIGHTS, log_weight
@@ -139,7 +140,7 @@ def _joint_lines(shown: pl.DataFrame, objects: pl.DataFrame, images: pl.DataFram
     conditions = known_conditions(bins)
     keys = ["image_id", "object_id"]
     outcome = bins.select(keys).join(objects.select(*keys, "outcome"), on=keys, how="left", maintain_order="left")
-    missed = outcome["outcome"].is_in(["missed", "confused", "mislocated"])
+    missed = outcome["outcome"].is_in(MISSES)
     risk = fit(_comparable(bins, missed), missed.to_numpy(), conditions, images)
     positions = pl.DataFrame(
         [(attribute, name, index) for index, (attribute, name) in enumerate(conditions)],

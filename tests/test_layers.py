@@ -9,7 +9,17 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 STAGES = ["dataset", "detect", "coverage", "evidence", "verdict", "report"]
-GROUND = {"xai.types", "xai.tables", "xai.causes", "xai.config", "xai.exceptions", "xai.files", "xai.rules", "xai"}
+GROUND = {
+    "xai.types",
+    "xai.tables",
+    "xai.causes",
+    "xai.config",
+    "xai.exceptions",
+    "xai.files",
+    "xai.rules",
+    "xai.run_json",
+    "xai",
+}
 TOP = {"xai.pipeline", "xai.cli", "xai.__main__", "xai.demo"}
 TORCH_FREE = ["coverage", "verdict", "report"]
 

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 import xai
-from xai import provenance, run, tables
+from xai import run_json, tables
 from xai.exceptions import RunError
 
 
@@ -17,7 +17,7 @@ def make_run(folder: Path) -> Path:
         tables.write(tables.empty(schema), folder / f"{name}.parquet")
     rows = pl.DataFrame({"error_id": ["a", "b", "c"], "cause": ["glare", "<b>pose", "glare"]})
     tables.write(tables.conform(rows, tables.TABLES["verdicts"]), folder / "verdicts.parquet")
-    run.write_info({"schema": provenance.SCHEMA, "promise": [{"sentence": "Recall <ok>"}]}, folder)
+    run_json.write({"promise": [{"sentence": "Recall <ok>"}]}, folder)
     return folder
 
 

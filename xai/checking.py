@@ -15,8 +15,7 @@ import polars as pl
 import yaml
 
 from xai import config as configs
-from xai import dataset, provenance, tables
-from xai import run as runs
+from xai import dataset, provenance, run_json, tables
 from xai.dataset import codes, implausible, metadata, renamed
 from xai.exceptions import ConfigError
 from xai.report import tickets
@@ -211,7 +210,7 @@ _PROBLEM = {"error": "error", "warning": "warning", "info": "remark"}
 
 
 def _open(path: Path) -> Split:
-    runs.read_info(path)
+    run_json.read(path)
     return Split(*(tables.read(path, name) for name in ("images", "objects", "predictions", "issues")))
 
 

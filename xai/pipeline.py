@@ -14,7 +14,7 @@ from typing import Any
 
 import polars as pl
 
-from xai import coverage, dataset, detect, provenance, question, reference, report, tables, verdict
+from xai import coverage, dataset, detect, provenance, question, reference, report, run_json, tables, verdict
 from xai import run as runs
 from xai.config import Config, load
 from xai.dataset import metadata
@@ -102,7 +102,7 @@ def triage(
         made |= {"errors": errors, "evidence": lines, "verdicts": verdicts}
         made |= {"coverage": found.coverage, "slices": found.slices, "uncovered": found.uncovered}
         _write(made, folder)
-        runs.write_info(_info(config, asked, detector, described, promises, known, clock, command), folder)
+        run_json.write(_info(config, asked, detector, described, promises, known, clock, command), folder)
         report.render(folder)
     return runs.Run(folder)
 
@@ -189,7 +189,6 @@ def _info(
 ) -> dict[str, Any]:
     """Return ``run.json``: what the run can be asked later."""
     return {
-        "schema": provenance.SCHEMA,
         "version": provenance.version(),
         "versions": provenance.versions(),
         "seed": config.seed,

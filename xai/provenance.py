@@ -12,9 +12,6 @@ import polars as pl
 
 from xai.types import Dataset, ModelCard
 
-SCHEMA = 1
-"""Version of the run directory's layout; a run of another schema is refused with a clear message."""
-
 _PACKAGES = (
     "xai-toolkit",
     "torch",

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from xai import dataset, detect, provenance, tables
-from xai import run as runs
+from xai import dataset, detect, provenance, run_json, tables
 from xai.config import Config, TrainData
 from xai.exceptions import ConfigError
 from xai.scan import Split, scan
@@ -38,8 +37,12 @@ class Reference:
 
 
 def name_as_detector(data: Dataset, classes: Mapping[str, str], names: Sequence[str]) -> Dataset:
-    """Give the labels of a split the detector's class names; classes that it lacks are kept and not scored."""
-    labels, issues = dataset.map_classes(data.labels, classes, names, split=data.split)
+    """Give the labels of a split the detector's class names; classes that it lacks are kept and not scored.
+
+    Names that differ from the detector's in case or in outer spaces only need no mapping, in no split.
+    """
+    mapping = dataset.spell(classes, data.labels["label"].unique().to_list(), names)
+    labels, issues = dataset.map_classes(data.labels, mapping, names, split=data.split)
     return replace(data, labels=labels, issues=tables.stack([data.issues, issues], tables.ISSUES))
 
 
@@ -186,7 +189,6 @@ def profile(
         tables.write(getattr(tagged, name), folder / f"{name}.parquet")
     described = describe(as_read, tagged, format, None)
     info = {
-        "schema": provenance.SCHEMA,
         "versions": provenance.versions(),
         "command": command,
         "finished_at": provenance.now(),
@@ -194,7 +196,7 @@ def profile(
         "detector": fingerprint(config, detector) if config else None,
         "data": {"train": described},
     }
-    runs.write_info(info, folder)
+    run_json.write(info, folder)
     return tagged
 
 
@@ -205,7 +207,7 @@ def load_profile(path: Path, config: Config, detector: Detector | PredictedOnly)
         RunError: there is no finished profile.
         ConfigError: the profile's miss rates belong to another detector or threshold.
     """
-    info = runs.read_info(path)
+    info = run_json.read(path)
     split = Split(*(tables.read(path, name) for name in ("images", "objects", "predictions", "issues")))
     detected = info["model"] is not None
     if detected and _asked(info["detector"]) != _asked(fingerprint(config, detector)):
@@ -214,7 +216,8 @@ def load_profile(path: Path, config: Config, detector: Detector | PredictedOnly)
             "make it again with 'xai profile --detector CONFIG', or without a detector"
         )
     if not detected:
-        objects = dataset.rename_classes(split.objects, config.data.classes)
+        labels = split.objects["label"].unique().to_list()
+        objects = dataset.rename_classes(split.objects, dataset.spell(config.data.classes, labels, detector.names))
         lacking = ~pl.col("label").is_in(list(detector.names))
         objects = objects.with_columns(
             outcome=pl.when(lacking).then(pl.lit("ignored")).otherwise("outcome"),

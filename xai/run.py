@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import html
-import json
-from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from xai import provenance, tables
+from xai import run_json, tables
 from xai.exceptions import RunError
-from xai.files import replacing
 
 
 class Run:
@@ -28,7 +25,7 @@ class Run:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self.info: dict[str, Any] = read_info(self.path)
+        self.info: dict[str, Any] = run_json.read(self.path)
 
     def table(self, name: str) -> pl.DataFrame:
         """Read one of ``xai.tables.TABLES``."""
@@ -109,33 +106,3 @@ class Run:
             f"<p><b>{html.escape(str(self.path))}</b>: {len(self.verdicts)} misses explained</p><ul>{answers}</ul>"
             f"<table><thead><tr><th>cause</th><th>misses</th></tr></thead><tbody>{rows}</tbody></table>"
         )
-
-
-def read_info(path: Path) -> dict[str, Any]:
-    """Read ``run.json``.
-
-    Raises:
-        RunError: it is missing, damaged or of another schema.
-    """
-    file = path / "run.json"
-    if not file.is_file():
-        raise RunError(
-            f"expected a finished run or profile at {path}, found no {file.name}: run 'xai triage' to the end"
-        )
-    try:
-        info = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise RunError(f"{file} is damaged ({error}): triage again") from error
-    if not isinstance(info, dict) or info.get("schema") != provenance.SCHEMA:
-        found = info.get("schema") if isinstance(info, dict) else None
-        raise RunError(
-            f"{file}: expected schema {provenance.SCHEMA}, got {found}: written by another version; triage again"
-        )
-    return info
-
-
-def write_info(info: Mapping[str, Any], path: Path) -> None:
-    """Write ``run.json`` whole or not at all."""
-    text = json.dumps(info, indent=2, default=str, ensure_ascii=False)
-    with replacing(path / "run.json") as temporary:
-        temporary.write_text(text, encoding="utf-8")

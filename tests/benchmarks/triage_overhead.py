@@ -17,7 +17,7 @@ import torch
 from harness import Ledger, chunks, interleave
 
 from attributes.decode import read
-from xai import config, detect, pipeline, reference
+from xai import config, detect, pipeline, question
 from xai.batch import BATCH_SIZE, FORWARD_SIZE
 from xai.types import Detector
 
@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     wanted = config.load(arguments.config, ["explain.repairs=false", "explain.maps=0", "explain.budget=0"])
-    data = reference.read_split(wanted, "eval")
+    data = question.read(wanted).data
     paths = [data.root / image_id for image_id in data.image_ids]
     detector = detect.load(wanted.detector, wanted.device)
     folder = Path(tempfile.mkdtemp())

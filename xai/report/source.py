@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,12 +10,8 @@ from typing import Any
 
 import polars as pl
 
-from xai import tables
-from xai.exceptions import RunError
+from xai import run_json, tables
 from xai.report import words
-
-SCHEMA = 1
-"""The layout of a run directory that this report reads."""
 
 
 @dataclass(frozen=True)
@@ -101,14 +96,4 @@ def open_run(run_dir: Path) -> Source:
     Raises:
         RunError: there is no ``run.json``, it is damaged, or another version wrote it.
     """
-    file = run_dir / "run.json"
-    if not file.is_file():
-        raise RunError(f"expected a finished run at {run_dir}, found no {file.name}: run 'xai triage' to the end")
-    try:
-        info = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise RunError(f"{file} is damaged ({error}): triage again") from error
-    schema = info.get("schema") if isinstance(info, dict) else None
-    if schema != SCHEMA:
-        raise RunError(f"{file}: expected schema {SCHEMA}, got {schema}: written by another version; triage again")
-    return Source(run_dir, info)
+    return Source(run_dir, run_json.read(run_dir))

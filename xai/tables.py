@@ -157,6 +157,7 @@ CANDIDATES: Schema = {
     "cand_loose_score": pl.Float64,
     "cand_loose_iou": pl.Float64,
     "cand_max_iou": pl.Float64,
+    "cand_proposal_iou": pl.Float64,
     "cand_target": pl.Float64,
 }
 """What the candidates say about each annotated object; kept in the shards beside ``objects``, read by the mechanism."""

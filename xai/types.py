@@ -74,11 +74,13 @@ class Candidates:
             Rows that only pad a photo to the batch's ``c`` have score 0 and an empty box.
         features: maps (n, d, h, w) of the detector's neck, fine to coarse, whose pixels divide the network's input
             evenly; what objects look like to the detector is read from them. Empty where there are none.
+        proposals: the candidates are what a first stage proposed as objects of any class (two-stage detectors).
     """
 
     boxes: Tensor
     scores: Tensor
     features: tuple[Tensor, ...] = ()
+    proposals: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -267,8 +267,9 @@ def test_rpn_and_box_head_are_told_apart(tmp_path: Path) -> None:
 def test_a_proposal_that_the_box_head_turns_down_is_known_from_none(tmp_path: Path) -> None:
     detector = faster_rcnn_that_proposes([[10, 10, 50, 50]], [[9.0, -9, -9, -9]], tmp_path)
     mechanisms, told = lost_at(detector, [[10, 10, 50, 50], [80, 20, 120, 60]])
-    assert mechanisms == ["no_candidate", "no_candidate"]
+    assert mechanisms == ["low_score", "no_candidate"]
     np.testing.assert_allclose(told["cand_max_iou"], [1, 0], atol=1e-4)
+    np.testing.assert_array_equal(told["cand_proposal_iou"], told["cand_max_iou"])
 
 
 def test_no_proposals_at_all(tmp_path: Path) -> None:

@@ -9,8 +9,7 @@ RPN and box head apart
     that the region proposal network (RPN) let through its own suppression and top k, and nothing else. So where no
     candidate comes near an object, the RPN proposed nothing there and the mechanism is ``no_candidate``; where one
     covers it with a low score for its class, the RPN did its work and the box head took the object for background:
-    ``low_score``. Where even that score is noise (a tenth of the threshold), the mechanism is ``no_candidate`` as for
-    every other detector; ``cand_max_iou`` then tells a proposal that the box head turned down from none.
+    ``low_score``, even if that score is noise, since a proposal is made to lie on an object.
 """
 
 from __future__ import annotations
@@ -40,11 +39,13 @@ class Family:
         candidates: model, padded images and features → what the head considers.
         choose: boxes and scores of one photo without background, candidates per level, options → detections.
         options: where the model keeps its thresholds.
+        two_stage: what the head considers was proposed by a first stage.
     """
 
     candidates: Callable[[Any, ImageList, Mapping[str, Tensor]], Considered]
     choose: Callable[[Tensor, Tensor, Sequence[int], Any], Chosen]
     options: Callable[[Any], Any]
+    two_stage: bool = False
 
 
 def _fcos(model: Any, images: ImageList, features: Mapping[str, Tensor]) -> Considered:
@@ -145,6 +146,6 @@ FAMILIES: Mapping[str, Family] = {
     "FCOS": Family(_fcos, _choose_by_level, lambda model: model),
     "RetinaNet": Family(_retinanet, _choose_by_level, lambda model: model),
     "SSD": Family(_ssd, _choose_by_class, lambda model: model),
-    "FasterRCNN": Family(_faster_rcnn, _choose_by_proposal, lambda model: model.roi_heads),
+    "FasterRCNN": Family(_faster_rcnn, _choose_by_proposal, lambda model: model.roi_heads, two_stage=True),
 }
 """By the name of torchvision's class."""

@@ -87,6 +87,7 @@ def summarise(
         ``cand_other_score``, ``cand_other_label`` – the best score for another class among these (a score column);
         ``cand_loose_score``, ``cand_loose_iou`` – the best score for its own class among 0.1 ≤ IoU < ``match_iou``;
         ``cand_max_iou`` – the greatest IoU of any candidate, whatever its scores; NaN where not all are seen;
+        ``cand_proposal_iou`` – the same where candidates are proposals of a first stage, else NaN;
         ``cand_target`` – the greatest product of IoU and own score over all candidates.
     """
     parts = [
@@ -100,6 +101,8 @@ def summarise(
         for index, (photo_boxes, photo_labels) in enumerate(zip(boxes, labels, strict=True))
     ]
     summary = {name: np.concatenate([part[name] for part in parts]) for name in tables.CANDIDATES} if parts else {}
+    if summary and candidates.proposals:
+        summary["cand_proposal_iou"] = summary["cand_max_iou"].copy()
     if summary and not complete:
         summary["cand_max_iou"][:] = np.nan
     return summary
@@ -136,6 +139,7 @@ def _photo(
         **dict(zip(("cand_score", "cand_iou"), _best(own_score, own_iou, covers), strict=True)),
         **dict(zip(("cand_loose_score", "cand_loose_iou"), _best(own_score, own_iou, loose), strict=True)),
         "cand_max_iou": iou.amax(dim=(1, 2)),
+        "cand_proposal_iou": iou.new_full((len(objects),), torch.nan),
         "cand_target": (own_iou * own_score).amax(dim=1),
     }
     arrays = {name: values.double().cpu().numpy() for name, values in result.items()}
@@ -197,7 +201,9 @@ def mechanisms(
     6. ``low_score``: own ≥ ν on a covering box.
     7. ``wrong_class``: another class ≥ σ/2 on a covering box.
     8. ``poor_box``: own ≥ ν beside the object.
-    9. ``no_candidate``; ``unknown`` where only what the detector returned is seen.
+    9. ``unknown`` where only what the detector returned is seen.
+    10. ``low_score`` where the first of two stages proposed a box that covers the object: the second lost it.
+    11. ``no_candidate``.
 
     Args:
         errors: rows of ``tables.TABLES["errors"]``.
@@ -229,6 +235,7 @@ def mechanisms(
         ("wrong_class", other >= HEARD * score_threshold),
         ("poor_box", loose >= noise),
         ("unknown", unseen),
+        ("low_score", pl.col("cand_proposal_iou") >= match_iou),
     ]
     mechanism = pl.coalesce(*[pl.when(applies).then(pl.lit(name)) for name, applies in rules], pl.lit("no_candidate"))
     told = facts.with_columns(mechanism=mechanism).select("error_id", "mechanism", *_closest())

@@ -120,6 +120,7 @@ class Torchvision:
             boxes=boxes if boxes.ndim == 3 else boxes[:, :, surplus:],
             scores=scores[..., surplus:],
             features=fitting.crop(features.values(), padded, inputs),
+            proposals=family.two_stage,
         )
 
     @torch.no_grad()

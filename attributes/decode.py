@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,7 +89,10 @@ def read(path: Path) -> Photo:
         DecodeError: the file is missing, empty, not a photo, truncated, or too large to decode safely.
     """
     try:
-        size = path.stat().st_size
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe or a device might never end
+            raise DecodeError("photo_unreadable", f"expected a photo, got a folder, pipe or device: {path}")
+        size = status.st_size
         if size > _MAX_BYTES:
             raise DecodeError("photo_too_large", f"expected at most {_MAX_BYTES:,} bytes, got {size:,}: {path}")
         data = path.read_bytes()

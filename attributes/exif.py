@@ -65,10 +65,10 @@ def read(raw: bytes) -> Exif:
     order = byte_order(raw)
     if order is None:
         return Exif()
-    tags = fields(raw, first_directory(raw, order), order)
-    inner = integers(raw, tags.get(_EXIF_DIRECTORY), order)
-    tags |= fields(raw, inner[0], order) if inner else {}
-    orientation = integers(raw, tags.get(_ORIENTATION), order)
+    main = fields(raw, first_directory(raw, order), order)
+    inner = integers(raw, main.get(_EXIF_DIRECTORY), order)
+    tags = (fields(raw, inner[0], order) if inner else {}) | main
+    orientation = integers(raw, main.get(_ORIENTATION), order)  # viewers and detectors look nowhere else
     return Exif(
         orientation=orientation[0] if orientation and 1 <= orientation[0] <= 8 else None,
         captured_at=_captured_at(raw, tags),

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -179,3 +180,14 @@ def test_real_photos_equal_pillow() -> None:
         inner = image.getexif().get_ifd(0x8769)
         assert photo.focal_length == (float(inner[0x920A]) if 0x920A in inner else None)
         assert (photo.captured_at is None) == (0x9003 not in inner and 0x9004 not in inner)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes in folders")
+def test_pipes_and_devices_are_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "endless.jpg").symlink_to("/dev/zero")
+    (tmp_path / "folder.jpg").mkdir()
+    for name in ("pipe.jpg", "endless.jpg", "folder.jpg"):
+        with pytest.raises(DecodeError, match="got a folder, pipe or device") as caught:
+            read(tmp_path / name)
+        assert caught.value.code == "photo_unreadable"

@@ -5,6 +5,7 @@ import struct
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from photo_files import exif_of
+from PIL import Image
 
 from attributes import exif
 
@@ -60,3 +61,11 @@ def test_a_tag_of_another_type_or_place_is_no_tag() -> None:
     assert exif.read(one(0x0112, 3, 2**31, b"\x06\0\0\0")).orientation is None
     assert exif.read(one(0x8769, 4, 1, b"\xff\xff\xff\xff")) == exif.Exif()
     assert exif.read(b"") == exif.read(b"Exif\0\0") == exif.Exif()
+
+
+def test_orientation_of_the_inner_directory_counts_for_nothing_as_in_pillow() -> None:
+    written = Image.Exif()
+    written.get_ifd(0x8769).update({0x0112: 6, 0x9003: "2020:01:02 03:04:05"})
+    assert exif.read(written.tobytes()) == exif.Exif(captured_at="2020-01-02T03:04:05")
+    written[0x0112] = 3
+    assert exif.read(written.tobytes()).orientation == 3

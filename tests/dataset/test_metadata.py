@@ -79,6 +79,7 @@ def test_decimal_commas_where_commas_do_not_divide(tmp_path: Path) -> None:
     [
         ("", "got an empty file"),
         ("\n\n", "got an empty file"),
+        (",,\n", "got empty fields only"),
         ("image_id,a\n", "expected rows below the header, found none"),
         ("Image_ID,a\nx,1\n", r"expected a column image_id .* got Image_ID, a: rename 'Image_ID'"),
         ("a,b\nx,1\n", r"expected a column image_id"),

@@ -68,6 +68,18 @@ def test_byte_order_marks_tabs_blank_lines_and_other_columns(folder: Path) -> No
     assert told.listed.rows() == [("a.jpg", 0, "car", None)]
 
 
+def test_fields_beyond_the_header_shift_no_box(folder: Path) -> None:
+    told = cases(folder, "image,label,x1,y1,x2,y2\na.jpg,car,10,5,20,5,30,5,40,5\na.jpg,car,1,2,3,4,,\n")
+    assert told.data.labels.select("x1", "y1", "x2", "y2").rows() == [(1.0, 2.0, 3.0, 4.0)]
+    assert told.data.issues.select("code", "line").rows() == [("case_not_understood", 2)]
+    assert "got 30,5,40,5" in told.data.issues["message"][0]
+
+
+def test_notes_may_hold_what_divides_the_fields(folder: Path) -> None:
+    told = cases(folder, "\n\nimage;label;note\na.jpg;car;dark; at night\na.jpg;car\n")
+    assert told.listed["note"].to_list() == ["dark; at night", None]
+
+
 @pytest.mark.parametrize("header", ["", "picture,label\n", "image,lable\n", "image,label,label\n"])
 def test_a_header_without_image_or_label_is_refused(folder: Path, header: str) -> None:
     with pytest.raises(ConfigError, match="expected a header"):

@@ -169,6 +169,8 @@ def test_a_file_name_that_is_no_text_is_reported(tmp_path: Path) -> None:
         ("train: images\nnames: [car]\n", "expected the split 'val', which it does not name; splits there: train"),
         ("val: 3\nnames: [car]\n", "expected 'val' to be a folder, a list file or a list of those"),
         ("val: gone\nnames: [car]\n", r"expected 'val' \(gone\) at .*gone, which is not there"),
+        (f"val: {'x' * 300}\nnames: [car]\n", "which is not there"),
+        (f"path: {'x' * 300}\nval: images\nnames: [car]\n", "which is no folder"),
         ("val: images\n", "expected 'names', a list of class names"),
         ("val: images\nnames: []\n", "expected 'names', a list of class names"),
         ("val: images\nnames: [yes, no]\n", "put names such as yes, no, on, off in quotes"),
@@ -336,3 +338,24 @@ def test_a_mutated_data_yaml_is_read_or_refused(
     (root / "data.yaml").write_bytes(sound[:place] + other + sound[place + size :])
     with contextlib.suppress(ConfigError, DataError):
         yolo.read(root, role="eval")
+
+
+def test_listed_names_too_long_for_the_file_system_cost_themselves(tmp_path: Path) -> None:
+    build(tmp_path, "images/a.jpg")
+    long = [f"images/{'x' * 300}.jpg", f"{'images/' * 800}b.jpg"]
+    (tmp_path / "list.txt").write_text("\n".join(["images/a.jpg", *long]), encoding="utf-8")
+    data = yolo.read(declare(tmp_path, "val: list.txt\nnames: [car]\n"), role="eval")
+    assert data.image_ids == ("images/a.jpg",)
+    assert set(data.issues.select("code", "image_id").rows()) == {("unreadable_label_file", name) for name in long}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes in folders")
+def test_a_pipe_in_place_of_a_file_is_not_waited_for(tmp_path: Path) -> None:
+    build(tmp_path, "images/a.jpg", "images/b.jpg")
+    (tmp_path / "labels/b.txt").unlink()
+    os.mkfifo(tmp_path / "labels/b.txt")
+    data = yolo.read(declare(tmp_path, "val: images\nnames: [car]\n"), role="eval")
+    assert data.issues.select("code", "image_id").rows() == [("unreadable_label_file", "images/b.jpg")]
+    os.mkfifo(tmp_path / "list.txt")
+    with pytest.raises(DataError, match=r"expected a list of photos in .*list.txt"):
+        yolo.read(declare(tmp_path, "val: list.txt\nnames: [car]\n"), role="eval")

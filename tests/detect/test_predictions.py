@@ -67,12 +67,18 @@ def test_boxes_scores_and_order(tmp_path: Path) -> None:
         ("/data/images/000000000042.jpg", "a/000000000042.jpg"),
         ("000000000042", "a/000000000042.jpg"),
         (42, "a/000000000042.jpg"),
+        (42.0, "a/000000000042.jpg"),
         ("übung 1", "a/übung 1.jpg"),
         ("plain.png", "b/plain.png"),
     ],
 )
 def test_photos_are_found_by_any_usual_name(tmp_path: Path, name: object, photo: str) -> None:
     assert list(open_file(tmp_path, [{**ROW, "image_id": name}]).by_image) == [photo]
+
+
+def test_numbers_begin_at_zero(tmp_path: Path) -> None:
+    found = open_file(tmp_path, [{**ROW, "image_id": 0}, {**ROW, "image_id": 10}], image_ids=("000.jpg", "010.jpg"))
+    assert list(found.by_image) == ["000.jpg", "010.jpg"]
 
 
 def test_annotations_tell_photos_and_classes(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from xai.types import Detections
 
 pytest.importorskip("transformers", reason="the hf extra is not installed")
 import transformers
+from huggingface_hub import is_offline_mode
 from untrained_transformers import predict, save
 
 ARCHITECTURES = ["detr", "deformable_detr", "rt_detr", "rt_detr_v2"]
@@ -269,15 +270,28 @@ def test_nothing_reaches_for_the_network_or_for_code(tmp_path: Path, monkeypatch
     assert not (tmp_path / "was-run").exists()
 
 
+def test_a_backbone_of_a_hub_is_not_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = save("detr", tmp_path / "model")
+    settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    settings |= {"backbone_config": None, "backbone": "someone/resnet", "use_timm_backbone": False}
+    (folder / "config.json").write_text(json.dumps(settings), encoding="utf-8")
+    asked: list[object] = []
+    monkeypatch.setattr(socket.socket, "connect", lambda self, address: asked.append(address))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *address, **options: asked.append(address))
+    with pytest.raises(DetectorError, match=r"config.json asks a hub for a part .*nothing is downloaded"):
+        open_detector(folder)
+    assert not asked
+
+
 def test_the_package_is_left_as_it_was_and_says_nothing(
     folders: dict[str, Path], capfd: pytest.CaptureFixture[str]
 ) -> None:
     logging = transformers.utils.logging
-    before = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    before = logging.get_verbosity(), logging.is_progress_bar_enabled(), is_offline_mode()
     capfd.readouterr()
     open_detector(folders["detr"])
     assert capfd.readouterr() == ("", "")
-    assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == before
+    assert (logging.get_verbosity(), logging.is_progress_bar_enabled(), is_offline_mode()) == before
 
 
 def test_incomplete_and_foreign_folders_are_named(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def _declared(file: Path, split: str) -> DataYaml:
     if not isinstance(base, str) or not photos.is_unicode(base):
         raise ConfigError(f"{file}: expected 'path' to be text, got {type(base).__name__}")
     root = Path(os.path.normpath(file.parent / os.path.expanduser(base)))
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise ConfigError(
             f"{file}: expected the data set at {root} ('path: {base}', relative to the file), which is no folder; "
             "correct 'path' or leave it out if the data lies beside the file"
@@ -118,7 +118,7 @@ def _key_points(raw: Mapping[str, Any], file: Path) -> int:
 
 def _source(entry: str, root: Path, file: Path, split: str) -> Path:
     """Find a folder or list that a split names: in the data set, else beside the YAML file."""
-    if "\\" in entry and not (root / entry).exists():
+    if "\\" in entry and not os.path.exists(root / entry):
         entry = entry.replace("\\", "/")
     places = [root / entry]
     if entry.startswith("../"):  # exports often name ../train/images for the folder beside the file
@@ -126,7 +126,7 @@ def _source(entry: str, root: Path, file: Path, split: str) -> Path:
     if entry.lower().endswith(".txt"):
         places.append(file.parent / entry)
     for place in places:
-        if place.exists():
+        if os.path.exists(place):
             return Path(os.path.normpath(place))
     tried = ", ".join(str(place) for place in dict.fromkeys(places))
     raise ConfigError(f"{file}: expected {split!r} ({entry}) at {tried}, which is not there")

@@ -90,8 +90,12 @@ def read_cases(path: Path, production: Dataset) -> Cases:
     labels: list[dict[str, Any]] = []
     counts: dict[str, int] = {}
     find = _finder(production)
-    for line, values in rows:
+    for line, values, surplus in rows:
         try:
+            if surplus:
+                raise _UnclearError(
+                    "case_not_understood", f"expected no more fields than the header has, got {surplus}"
+                )
             case = _case(values, find)
         except _UnclearError as error:
             issues.append(codes.issue(error.code, error.message, split="production", file=path.name) | {"line": line})
@@ -110,13 +114,16 @@ def read_cases(path: Path, production: Dataset) -> Cases:
     return Cases(data, listed.select(list(CASES)))
 
 
-def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield line numbers and values by column; blank lines are passed over."""
+def _rows(path: Path) -> Iterator[tuple[int, dict[str, str], str]]:
+    """Yield line numbers, values by column and what is left over of the line; blank lines are passed over.
+
+    A note behind all other columns may hold what divides the fields: people seldom put it in quotes.
+    """
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"data.reported: expected a CSV file in UTF-8 at {path}: {error}") from error
-    header = text.partition("\n")[0]
+    header = text.lstrip("\r\n").partition("\n")[0]
     delimiter = max(_DELIMITERS, key=header.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     columns: Sequence[str | None] | None = None
@@ -127,8 +134,13 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
             if columns is None:
                 columns = _columns(values, path)
             else:
+                if columns[-1] == "note":
+                    values = [*values[: len(columns) - 1], delimiter.join(values[len(columns) - 1 :])]
                 named = zip(columns, values, strict=False)
-                yield reader.line_num, {name: value.strip() for name, value in named if name is not None}
+                surplus = (
+                    delimiter.join(values[len(columns) :])[:80] if any(map(str.strip, values[len(columns) :])) else ""
+                )
+                yield reader.line_num, {name: value.strip() for name, value in named if name is not None}, surplus
     except csv.Error as error:
         raise ConfigError(f"{path}, line {reader.line_num}: expected CSV: {error}") from error
     if columns is None:

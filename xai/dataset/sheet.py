@@ -71,6 +71,8 @@ def _read_csv(path: Path) -> Sheet:
             start = reader.line_num + 1
     except csv.Error as error:
         raise DataError(f"{path.name} line {reader.line_num}: cannot be read as CSV ({error})") from error
+    if not rows:
+        raise DataError(f"{path}: expected a header with image_id and rows below it, got empty fields only")
     header, body, places = rows[0], rows[1:], places[1:]
     for row, place in zip(body, places, strict=True):
         if len(row) != len(header):

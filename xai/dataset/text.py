@@ -3,6 +3,20 @@
 from __future__ import annotations
 
 import codecs
+import errno
+import os
+from pathlib import Path
+
+
+def content(path: Path) -> bytes:
+    """Return a file's bytes.
+
+    Raises:
+        OSError: there is no such file, it cannot be read, or it is a pipe or a device, which might never end.
+    """
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise OSError(errno.EINVAL, "Not a regular file", os.fspath(path))
+    return path.read_bytes()
 
 
 def decoded(content: bytes) -> str:

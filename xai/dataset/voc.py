@@ -27,7 +27,7 @@ from pathlib import Path, PurePosixPath
 from xai import tables
 from xai.dataset import codes, voc_rows, voc_xml
 from xai.dataset.photos import is_photo, is_unicode, printable, refuse_folder, relative, siblings, walk
-from xai.dataset.text import decoded
+from xai.dataset.text import content, decoded
 from xai.exceptions import ConfigError, DataError
 from xai.types import Dataset
 
@@ -60,7 +60,7 @@ def read(path: Path, *, role: str, split: str | None = None, photos: Path | None
     for image_id, xml_file in sorted(found.items()):
         file = relative(xml_file, root)
         try:
-            annotation = voc_xml.parse(xml_file.read_bytes())
+            annotation = voc_xml.parse(content(xml_file))
         except (voc_xml.AnnotationError, OSError) as error:
             message = f"expected a VOC annotation, but {error}; the photo is left out"
             issues.append(codes.issue("unreadable_label_file", message, split=role, image_id=image_id, file=file))

@@ -22,7 +22,7 @@ from xai import tables
 from xai.dataset import codes, data_yaml, rows
 from xai.dataset.data_yaml import DataYaml
 from xai.dataset.photos import is_photo, is_unicode, locate, printable, refuse_folder, relative, walk
-from xai.dataset.text import decoded
+from xai.dataset.text import content, decoded
 from xai.exceptions import DataError
 from xai.types import Dataset
 
@@ -116,7 +116,7 @@ def _listed(source: Path, root: Path, role: str, found: dict[str, None]) -> list
     there a file is found.
     """
     try:
-        lines = decoded(source.read_bytes()).splitlines()
+        lines = decoded(content(source)).splitlines()
     except OSError as error:
         raise DataError(f"expected a list of photos in {source}, one path a line: {error}") from error
     issues: list[codes.Row] = []
@@ -146,13 +146,14 @@ def _texts(label_files: Mapping[str, Path], root: Path, role: str) -> tuple[list
     texts: list[rows.Text] = []
     issues: list[codes.Row] = []
     for image_id, lower in label_files.items():
-        path = lower.with_suffix(".TXT") if not lower.exists() and lower.with_suffix(".TXT").exists() else lower
+        upper = lower.with_suffix(".TXT")
+        path = upper if not os.path.exists(lower) and os.path.exists(upper) else lower
         file = relative(path, root)
         at = {"split": role, "image_id": image_id, "file": file}
         try:
-            texts.append(rows.Text(image_id, file, path.read_bytes()))
+            texts.append(rows.Text(image_id, file, content(path)))
         except FileNotFoundError:
-            if (root / image_id).exists():
+            if os.path.exists(root / image_id):
                 issues.append(codes.issue("background_photo", f"no {file}: counted as a photo without objects", **at))
         except OSError as error:
             message = f"expected a readable text file: {error.strerror}; the photo is left out"
@@ -169,7 +170,7 @@ def _orphans(label_files: Mapping[str, Path], declared: DataYaml, role: str) -> 
         photo_folders.setdefault(path.parent, set()).add((declared.root / image_id).parent)
     issues: list[codes.Row] = []
     for folder, holders in sorted(photo_folders.items()):
-        if not folder.is_dir():
+        if not os.path.isdir(folder):
             continue
         with_photo = {file.stem for holder in holders for file in _files(holder) if is_photo(file)}
         for file in sorted(_files(folder)):
@@ -183,4 +184,4 @@ def _orphans(label_files: Mapping[str, Path], declared: DataYaml, role: str) -> 
 
 
 def _files(folder: Path) -> Iterable[Path]:
-    return list(folder.iterdir()) if folder.is_dir() else []
+    return list(folder.iterdir()) if os.path.isdir(folder) else []

@@ -69,7 +69,7 @@ def load(config: DetectorConfig, image_ids: Sequence[str]) -> PredictedOnly:
             where = config.annotations or "detector.names"
             raise DetectorError(f"{path}: expected the category_id of a class in {where}, got {unknown[:5]}")
         labels = np.array([codes[category] for category in categories.tolist()], dtype=np.int64)
-        photos = np.array([photo_of(str(row["image_id"])) for row in raw], dtype=np.int64)
+        photos = np.array([photo_of(_id(row["image_id"])) for row in raw], dtype=np.int64)
         known = photos >= 0
         parts.append(_Rows(photos, boxes, scores, labels).where(known & (scores >= config.score_threshold)))
         first = raw[0]["image_id"] if first is None else first
@@ -187,7 +187,7 @@ def _annotations(path: Path) -> tuple[dict[str, str], dict[int, str]]:
         start = file.tell()
         try:
             images.update(
-                (str(item["id"]), str(item["file_name"])) for item in ijson.items(file, "images.item", use_float=True)
+                (_id(item["id"]), str(item["file_name"])) for item in ijson.items(file, "images.item", use_float=True)
             )
             file.seek(start)
             classes.update(
@@ -202,6 +202,11 @@ def _annotations(path: Path) -> tuple[dict[str, str], dict[int, str]]:
     return images, dict(sorted(classes.items()))
 
 
+def _id(value: Any) -> str:
+    """Return an id as text; table programs write whole numbers as 42.0."""
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value)
+
+
 def _indexed(config: DetectorConfig, path: Path) -> dict[int, str]:
     if not config.names:
         raise DetectorError(f"detector.names: expected the class names of {path}, or detector.annotations to tell them")
@@ -213,7 +218,7 @@ def _photo_finder(images: Mapping[str, str] | None, image_ids: Sequence[str], pa
     ways: list[dict[str, list[int]]] = [{}, {}, {}, {}]
     for position, image_id in enumerate(image_ids):
         photo = PurePosixPath(image_id)
-        number = photo.stem.lstrip("0") if photo.stem.isdigit() else None
+        number = str(int(photo.stem)) if photo.stem.isdecimal() else None
         for way, key in zip(ways, (image_id, photo.name, photo.stem, number), strict=True):
             if key is not None:
                 way.setdefault(key, []).append(position)

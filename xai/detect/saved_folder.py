@@ -99,7 +99,7 @@ def build_model(name: str, settings: Mapping[str, Any], path: Path, *, trust: bo
     framework = import_framework()
     kind = getattr(framework, name)
     weights = _read_weights(path, trust)
-    with _quiet(framework):
+    with _alone(framework):
         try:
             model, told = kind.from_pretrained(
                 None,
@@ -110,6 +110,11 @@ def build_model(name: str, settings: Mapping[str, Any], path: Path, *, trust: bo
             )
         except Exception as error:  # whatever the parts that a config names raise of its values
             reason = " ".join(str(error).split())[:300]
+            if type(error).__name__ == "OfflineModeIsEnabled":
+                reason = (
+                    "config.json asks a hub for a part of the model, such as its backbone, and nothing is downloaded; "
+                    "save the model again with save_pretrained of this version of transformers"
+                )
             raise DetectorError(f"{path.parent}: {name} cannot be built from this folder: {reason}") from error
     lacking = sorted(key for key in told["missing_keys"] if not key.endswith("num_batches_tracked"))
     if lacking:
@@ -130,7 +135,7 @@ def build_processor(name: str, settings: Mapping[str, Any], folder: Path) -> Any
         DetectorError: the settings are not of such a processor.
     """
     framework = import_framework()
-    with _quiet(framework):
+    with _alone(framework):
         try:
             return getattr(framework, name).from_dict(dict(settings))
         except Exception as error:  # whatever it raises of its values
@@ -153,15 +158,21 @@ def _read_weights(path: Path, trust: bool) -> dict[str, Tensor]:
 
 
 @contextmanager
-def _quiet(framework: ModuleType) -> Iterator[None]:
-    """Keep the package's progress bars and notes off the terminal, and set it back."""
+def _alone(framework: ModuleType) -> Iterator[None]:
+    """Keep the package off the hub and its progress bars and notes off the terminal, and set it back.
+
+    A config that names its backbone instead of describing it makes the package ask the hub for it.
+    """
+    hub: Any = importlib.import_module("huggingface_hub.constants")
     logging = framework.utils.logging
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    offline, level, bars = hub.HF_HUB_OFFLINE, logging.get_verbosity(), logging.is_progress_bar_enabled()
+    hub.HF_HUB_OFFLINE = True
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
         yield
     finally:
+        hub.HF_HUB_OFFLINE = offline
         logging.set_verbosity(level)
         if bars:
             logging.enable_progress_bar()

@@ -101,6 +101,16 @@ def test_misses_are_compared_with_photos_that_nobody_reported(world: tuple[Table
     assert len(found.bins.join(found.compared, on=keys)) == 1000
 
 
+def test_reports_are_counted_in_the_bins_of_their_photos() -> None:
+    """Quartiles of a photo's column are those of production, not of the reported photos."""
+    production = photos("production", 0, 200).with_columns(meta_speed=pl.int_range(200).cast(pl.Float64))
+    ids = production["image_id"].to_list()
+    found = analyse_cases(None, Tables(production, objects("production", ids[150:190], "missed")), train_detected=False)
+    told = found.coverage.filter(pl.col("attribute") == "meta_speed")
+    assert told["miss_count"].to_list() == told["miss_photos"].to_list() == [0, 0, 0, 40]
+    assert set(found.bins["meta_speed"]) == set(told["bin"]) - {"unknown"}
+
+
 def test_training_that_fails_too_is_hard(world: tuple[Tables, Tables]) -> None:
     train = photos("train", 60, 440)
     ids = train["image_id"].to_list()

@@ -94,8 +94,8 @@ def unanswered(promised: Promise) -> list[Answer]:
             photos=0,
             photos_needed=None,
             sentence=(
-                f"Whether the promised {metric} of {target:.4g} is kept cannot be told from reported misses: label a "
-                "random sample of the photos (xai sample) to answer it."
+                f"Whether the promised {metric} of {100 * target:.4g}% is kept cannot be told from reported misses: "
+                "label a random sample of the photos (xai sample) to answer it."
             ),
         )
         for metric, target in (("recall", promised.recall), ("precision", promised.precision))

@@ -71,6 +71,21 @@ def stored_pixels(pixels: Pixels, orientation: int | None) -> Pixels:
     return displayed_pixels(pixels, _INVERSE.get(orientation or 1, orientation))
 
 
+def displayed_map(values: NDArray[np.floating], orientation: int | None) -> NDArray[np.floating]:
+    """Apply an EXIF orientation to one value per pixel, H×W as stored; contiguous.
+
+    >>> displayed_map(np.array([[1.0, 2.0, 3.0]]), 8).tolist()
+    [[3.0], [2.0], [1.0]]
+    """
+    if orientation in _TRANSPOSED:
+        values = values.T
+    if orientation in _MIRRORED_X:
+        values = values[:, ::-1]
+    if orientation in _MIRRORED_Y:
+        values = values[::-1]
+    return np.ascontiguousarray(values)
+
+
 def displayed_pixels(pixels: Pixels, orientation: int | None) -> Pixels:
     """Apply an EXIF orientation (1–8, or None) to H×W×3 pixels as stored; contiguous."""
     if orientation in _TRANSPOSED:

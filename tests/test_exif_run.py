@@ -105,4 +105,11 @@ def test_a_detector_that_ignores_exif_misses_what_lies_on_its_side(world: Path) 
     for error_id, width, height in sizes.join(run.verdicts, on="error_id", how="semi").iter_rows():
         kept = read(run.path / "gallery" / f"{error_id}.jpg")
         assert (kept.width > kept.height) == (width > height)
+    boxes = run.errors.join(run.objects, on=["image_id", "object_id"]).join(run.images, on="image_id")
+    for path in (run.path / "maps").glob("*.npz"):
+        miss = boxes.row(by_predicate=pl.col("error_id") == path.stem, named=True)
+        with np.load(path) as heat:
+            height, width = heat["saliency"].shape
+            sides = {"x1": width / miss["width"], "y1": height / miss["height"]}
+            np.testing.assert_allclose(heat["box"][:2], [miss[name] * part for name, part in sides.items()], atol=1)
     assert run.evidence.filter(pl.col("kind") == "repair").height

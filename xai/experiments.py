@@ -33,7 +33,7 @@ def experiment(
     """Keep the misses' photos, repair and map them within the budget; return the lines of evidence that this adds.
 
     A miss without a box (reported without one) is kept and not experimented on. A detector that reads pixels as stored
-    is shown them so; the photos that are kept are as displayed.
+    is shown them so; the photos and heat maps that are kept are as displayed.
 
     Args:
         config: of the run.
@@ -81,8 +81,22 @@ def experiment(
         folder=folder,
         progress=progress,
     )
-    _keep_others(misses if stored else misses.filter(pl.col("x1").is_null()), as_displayed, folder)
+    if stored:
+        _turn_back(misses, as_displayed, folder)
+    _keep_others(misses.filter(pl.col("x1").is_null()), as_displayed, folder)
     return tried
+
+
+def _turn_back(misses: pl.DataFrame, load_pixels: Callable[[str], Pixels], folder: Path) -> None:
+    """Make photos and heat maps that were kept as the detector saw them agree with the boxes of the tables."""
+    kept = [path.stem for path in (folder / "gallery").glob("*.jpg")]
+    _keep_others(misses.filter(pl.col("error_id").is_in(kept)), load_pixels, folder)
+    mapped = [path.stem for path in (folder / "maps").glob("*.npz")]
+    for miss in misses.filter(pl.col("error_id").is_in(mapped)).iter_rows(named=True):
+        box = np.array([miss[corner] for corner in _CORNERS])
+        evidence.turn_map(
+            folder / "maps" / miss["error_id"], load_pixels(miss["image_id"]), box, miss["exif_orientation"]
+        )
 
 
 def _plan(config: Config, lines: pl.DataFrame, errors: pl.DataFrame, placed: pl.DataFrame) -> pl.DataFrame:

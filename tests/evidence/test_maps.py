@@ -8,6 +8,8 @@ import pytest
 import torch
 from toy_detector import ToyDetector, photo_with
 
+from attributes.decode import read
+from attributes.frames import displayed_boxes, displayed_pixels
 from xai import evidence
 from xai.evidence import maps
 from xai.evidence.experiment import Spent
@@ -209,3 +211,20 @@ def test_gradient_mode_is_restored_when_the_forward_fails(tmp_path: Path) -> Non
         explain(misses_of(("e", "a", BOX)), lambda _: photo_with(BOX), tmp_path, detector=detector)
     assert torch.is_grad_enabled()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_map_of_the_photo_as_stored_is_turned_with_it(tmp_path: Path) -> None:
+    generator = np.random.default_rng(3)
+    stored = generator.integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    box = np.array([5.0, 10.0, 15.0, 28.0])
+    for orientation in range(1, 9):
+        shown = displayed_pixels(stored, orientation)
+        moved = displayed_boxes(box[None], orientation, shown.shape[1], shown.shape[0])[0]
+        saliency = stored[:, :, 0].astype(np.float32) / 255 - 0.5
+        maps._store(saliency, saliency**2, stored, box, tmp_path / "a")
+        maps.turn_map(tmp_path / "a", shown, moved, orientation)
+        with np.load(tmp_path / "a.npz") as kept:
+            np.testing.assert_allclose(kept["saliency"] * kept["scale"], shown[:, :, 0] / 255 - 0.5, atol=1e-3)
+            np.testing.assert_array_equal(kept["box"], moved)
+            assert kept["standard_error"].shape == shown.shape[:2]
+        assert read(tmp_path / "a.png").pixels.shape == shown.shape

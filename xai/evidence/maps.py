@@ -11,6 +11,7 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
+from attributes.frames import displayed_map
 from xai import tables
 from xai.evidence.drise import DRISE, blurred
 from xai.evidence.experiment import EVIDENCE, Spent
@@ -101,6 +102,24 @@ def _afford(parts: Sequence[pl.DataFrame], budget: int, n_masks: int) -> tuple[l
     if not reached:
         return [], 0
     return list(parts[:reached]), min(n_masks, (budget - int(costs[reached - 1])) // reached) // 2 * 2
+
+
+def turn_map(stem: Path, pixels: Pixels, box: Boxes, orientation: int | None) -> None:
+    """Move a stored heat map and its picture into the displayed frame, for a detector that saw the photo as stored.
+
+    Args:
+        stem: the map's file without its ending.
+        pixels: the photo as displayed.
+        box: (4,) the object's, in pixels of that photo.
+        orientation: EXIF orientation of the photo.
+    """
+    with np.load(stem.with_suffix(".npz")) as stored:
+        scale = float(stored["scale"])
+        saliency, error = (
+            displayed_map(stored[name].astype(np.float64), orientation) * scale
+            for name in ("saliency", "standard_error")
+        )
+    _store(saliency, error, pixels, box, stem)
 
 
 def _photo(

@@ -8,7 +8,7 @@ import polars as pl
 from xai import question, tables
 from xai.dataset import codes
 from xai.dataset.reported import CASES
-from xai.question import Question, complete, undrawn
+from xai.question import Question, complete, undrawn, unlabelled
 from xai.scan import Split
 from xai.types import Dataset
 
@@ -65,6 +65,7 @@ def test_every_odd_case_is_an_issue(tmp_path: Path) -> None:
     assert sorted(issues.select("image_id", "object_id", "code").rows()) == [
         ("a.jpg", 1, "case_ambiguous"),
         ("b.jpg", 0, "case_found"),
+        ("b.jpg", 1, "case_unknown_class"),
         ("bad.jpg", 0, "case_without_photo"),
     ]
 
@@ -72,14 +73,6 @@ def test_every_odd_case_is_an_issue(tmp_path: Path) -> None:
 def test_annotated_sets_are_left_as_they_are(tmp_path: Path) -> None:
     split = scanned()
     assert complete(split, replace(asked(tmp_path), cases=None), {}, ["car"]) is split
-
-
-def test_names_that_differ_in_case_only_are_mapped() -> None:
-    assert question.spell({"bus": "coach"}, ["Car ", "bus", "Bus"], ["car", "coach", "bus"]) == {
-        "bus": "coach",
-        "Car ": "car",
-        "Bus": "bus",
-    }
 
 
 def test_labelled_photos_that_were_not_drawn_are_told(tmp_path: Path) -> None:
@@ -92,3 +85,12 @@ def test_labelled_photos_that_were_not_drawn_are_told(tmp_path: Path) -> None:
     )
     pl.DataFrame({"image_id": ["a.jpg"]}).write_csv(tmp_path / question.SAMPLE)
     assert undrawn(audit, production, tmp_path)["image_id"].to_list() == ["a.jpg", "b.jpg"]
+
+
+def test_drawn_photos_without_labels_are_told(tmp_path: Path) -> None:
+    production = scanned()
+    audit = replace(production, images=production.images.filter(pl.col("image_id") == "b.jpg"))
+    assert unlabelled(audit, production, tmp_path).is_empty(), "nothing was drawn"
+    pl.DataFrame({"image_id": ["a.jpg", "b.jpg", "bad.jpg", "gone.jpg"]}).write_csv(tmp_path / question.SAMPLE)
+    left = unlabelled(audit, production, tmp_path)
+    assert left.select("split", "image_id", "code").rows() == [("audit", "a.jpg", "audit_photo_unlabelled")]

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -12,7 +13,8 @@ from rendered import write_config, write_world
 
 import xai
 from xai import sampling
-from xai.exceptions import RunError
+from xai.exceptions import RequestError, RunError
+from xai.report import summarize
 
 MISSES = ["missed", "confused", "mislocated"]
 
@@ -125,8 +127,23 @@ def test_a_labelled_sample_answers_the_promise(world: Path) -> None:
         == run.info["data"]["audit"]["not_drawn"]
         == 1
     )
+    assert run.info["data"]["audit"]["unlabelled"] == 0
     assert len(run.verdicts) == 4
     assert "in the labelled sample" in run.report.read_text()
+
+
+def test_no_case_that_can_be_judged_leaves_the_sample_to_answer(world: Path) -> None:
+    """Cases of classes that the detector lacks were reported all the same, and the labelled sample still judges."""
+    summary = summarize(world / "audited")
+    assert summary.judged_photos == 6
+    told = replace(summary, objects=0, misses=0, ignored=2, causes=(), chance=0, unexplained=0).lines()
+    assert not told[0].startswith("Nothing to judge")
+    assert "People reported 2 misses in 12 production photos; 2 repeat another or are of a class" in " ".join(told)
+
+
+def test_a_sample_has_at_least_one_photo(world: Path) -> None:
+    with pytest.raises(RequestError, match="got 0"):
+        sampling.sample(world / "run", 0)
 
 
 def test_only_reported_cases_are_sampled(world: Path) -> None:

@@ -136,7 +136,12 @@ def _promises(config: Config, asked: Question, evaluation: Split, audit: Split |
     answers = coverage.promise(judged.objects, judged.predictions, config.promise, judged.images)
     if not asked.reported:
         return answers
-    return [replace(answer, sentence=f"In the labelled sample, {answer.sentence}") for answer in answers]
+    return [replace(answer, sentence=f"In the labelled sample, {_continued(answer.sentence)}") for answer in answers]
+
+
+def _continued(sentence: str) -> str:
+    """Write a sentence so that words can stand before it."""
+    return sentence[:1].lower() + sentence[1:]
 
 
 def _write(made: Mapping[str, pl.DataFrame], folder: Path) -> None:

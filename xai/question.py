@@ -104,16 +104,16 @@ def scan(
     """
     split = _scan(config, question.data, detector, folder, progress)
     if question.cases is not None:
-        mapping = spell(config.data.classes, question.cases["label"].unique().to_list(), detector.names)
+        mapping = dataset.spell(config.data.classes, question.cases["label"].unique().to_list(), detector.names)
         split = complete(split, question, mapping, detector.names)
     info = {question.data.split: reference.describe(question.data, split, question.format, None)}
     audit = None
     if question.audit is not None:
         audit = _scan(config, question.audit, detector, folder, progress)
-        strange = undrawn(audit, split, folder)
-        audit = replace(audit, issues=tables.stack([audit.issues, strange], tables.ISSUES))
+        strange, left = undrawn(audit, split, folder), unlabelled(audit, split, folder)
         about = reference.describe(question.audit, audit, question.audit_format, None)
-        info["audit"] = {**about, "not_drawn": len(strange)}
+        audit = replace(audit, issues=tables.stack([audit.issues, strange, left], tables.ISSUES))
+        info["audit"] = {**about, "not_drawn": len(strange), "unlabelled": len(left)}
     return Scanned(split, audit, info)
 
 
@@ -124,8 +124,7 @@ def _scan(
     folder: Path,
     progress: Progress,
 ) -> Split:
-    mapping = spell(config.data.classes, as_read.class_names, detector.names)
-    data = reference.name_as_detector(as_read, mapping, detector.names)
+    data = reference.name_as_detector(as_read, config.data.classes, detector.names)
     return scans.scan(
         data,
         detector=detector,
@@ -150,19 +149,6 @@ def _annotated(section: EvalData, role: Role) -> Dataset:
     )
 
 
-def spell(mapping: Mapping[str, str], labels: Sequence[str], names: Sequence[str]) -> dict[str, str]:
-    """Add to a class mapping the labels that differ from a detector's name in case or in outer spaces only.
-
-    People write "Car" where the detector says "car".
-
-    >>> spell({}, ["Car", "bus"], ["car", "bus"])
-    {'Car': 'car'}
-    """
-    known = {name.casefold().strip(): name for name in names}
-    alike = {label: known.get(label.casefold().strip()) for label in labels if label not in (*names, *mapping)}
-    return {**mapping, **{label: name for label, name in alike.items() if name is not None}}
-
-
 def complete(scanned: Split, question: Question, mapping: Mapping[str, str], names: Sequence[str]) -> Split:
     """Add to the scanned production photos the cases without a box, and say what the detector says of the cases.
 
@@ -175,7 +161,7 @@ def complete(scanned: Split, question: Question, mapping: Mapping[str, str], nam
     Returns:
         Objects with ``note``, cases without a box appended: ``missed`` (``ignored`` where the detector lacks the class)
         with null box, attributes and candidates. Attributes that other objects' boxes decide are null. Issues gain
-        ``case_found`` and ``case_ambiguous`` rows.
+        ``case_without_photo``, ``case_unknown_class``, ``case_found`` and ``case_ambiguous`` rows.
     """
     if question.cases is None:
         return scanned
@@ -194,7 +180,8 @@ def complete(scanned: Split, question: Question, mapping: Mapping[str, str], nam
     blank = [pl.lit(None, pl.Float64).alias(name) for name in NEIGHBOURS if name in scanned.objects.columns]
     objects = scanned.objects.join(question.cases.select(*keys, "note"), on=keys, how="left").with_columns(blank)
     objects = tables.stack([objects, added], tables.TABLES["objects"]).sort(keys)
-    issues = codes.table([*_unseen(unseen), *_found(objects), *_ambiguous(added, scanned.predictions)])
+    rows = [*_unseen(unseen), *_unknown(objects), *_found(objects), *_ambiguous(added, scanned.predictions)]
+    issues = codes.table(rows)
     return replace(scanned, objects=objects, issues=tables.stack([scanned.issues, issues], tables.ISSUES))
 
 
@@ -203,6 +190,21 @@ def _unseen(cases: pl.DataFrame) -> list[codes.Row]:
         codes.issue("case_without_photo", "the photo cannot be read", split="production", image_id=image_id)
         | {"object_id": object_id}
         for image_id, object_id in cases.select("image_id", "object_id").iter_rows()
+    ]
+
+
+def _unknown(objects: pl.DataFrame) -> list[codes.Row]:
+    return [
+        codes.issue(
+            "case_unknown_class",
+            f"the detector has no class {label!r}, so it cannot miss one; the case is not explained",
+            split="production",
+            image_id=image_id,
+        )
+        | {"object_id": object_id}
+        for image_id, object_id, label in objects.filter(pl.col("ignore") == "class")
+        .select("image_id", "object_id", "label")
+        .iter_rows()
     ]
 
 
@@ -246,19 +248,40 @@ def undrawn(audit: Split, production: Split, run: Path) -> pl.DataFrame:
         production: the photos that it was drawn from.
         run: the run directory; without a drawn sample in it any production photo will do.
     """
-    drawn = production.images
-    if (run / SAMPLE).is_file():
-        names = pl.read_csv(run / SAMPLE, columns=["image_id"], schema_overrides={"image_id": pl.String})
-        drawn = drawn.join(names, on="image_id", how="semi")
+    drawn = production.images if (names := _drawn(run)) is None else production.images.join(names, on="image_id")
     known = drawn["sha256"].drop_nulls().to_list()
     strange = audit.images.filter((pl.col("status") == "ok") & ~pl.col("sha256").is_in(known))
-    return codes.table(
-        codes.issue(
-            "audit_photo_not_drawn",
-            "expected a photo of the random sample, this one is not: the promise may be answered by a biased choice",
-            split="audit",
-            image_id=image_id,
-            file=image_id,
-        )
-        for image_id in strange["image_id"].to_list()
+    return _audit_issues(
+        "audit_photo_not_drawn",
+        "expected a photo of the random sample, this one is not: the promise may be answered by a biased choice",
+        strange,
     )
+
+
+def unlabelled(audit: Split, production: Split, run: Path) -> pl.DataFrame:
+    """Return an issue for every photo that was drawn and has no labels, told by content; arguments as in ``undrawn``.
+
+    Those that were left out may be the difficult ones.
+    """
+    names = _drawn(run)
+    if names is None:
+        return tables.empty(tables.ISSUES)
+    labelled = audit.images["sha256"].drop_nulls().to_list()
+    drawn = production.images.join(names, on="image_id").filter(pl.col("status") == "ok")
+    return _audit_issues(
+        "audit_photo_unlabelled",
+        "this photo was drawn and is not among the labelled ones: what is left out may be what is difficult",
+        drawn.filter(~pl.col("sha256").is_in(labelled)),
+    )
+
+
+def _drawn(run: Path) -> pl.DataFrame | None:
+    """Return ``image_id`` of the photos that ``xai sample`` drew, None where it drew none."""
+    if not (run / SAMPLE).is_file():
+        return None
+    return pl.read_csv(run / SAMPLE, columns=["image_id"], schema_overrides={"image_id": pl.String}).unique()
+
+
+def _audit_issues(code: str, message: str, photos: pl.DataFrame) -> pl.DataFrame:
+    ids = photos["image_id"].sort().to_list()
+    return codes.table(codes.issue(code, message, split="audit", image_id=name, file=name) for name in ids)

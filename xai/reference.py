@@ -174,12 +174,13 @@ def profile(
         wanted = config.data.train.detect if config.data.train else 0
         if not isinstance(detector, PredictedOnly):
             asked = draw(data.image_ids, wanted or len(data.image_ids), config.seed)
+    versions = {"versions": provenance.versions()}
     tagged = scan(
         data,
         detector=detector,
         detect_ids=frozenset(asked),
         match_iou=config.match.iou if config else 0.5,
-        fingerprint={**(fingerprint(config, detector) if config else {}), "detect": len(asked)},
+        fingerprint={**(fingerprint(config, detector) if config else versions), "detect": len(asked)},
         folder=folder / "shards",
         workers=workers or os.cpu_count() or 1,
         progress=progress,

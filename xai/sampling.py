@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from xai.exceptions import RunError
+from xai.exceptions import RequestError, RunError
 from xai.files import replacing
 from xai.question import SAMPLE
 from xai.run import Run
@@ -43,8 +43,11 @@ def sample(run: str | Path, n: int, *, seed: int | None = None) -> Drawn:
         seed: of the draw; the run's own if left out.
 
     Raises:
+        RequestError: ``n`` is no number of photos.
         RunError: there is no finished run, or its photos are annotated already.
     """
+    if n < 1:
+        raise RequestError(f"expected a number of photos to draw, 1 or more, got {n}")
     opened = Run(run)
     photos = opened.images.filter((pl.col("split") == "production") & (pl.col("status") == "ok")).sort("image_id")
     if not len(photos):

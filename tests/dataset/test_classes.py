@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from xai import tables
-from xai.dataset import map_classes, rename_classes
+from xai.dataset import map_classes, rename_classes, spell
 from xai.exceptions import ConfigError
 
 DETECTOR = ["person", "airplane", "couch", "car"]
@@ -52,6 +52,14 @@ def test_declared_classes_are_the_whole_list() -> None:
     assert issues.is_empty()
     with pytest.raises(ConfigError, match="has no class 'settee'"):
         map_classes(labels("car"), {"settee": "couch"}, DETECTOR, declared=["car", "sofa"])
+
+
+def test_names_that_differ_in_case_only_are_mapped() -> None:
+    assert spell({"bus": "coach"}, ["Car ", "bus", "Bus"], ["car", "coach", "bus"]) == {
+        "bus": "coach",
+        "Car ": "car",
+        "Bus": "bus",
+    }
 
 
 def test_no_labels() -> None:

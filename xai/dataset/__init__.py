@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xai.dataset.classes import map_classes, rename_classes
+from xai.dataset.classes import map_classes, rename_classes, spell
 from xai.dataset.codes import CODES
 from xai.dataset.identity import digest, duplicates, leaks
 from xai.dataset.naming import misnamed
@@ -21,4 +21,5 @@ __all__ = [
     "read",
     "rename_classes",
     "resolve",
+    "spell",
 ]

@@ -16,6 +16,19 @@ def rename_classes(labels: pl.DataFrame, mapping: Mapping[str, str]) -> pl.DataF
     return labels.with_columns(pl.col("label").replace(dict(mapping)))
 
 
+def spell(mapping: Mapping[str, str], labels: Sequence[str], names: Sequence[str]) -> dict[str, str]:
+    """Add to a class mapping the labels that differ from a detector's name in case or in outer spaces only.
+
+    People write "Car" where the detector says "car".
+
+    >>> spell({}, ["Car", "bus"], ["car", "bus"])
+    {'Car': 'car'}
+    """
+    known = {name.casefold().strip(): name for name in names}
+    alike = {label: known.get(label.casefold().strip()) for label in labels if label not in (*names, *mapping)}
+    return {**mapping, **{label: name for label, name in alike.items() if name is not None}}
+
+
 def map_classes(
     labels: pl.DataFrame,
     mapping: Mapping[str, str],

@@ -152,13 +152,16 @@ CODES: Mapping[str, Code] = {
     "case_not_understood": Code("error", "the reported case cannot be read", "correct the row"),
     "case_without_photo": Code("error", "the photo of the reported case is not there", "correct its name"),
     "case_unknown_class": Code(
-        "error", "the detector lacks the class of the reported case", "map the class under data.classes"
+        "warning", "the detector lacks the class of the reported case", "map the class under data.classes"
     ),
     "case_ambiguous": Code(
         "info", "no box was given and the detector found other objects of the class", "report the miss with its box"
     ),
     "audit_photo_not_drawn": Code(
         "warning", "the labelled photo is not of the sample that was drawn", "label the photos that xai sample drew"
+    ),
+    "audit_photo_unlabelled": Code(
+        "warning", "a photo of the drawn sample is not labelled", "label it too; a photo without objects counts as well"
     ),
 }
 """Code → severity, meaning, advice; the ``photo_*`` codes of ``attributes.decode.DecodeError`` included."""

@@ -51,6 +51,11 @@ class Source:
         """The split whose misses are explained."""
         return "production" if self.question == "reported" else "eval"
 
+    @property
+    def judged_split(self) -> str:
+        """The split that rates rest on: the evaluation set, or the labelled sample of production."""
+        return "audit" if self.question == "reported" else "eval"
+
     @cached_property
     def scored(self) -> pl.DataFrame:
         """The objects whose misses are explained and that count: neither ignored nor unjudged."""
@@ -59,7 +64,7 @@ class Source:
     @cached_property
     def judged(self) -> pl.DataFrame:
         """The scored objects that rates rest on: those of the evaluation set, or of the labelled sample."""
-        return self._scored("audit" if self.question == "reported" else "eval")
+        return self._scored(self.judged_split)
 
     def _scored(self, split: str) -> pl.DataFrame:
         objects = self.table("objects").filter(pl.col("split") == split)

@@ -80,7 +80,8 @@ class Summary:
         unexplained: misses whose verdict is unexplained.
         unjudged: misses without a verdict.
         mechanisms: mechanism → count, most frequent first.
-        judged_photos: photos of the labelled sample that answers the promise; 0 without one.
+        judged_photos: photos that rates rest on, with and without objects: of the evaluation set, or of the labelled
+            sample; 0 without one.
         reference: "training set", "reference set", or None where there is none.
         cost_per_miss: as configured.
         currency: of the cost.
@@ -110,6 +111,11 @@ class Summary:
     def reported(self) -> bool:
         """Whether the misses are reported cases."""
         return self.question == "reported"
+
+    @property
+    def reports(self) -> int:
+        """Reported cases that name a photo which could be read, those that cannot be judged too."""
+        return self.objects + self.ignored
 
     @property
     def nouns(self) -> Mapping[str, str]:
@@ -176,7 +182,7 @@ def summarize(run_dir: Path) -> Summary:
 def summarize_source(source: Source) -> Summary:
     """Sum up an opened run."""
     misses = source.misses
-    photos = source.table("images").filter((pl.col("split") == source.split) & (pl.col("status") == "ok"))
+    read = source.table("images").filter(pl.col("status") == "ok")["split"]
     annotated = source.table("objects").filter(pl.col("split") == source.split)
     verdicts = _counts(misses["verdict"])
     settings = source.config.get("report") or {}
@@ -184,7 +190,7 @@ def summarize_source(source: Source) -> Summary:
         title=settings.get("title") or "Why did the detector miss it?",
         report=source.path / "report.html",
         question=source.question,
-        photos=photos.height,
+        photos=int((read == source.split).sum()),
         objects=source.scored.height,
         ignored=annotated.height - source.scored.height,
         misses=misses.height,
@@ -196,7 +202,7 @@ def summarize_source(source: Source) -> Summary:
         unexplained=verdicts.get("unexplained", 0),
         unjudged=misses["verdict"].null_count(),
         mechanisms=_counts(misses["mechanism"].fill_null("unknown")),
-        judged_photos=source.judged["image_id"].n_unique(),
+        judged_photos=int((read == source.judged_split).sum()),
         reference=source.reference,
         cost_per_miss=settings.get("cost_per_miss"),
         currency=settings.get("currency") or "",

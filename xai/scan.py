@@ -102,6 +102,7 @@ def _claim(folder: Path, data: Dataset, fingerprint: Mapping[str, object]) -> No
     """Keep the shards that were made from the same request, remove those of another."""
     digest = hashlib.sha256(json.dumps(fingerprint, sort_keys=True, default=str).encode())
     digest.update(f"{data.root}\0{data.label_frame}\n".encode())
+    digest.update(json.dumps([IMAGE_ATTRIBUTES, OBJECT_ATTRIBUTES, list(tables.CANDIDATES)]).encode())
     for image_id in data.image_ids:
         digest.update(f"{image_id}\0{_stamp(data.root / image_id)}\n".encode())
     digest.update(data.labels.write_csv().encode())

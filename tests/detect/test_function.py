@@ -230,3 +230,36 @@ def test_errors_of_the_function_keep_their_traceback(write: Any) -> None:
     name = write("def detect(photos): return photos.shape")
     with pytest.raises(AttributeError, match="shape"):
         detections(open_function(f"{name}.detect"), PHOTO)
+
+
+def test_a_maker_may_import_from_its_folder_and_fail_in_words(write: Any, tmp_path: Path) -> None:
+    (tmp_path / "own_detector_helper.py").write_text("SCORE = 0.5", encoding="utf-8")
+    name = write(
+        """
+        def make():
+            import own_detector_helper
+            return lambda photos: [([[0, 0, 5, 5]], [own_detector_helper.SCORE], ["car"]) for _ in photos]
+
+        def fail():
+            raise FileNotFoundError("weights.bin is gone")
+        """
+    )
+    detector = open_function(f"{name}.make")
+    assert detector.forward(torch.zeros(1, 3, 8, 8)).scores.max() == 0.5
+    with pytest.raises(DetectorError, match=r"the detector could not be made: .*weights.bin is gone"):
+        open_function(f"{name}.fail")
+
+
+def test_labels_that_cannot_be_looked_up_are_refused(write: Any) -> None:
+    name = write(
+        """
+        import numpy as np
+
+        def detect(photos):
+            labels = np.empty(1, dtype=object)
+            labels[0] = ["car"]
+            return [([[0, 0, 5, 5]], [0.5], labels) for _ in photos]
+        """
+    )
+    with pytest.raises(DetectorError, match="expected labels among car, bus"):
+        open_function(f"{name}.detect").forward(torch.zeros(1, 3, 8, 8))

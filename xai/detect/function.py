@@ -49,11 +49,16 @@ def load(config: DetectorConfig) -> Detector:
     The working directory can be imported from. A function runs on whatever device it chooses.
 
     Raises:
-        DetectorError: no such module or name, neither a callable nor a detector, or no class names.
+        DetectorError: no such module or name, neither a callable nor a detector, one that fails to be made, or no class
+            names.
     """
     found = _import(config.kind)
     if callable(found) and not _is_detector(found) and _takes(found, 0):
-        found = found()
+        try:
+            with _importable_from(Path.cwd()):
+                found = found()
+        except Exception as error:
+            raise DetectorError(f"detector.kind {config.kind}: the detector could not be made: {error!r}") from error
     if _is_detector(found):
         return _checked(found, config)
     if not callable(found) or not _takes(found, 1):
@@ -141,7 +146,7 @@ class Function:
             )
         try:
             boxes, scores = boxes.astype(np.float64), scores.astype(np.float64)
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             raise DetectorError(f"{where}: expected boxes and scores to be numbers; {error}") from error
         if not np.isfinite(boxes).all() or (boxes[:, :2] > boxes[:, 2:]).any():
             bad = boxes[~(np.isfinite(boxes).all(axis=1) & (boxes[:, :2] <= boxes[:, 2:]).all(axis=1))][0]
@@ -156,7 +161,7 @@ class Function:
     def _codes(self, labels: NDArray[Any], where: str) -> NDArray[np.int64]:
         """Turn class names or indices into indices."""
         codes = {name: code for code, name in enumerate(self.names)}
-        indices = np.array([codes.get(item, item) for item in labels.tolist()], dtype=object)
+        indices = [codes.get(item, item) if isinstance(item, str) else item for item in labels.tolist()]
         valid = [isinstance(item, int | float) and item in range(len(codes)) for item in indices]
         if not all(valid):
             unknown = labels.tolist()[valid.index(False)]
@@ -164,7 +169,7 @@ class Function:
                 f"{where}: expected labels among {', '.join(self.names[:8])}{', …' if len(codes) > 8 else ''} or "
                 f"0–{len(codes) - 1}, got {unknown!r}; detector.names gives the classes"
             )
-        return indices.astype(np.int64)
+        return np.array(indices, dtype=np.int64)
 
     def select(self, candidates: Candidates, prepared: Prepared) -> list[Detections]:
         """Apply the score threshold and the limit; the rest is up to the function."""

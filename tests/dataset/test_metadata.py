@@ -162,6 +162,19 @@ def test_a_split_of_which_nothing_is_known_has_no_columns(tmp_path: Path) -> Non
     assert got.images["train"]["group"].to_list() == [None]
 
 
+def test_a_row_that_may_be_about_either_of_two_photos_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path, "image_id,weather\na.jpg,rain\nb.jpg,sun\n")
+    known = config.Metadata(path=path)
+    judged, train = images("a.jpg", "b.jpg"), images("a.jpg", split="train")
+    same = {"eval": judged.with_columns(sha256=pl.Series(["1", "2"])), "train": train.with_columns(sha256=pl.lit("1"))}
+    assert metadata.attach(same, known, None).images["train"]["meta_weather"].to_list() == ["rain"]
+    other = same | {"train": train.with_columns(sha256=pl.lit("9"))}
+    with pytest.raises(DataError, match=r"'a.jpg' names different photos of eval and train .* add a column split"):
+        metadata.attach(other, known, None)
+    written(tmp_path, "image_id,split,weather\na.jpg,eval,rain\nb.jpg,eval,sun\n")
+    assert "meta_weather" not in metadata.attach(other, known, None).images["train"].columns
+
+
 def test_metadata_about_other_photos_is_refused(tmp_path: Path) -> None:
     path = written(tmp_path, "image_id,weather\n000001.jpg,rain\n")
     with pytest.raises(

@@ -53,11 +53,12 @@ def attach(images: Mapping[str, pl.DataFrame], section: config.Metadata | None, 
 
     Raises:
         ConfigError: file, column type or group that is not there.
-        DataError: the file cannot be used.
+        DataError: the file cannot be used, or does not say which of two photos of one ``image_id`` it speaks of.
     """
     joined, issues, types = dict(images), tables.empty(tables.ISSUES), {}
     if section is not None:
         known = read(section)
+        _refuse_ambiguous(known, images.values(), section.path)
         issues = unmatched(known, images.values(), section.path)
         joined = {split: join(table, known) for split, table in images.items()}
         types = {name: _type_name(known.schema[name]) for name in known.columns if name.startswith(PREFIX)}
@@ -251,6 +252,25 @@ def _refuse_contradictions(frame: pl.DataFrame, source: Sheet) -> None:
         raise DataError(
             f"{source.at(row)}: {frame['image_id'][row]!r} was described in {source.unit} "
             f"{source.places[same['row'][0]]} already, with other values; keep one of the two"
+        )
+
+
+def _refuse_ambiguous(metadata: pl.DataFrame, images: Iterable[pl.DataFrame], path: Path) -> None:
+    """Raise where a row names different photos of several splits; the sample's photos are production's once more."""
+    if "split" in metadata.columns:
+        return
+    told = [table.select("split", "image_id", "sha256") for table in images if "sha256" in table.columns]
+    photos = pl.concat(told).drop_nulls("sha256") if told else pl.DataFrame(schema={"image_id": pl.String})
+    named = photos.join(metadata, on="image_id", how="semi", maintain_order="left")
+    if not len(named):
+        return
+    contents = named.group_by("image_id", maintain_order=True).agg(pl.col("sha256").n_unique(), pl.col("split"))
+    several = contents.filter(pl.col("sha256") > 1)
+    if len(several):
+        image_id, _, splits = several.row(0)
+        raise DataError(
+            f"{path}: {image_id!r} names different photos of {' and '.join(splits)} (one of {len(several)} such ids): "
+            "add a column split that says which photo each row is about"
         )
 
 

@@ -31,6 +31,10 @@ _SIXTEEN_BITS = frozenset({"I;16", "I;16B", "I;16L"})
 _PNG_PIXELS = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
+MAX_CHUNKS = 500_000
+"""PNGs and WebPs of more chunks are refused. The largest photo takes 90,000 of the usual 8 KB; a chunk may have as few
+as 8 bytes, and each costs a microsecond."""
+
 _BMP_HEADER_BYTES = frozenset({12, 40, 52, 56, 64, 108, 124})
 
 
@@ -122,8 +126,9 @@ def decode_png(data: bytes) -> tuple[Pixels, bytes]:
         raise unreadable(f"a PNG that starts with its size, got {data[12:24]!r}")
     size = check_size(*struct.unpack_from(">II", data, 16))
     pixels, exif, position = [_PNG_SIGNATURE], b"", len(_PNG_SIGNATURE)
-    kind = b""
+    kind, chunks = b"", 0
     while kind != b"IEND":
+        chunks = _count(chunks)
         if position + 12 > len(data):
             raise truncated("a whole PNG, its data end early")
         length, kind = struct.unpack_from(">I4s", data, position)
@@ -142,6 +147,12 @@ def decode_png(data: bytes) -> tuple[Pixels, bytes]:
     return _decode_with_opencv(b"".join(pixels), size), exif
 
 
+def _count(chunks: int) -> int:
+    if chunks >= MAX_CHUNKS:
+        raise DecodeError("photo_too_large", f"expected at most {MAX_CHUNKS:,} chunks in a PNG or WebP, got more")
+    return chunks + 1
+
+
 def decode_webp(data: bytes) -> tuple[Pixels, bytes]:
     """Decode a WebP, of an animated one its first frame; return pixels as stored and raw EXIF."""
     if len(data) < 30:
@@ -150,8 +161,9 @@ def decode_webp(data: bytes) -> tuple[Pixels, bytes]:
     if stated > len(data):
         raise truncated(f"a whole WebP of {stated:,} bytes, it ends after {len(data):,}")
     size = check_size(*_webp_size(data))
-    exif, position = b"", 12
+    exif, position, chunks = b"", 12, 0
     while position + 8 <= stated:
+        chunks = _count(chunks)
         kind, length = struct.unpack_from("<4sI", data, position)
         if kind == b"EXIF":
             exif = data[position + 8 : position + 8 + length]

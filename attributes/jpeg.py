@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -14,7 +15,9 @@ from PIL.JpegImagePlugin import JpegImageFile
 from attributes.formats import DecodeError, check_size, decode_with_pillow, truncated, unreadable
 from attributes.views import Pixels
 
-_STANDALONE_MARKERS = {0x01, *range(0xD0, 0xD8)}
+_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
+"""A marker that a length follows: no stuffed zero, no fill byte, none that stands alone."""
+
 _NO_FRAME = {0xC4, 0xC8, 0xCC}
 _SEQUENTIAL = {0xC0, 0xC1}
 _START_OF_SCAN = 0xDA
@@ -24,6 +27,11 @@ _METADATA = {*range(0xE0, 0xF0), 0xFE} - {_ADOBE}
 MAX_SCANS = 100
 """JPEGs of more scans are refused; progressive ones have about ten. Each is a pass over all pixels, however few bytes
 it takes: 100 empty scans added 4 KB and 2 s to a photo of 16 megapixels."""
+
+
+MAX_SEGMENTS = 20_000
+"""JPEGs of more segments ahead of their pixels are refused; colour profiles and depth maps take a few hundred. Each
+segment costs more memory than its least 4 bytes."""
 
 
 class _Segment(NamedTuple):
@@ -69,24 +77,18 @@ def _from_inks(inks: Pixels) -> Pixels:
 
 
 def _segments(data: bytes) -> list[_Segment]:
-    """List the segments up to the first scan's header."""
+    """List the segments up to the first scan's header; stray bytes between them are passed over."""
     segments: list[_Segment] = []
-    position = 2
-    while position + 4 <= len(data):
-        if data[position] != 0xFF:  # stray bytes
-            position = data.find(b"\xff", position)
-            if position < 0:
-                break
-            continue
-        marker = data[position + 1]
-        if marker in {0x00, 0xFF} or marker in _STANDALONE_MARKERS:  # no marker, fill byte, no body
-            position += 1 if marker == 0xFF else 2
-            continue
+    found = _MARKER.search(data, 2)
+    while found and found.end() + 2 <= len(data):
+        position, marker = found.start(), data[found.end() - 1]
         length = int.from_bytes(data[position + 2 : position + 4], "big")
         segments.append(_Segment(marker, position + 4, position + 2 + length))
         if marker == _START_OF_SCAN or length < 2:
             break
-        position += 2 + length
+        if len(segments) > MAX_SEGMENTS:
+            raise DecodeError("photo_too_large", f"expected at most {MAX_SEGMENTS:,} segments in a JPEG, got more")
+        found = _MARKER.search(data, position + 2 + length)
     return segments
 
 

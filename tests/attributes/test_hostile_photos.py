@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from photo_files import bmp, encoded, every_kind, gray_tiff, huge_png, noise, picture, png, tiff, webp
+from photo_files import bmp, encoded, every_kind, gray_tiff, huge_png, noise, picture, png, png_chunk, tiff, webp
 
 from attributes import formats, jpeg
 from attributes import tiff as tiff_module
@@ -137,6 +137,25 @@ def test_a_jpeg_of_many_scans_is_refused() -> None:
     scan = data[data.rindex(b"\xff\xda") : -2]
     assert decode(data[:-2] + scan * 3 + data[-2:]).width == 40
     assert code_of(data[:-2] + scan * jpeg.MAX_SCANS + data[-2:]) == "photo_too_large"
+
+
+JUNK = webp_vp8x(4, 3)[12:] + b"junk\0\0\0\0" * 2_500_000
+
+MANY_PARTS = {
+    "jpeg of fill": (b"\xff\xd8" + b"\xff" * 20_000_000, "photo_unreadable"),
+    "jpeg of stuffing": (b"\xff\xd8\xff\xe0\0\2" + b"\xff\0" * 10_000_000, "photo_unreadable"),
+    "jpeg of segments": (b"\xff\xd8" + b"\xff\xe0\0\2" * 5_000_000, "photo_too_large"),
+    "png of chunks": (png(4, 3, b"")[:-12] + png_chunk(b"IDAT", b"") * 1_500_000, "photo_too_large"),
+    "webp of chunks": (b"RIFF" + struct.pack("<I", 4 + len(JUNK)) + b"WEBP" + JUNK, "photo_too_large"),
+}
+
+
+@pytest.mark.parametrize("name", MANY_PARTS)
+def test_files_of_many_small_parts_are_refused_in_time(name: str) -> None:
+    data, code = MANY_PARTS[name]
+    start = time.perf_counter()
+    assert code_of(data) == code
+    assert time.perf_counter() - start < SECONDS
 
 
 def test_directories_that_loop_end() -> None:

@@ -41,7 +41,8 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Pixels, Boxe
 
 def process(root: Path, detector: Detector, boxes: Boxes, *, as_stored: bool) -> Batch:
     def label(ids: Sequence[str], read: Sequence[Photo]) -> list[Labelled]:
-        return [Labelled(boxes, np.zeros(len(boxes), dtype=np.int64)) for _ in ids]
+        nothing = np.zeros(len(boxes), dtype=np.int64)
+        return [Labelled(boxes, nothing, nothing.astype(bool)) for _ in ids]
 
     names = [f"{orientation}.png" for orientation in ORIENTATIONS]
     (result,) = batch.process(
@@ -91,3 +92,25 @@ def test_a_detector_that_ignores_exif_sees_stored_pixels(
     np.testing.assert_allclose(target[0], upright.candidates["cand_target"].reshape(-1, count)[0], atol=1e-4)
     assert (target[ORIENTATIONS.index(3)] < target[0] - 0.1).any(), "the detector knows no cars on their roofs"
     np.testing.assert_array_equal(result.measured.objects["object_size"], upright.measured.objects["object_size"])
+
+
+def test_a_box_that_repeats_another_crowds_and_hides_nothing(photos: tuple[Path, Pixels, Boxes]) -> None:
+    folder, *_ = photos
+    boxes = np.array([[20.0, 20, 60, 60], [20, 20, 60, 61.5], [100, 20, 140, 60]])
+
+    def crowding(repeats: Sequence[bool]) -> tuple[list[float], list[float]]:
+        labelled = Labelled(boxes, np.zeros(3, dtype=np.int64), np.array(repeats))
+        (result,) = batch.process(
+            folder,
+            ["1.png"],
+            label=lambda ids, read: [labelled],
+            detector=None,
+            detect_ids=set(),
+            match_iou=0.5,
+            workers=1,
+        )
+        return result.measured.objects["crowding"].tolist(), result.measured.objects["occlusion"].tolist()
+
+    crowded, hidden = crowding([False, True, False])
+    np.testing.assert_array_equal((crowded, hidden), [[0, np.nan, 0]] * 2)
+    assert crowding([False, False, False])[0][0] == 1.0

@@ -39,10 +39,12 @@ class Labelled:
     Attributes:
         boxes: (n, 4).
         labels: (n,) indices into the detector's names; −1 for a class that it lacks.
+        repeats: (n,) boxes that repeat another one's object: they crowd and hide nothing, and are not measured.
     """
 
     boxes: Boxes
     labels: NDArray[np.int64]
+    repeats: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,7 +111,7 @@ def process(
                     failures.append((image_id, error))
             labelled = label(read_ids, photos)
             pixels = [photo.pixels for photo in photos]
-            tagging = pool.submit(measure, pixels, [item.boxes for item in labelled])
+            tagging = pool.submit(_measure, pixels, labelled)
             asked = [index for index, image_id in enumerate(read_ids) if image_id in detect_ids]
             if as_stored:
                 seen = [frames.stored_pixels(photo.pixels, photo.exif_orientation) for photo in photos]
@@ -128,6 +130,16 @@ def process(
                 detections=detections,
                 candidates=candidates,
             )
+
+
+def _measure(pixels: Sequence[Pixels], labelled: Sequence[Labelled]) -> Measured:
+    """Measure photos and their objects; NaN for those that repeat another."""
+    found = measure(pixels, [item.boxes[~item.repeats] for item in labelled])
+    counted = ~np.concatenate([np.empty(0, dtype=np.bool_), *(item.repeats for item in labelled)])
+    objects = {name: np.full(len(counted), np.nan) for name in found.objects}
+    for name, values in found.objects.items():
+        objects[name][counted] = values
+    return replace(found, objects=objects)
 
 
 def displayed(detections: Detections, photo: Photo) -> Detections:

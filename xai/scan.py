@@ -231,10 +231,11 @@ def _labelled(objects: pl.DataFrame, ids: Sequence[str], codes: Mapping[str, int
     """Split a table that is sorted by photo into one ``Labelled`` per photo."""
     boxes: Boxes = objects.select("x1", "y1", "x2", "y2").to_numpy(writable=True).astype(np.float64)
     labels = objects["label"].replace_strict(codes, default=-1, return_dtype=pl.Int64).to_numpy(writable=True)
+    repeats = (objects["ignore"] == "duplicate").fill_null(False).to_numpy(writable=True)
     counts = dict(objects.group_by("image_id").len().iter_rows())
     ends = np.cumsum([counts.get(image_id, 0) for image_id in ids]).tolist()
     starts = [0, *ends[:-1]]
-    return [batch.Labelled(boxes[a:b], labels[a:b]) for a, b in zip(starts, ends, strict=True)]
+    return [batch.Labelled(boxes[a:b], labels[a:b], repeats[a:b]) for a, b in zip(starts, ends, strict=True)]
 
 
 def _image_rows(split: str, result: batch.Batch) -> pl.DataFrame:

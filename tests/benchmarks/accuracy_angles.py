@@ -1,0 +1,144 @@
+"""Accuracy of roll, pitch and quarter turns against known angles."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import accuracy_data as data
+import cv2
+import numpy as np
+from harness import Ledger
+
+from attributes import ATTRIBUTES, orientation, upright
+from attributes.views import Floats, Pixels, Views, fit
+
+ROLLS_EACH = 4
+TILTS = (-8.0, 8.0)
+
+
+def roll(ledger: Ledger, folder: Path) -> None:
+    """York photos of known roll and VOC photos of unknown roll, turned by known angles within 20 degrees."""
+    rng = np.random.default_rng(0)
+    york = _york(folder)
+    photos, known = [], []
+    for path in data.paths(folder / "york"):
+        photo = data.pixels(path)
+        for angle in rng.uniform(-20, 20, ROLLS_EACH):
+            photos.append(data.turned_inside(photo, angle))
+            known.append(york[path.stem][0] + angle)
+    found = orientation.roll(photos)
+    sure = np.isfinite(found)
+    off = np.abs(found - np.array(known))[sure]
+    note = f"{len(photos)} turned photos of {len(photos) // ROLLS_EACH} York photos"
+    ledger.add("roll: median error", float(np.median(off)), 0.3, "lower", f"degrees; {note}")
+    ledger.add("roll: within 2 degrees where confident", float(np.mean(off <= 2)), 0.95, "higher")
+    ledger.add("roll: confident", float(sure.mean()), 0.85, "higher")
+    wrong = _bins("roll", found[sure]) != _bins("roll", np.array(known)[sure])
+    ledger.add("roll: bin wrong", float(wrong.mean()), None, "lower", "where confident, York")
+    photos, angles = [], []
+    for path in data.paths(folder / "voc/eval/JPEGImages"):
+        photo = data.pixels(path)
+        angle = rng.uniform(-20, 20)
+        photos += [photo, data.turned_inside(photo, angle)]
+        angles.append(angle)
+    pairs = orientation.roll(photos).reshape(-1, 2)
+    change = np.abs(pairs[:, 1] - pairs[:, 0] - np.array(angles))
+    both = np.isfinite(change)
+    note = f"degrees, {both.sum()} of {len(angles)} VOC photos confident before and after"
+    ledger.add("roll: median error of the change, VOC", float(np.median(change[both])), 1.0, "lower", note)
+
+
+def pitch(ledger: Ledger, folder: Path) -> None:
+    """York photos as taken and tilted up and down by a turn of the camera, which moves pixels by a homography."""
+    york = _york(folder)
+    photos, known, focal = [], [], []
+    for path in data.paths(folder / "york"):
+        photo = data.pixels(path)
+        _, up, length = york[path.stem]
+        photos.append(photo)
+        known.append(up)
+        focal.append(length)
+        for tilt in TILTS:
+            photos.append(_tilted(photo, tilt, york[path.stem][0], length))
+            known.append(up + tilt)
+            focal.append(length * _zoom(photo, length))
+    truth = np.array(known)
+    as_taken = np.arange(len(photos)) % (1 + len(TILTS)) == 0
+    for name, lengths, target in (("focal length known", focal, 1.5), ("focal length unknown", None, 3.5)):
+        views = Views(photos, focal_px=lengths)
+        found = ATTRIBUTES["pitch"].function(views)
+        sure = np.isfinite(found)
+        off = np.abs(found - truth)
+        told = sure & as_taken
+        note = f"degrees; {told.sum()} of {as_taken.sum()} York photos as taken are told"
+        ledger.add(f"pitch: median error, {name}", float(np.median(off[told])), target, "lower", note)
+        right = (_bins("pitch", found) == _bins("pitch", truth))[sure]
+        n_tilted = int((np.abs(truth[sure]) >= ATTRIBUTES["pitch"].bins[-1].low).sum())
+        note = f"{sure.sum()} of {len(photos)} told, tilted ones included; {n_tilted} not level"
+        ledger.add(f"pitch: looks up/level/down right, {name}", float(right.mean()), 0.92, "higher", note)
+
+
+def rotation(ledger: Ledger, folder: Path) -> None:
+    """Middle squares turned at random and re-encoded after; whole upright photos for false turns."""
+    rng = np.random.default_rng(2)
+    scored: dict[str, tuple[Floats, Floats, Floats]] = {}
+    for name, where in (("VOC", "voc/eval/JPEGImages"), ("COCO", "coco/images/train2017")):
+        # The head has seen the tuning half of COCO, and nothing of voc/eval.
+        files = data.paths(folder / where, None if name == "VOC" else "report")
+        turns = rng.integers(0, 4, len(files))
+        squares = [
+            fit(data.recoded(data.clockwise(data.middle_square(data.pixels(path)), turn), 85), 320)
+            for path, turn in zip(files, turns, strict=True)
+        ]
+        forced = np.array([upright.confidence(upright.describe(square)).argmax() for square in squares])
+        scored[name] = (orientation.rotation(squares), forced * 90.0, (360 - 90.0 * turns) % 360)
+    answers, forced, truth = (np.concatenate(parts) for parts in zip(*scored.values(), strict=True))
+    sure = np.isfinite(answers)
+    counts = ", ".join(f"{len(item[0])} {name}" for name, item in scored.items())
+    note = f"middle squares of {counts} photos"
+    ledger.add("rotation: right where confident", float((answers == truth)[sure].mean()), 0.90, "higher", note)
+    ledger.add("rotation: confident", float(sure.mean()), 0.50, "higher", note)
+    by_source = ", ".join(f"{name} {(item[1] == item[2]).mean():.3f}" for name, item in scored.items())
+    ledger.add("rotation: forced choice", float((forced == truth).mean()), 0.75, "higher", by_source)
+    whole = orientation.rotation(
+        [fit(data.pixels(path), 320) for path in data.paths(folder / "voc/eval/JPEGImages", None)]
+    )
+    note = f"of {len(whole)} upright VOC photos; {np.isnan(whole).mean():.3f} are not told"
+    ledger.add("rotation: upright photos called turned", float((whole > 0).mean()), None, "lower", note)
+
+
+def _york(folder: Path) -> dict[str, tuple[float, float, float]]:
+    """Roll (positive = camera turned clockwise), pitch (positive = up) and focal length in px by photo."""
+    with (folder / "york/ground_truth.csv").open() as table:
+        # The table counts the turn of the content clockwise, the opposite of ours.
+        return {
+            row["image"]: (-float(row["roll_deg"]), float(row["pitch_up_deg"]), float(row["focal_px"]))
+            for row in csv.DictReader(table)
+        }
+
+
+def _zoom(photo: Pixels, focal: float) -> float:
+    """Least zoom at which a photo that is tilted by ``TILTS`` has no border."""
+    half_view = np.arctan(photo.shape[0] / 2 / focal)
+    return float(photo.shape[0] / 2 / focal / np.tan(half_view - np.radians(max(TILTS)) - np.radians(1)))
+
+
+def _tilted(photo: Pixels, tilt: float, roll_degrees: float, focal: float) -> Pixels:
+    """What the same camera, zoomed in, sees when its axis is lifted by ``tilt`` degrees without a change of roll."""
+    height, width = photo.shape[:2]
+    camera = np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]])
+    zoomed = camera.copy()
+    zoomed[[0, 1], [0, 1]] *= _zoom(photo, focal)
+    sine, cosine = np.sin(np.radians(tilt)), np.cos(np.radians(tilt))
+    lift = np.array([[1, 0, 0], [0, cosine, sine], [0, -sine, cosine]])
+    sine, cosine = np.sin(np.radians(roll_degrees)), np.cos(np.radians(roll_degrees))
+    level = np.array([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]])
+    turn = level.T @ lift @ level
+    matrix = zoomed @ turn @ np.linalg.inv(camera)
+    return np.asarray(cv2.warpPerspective(photo, matrix, (width, height), flags=cv2.INTER_CUBIC), dtype=np.uint8)
+
+
+def _bins(name: str, values: Floats) -> Floats:
+    """Index of the bin that each value lies in."""
+    return np.searchsorted([part.low for part in ATTRIBUTES[name].bins[1:]], values, side="right")

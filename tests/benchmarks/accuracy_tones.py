@@ -1,0 +1,146 @@
+"""How attributes follow a planted change of their own kind, and how little they move under others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import accuracy_data as data
+import cv2
+import numpy as np
+from harness import Ledger
+from scipy.stats import spearmanr
+
+from attributes import ATTRIBUTES
+from attributes.views import Floats, Pixels, Views
+
+PHOTOS = 30
+SIDE = 400
+"""px: reducing takes the traces of the photo's own compression away."""
+
+MEASURED = ("brightness", "contrast", "clipped", "haze", "sharpness", "noise", "jpeg_quality", "glare", "colorfulness")
+
+
+class Change(NamedTuple):
+    """A planted change: the attribute it is for, the sign of its effect, its strengths, and how it is made."""
+
+    attribute: str
+    sign: int
+    strengths: tuple[float, ...]
+    apply: Callable[[Pixels, float], Pixels]
+
+
+class Moved(NamedTuple):
+    """(changes, attributes) medians over photos of the Spearman correlation and of the span, and the changes' names."""
+
+    correlation: Floats
+    span: Floats
+    names: tuple[str, ...]
+
+
+def _as_pixels(values: Floats) -> Pixels:
+    return np.asarray(np.clip(values, 0, 255).round(), dtype=np.uint8)
+
+
+def _exposed(photo: Pixels, stops: float) -> Pixels:
+    """More or less light on the sensor; gamma 2.2."""
+    return _as_pixels(255 * ((photo / 255.0) ** 2.2 * 2**stops) ** (1 / 2.2))
+
+
+def _veiled(photo: Pixels, share: float) -> Pixels:
+    return _as_pixels(photo * (1 - share) + 235 * share)
+
+
+def _flattened(photo: Pixels, share: float) -> Pixels:
+    return _as_pixels(photo.mean() + (photo.astype(np.float64) - photo.mean()) * (1 - share))
+
+
+def _noisy(photo: Pixels, sigma: float) -> Pixels:
+    """Grain of luma, the same for all three channels."""
+    return _as_pixels(photo + np.random.default_rng(0).normal(0, sigma, photo.shape[:2])[..., None])
+
+
+def _coded(photo: Pixels, strength: float) -> Pixels:
+    return photo if strength == 0 else data.recoded(photo, round(100 - strength))
+
+
+CHANGES: Mapping[str, Change] = {
+    "darker": Change("brightness", -1, (0, 0.5, 1, 1.5, 2), lambda photo, stops: _exposed(photo, -stops)),
+    "burned out": Change("clipped", 1, (0, 0.5, 1, 1.5, 2), _exposed),
+    "flattened": Change("contrast", -1, (0, 0.15, 0.3, 0.45, 0.6), _flattened),
+    "veil": Change("haze", 1, (0, 0.15, 0.3, 0.45, 0.6), _veiled),
+    "blur": Change("sharpness", -1, (0, 0.7, 1.2, 2, 3), data.blurred),
+    "noise": Change("noise", 1, (0, 3, 6, 10, 15), _noisy),
+    "JPEG": Change("jpeg_quality", -1, (0, 15, 30, 50, 70, 85), _coded),
+}
+
+# What is one thing to a camera cannot be told apart by any measure of the result: the pairs are left out of the target.
+GROUPS: Mapping[str, frozenset[str]] = {
+    "exposure": frozenset({"brightness", "clipped", "contrast"}),
+    "veil": frozenset({"haze", "contrast", "brightness"}),
+    "fine detail": frozenset({"sharpness", "noise", "jpeg_quality"}),
+}
+
+
+def follow(folder: Path) -> Moved:
+    """Plant each change in its strengths into photos and measure all attributes."""
+    files = data.paths(folder / "voc/eval/JPEGImages", most=PHOTOS)
+    correlation = np.full((len(files), len(CHANGES), len(MEASURED)), np.nan)
+    span = correlation.copy()
+    for index, path in enumerate(files):
+        photo = data.to_size(data.pixels(path), SIDE)
+        for row, change in enumerate(CHANGES.values()):
+            views = Views([change.apply(photo, strength) for strength in change.strengths])
+            for column, name in enumerate(MEASURED):
+                values = _known(name, ATTRIBUTES[name].function(views))
+                told = np.isfinite(values)
+                if told.sum() < 3:
+                    continue
+                span[index, row, column] = np.ptp(values[told])
+                if span[index, row, column] > 0:
+                    strengths = np.array(change.strengths)[told]
+                    correlation[index, row, column] = spearmanr(strengths, values[told]).statistic
+    return Moved(np.nanmedian(correlation, axis=0), np.nanmedian(span, axis=0), tuple(CHANGES))
+
+
+def _known(name: str, values: Floats) -> Floats:
+    """A quality that leaves no trace is the best there is."""
+    return np.where(np.isnan(values), 100.0, values) if name == "jpeg_quality" else values
+
+
+def shares(moved: Moved) -> Floats:
+    """(changes, attributes) spans as a share of the attribute's range; an open range is what its own change spans."""
+    own = {change.attribute: row for row, change in enumerate(CHANGES.values())}
+    result = np.empty_like(moved.span)
+    for column, name in enumerate(MEASURED):
+        low, high = ATTRIBUTES[name].range
+        if low is not None and high is not None:
+            width = high - low
+        else:
+            width = moved.span[own[name], column] if name in own else ATTRIBUTES[name].bins[-1].low
+        result[:, column] = moved.span[:, column] / width
+    return result
+
+
+def grouped(change: str, attribute: str) -> bool:
+    """Whether a change of one kind and an attribute of another are physically alike."""
+    return any({CHANGES[change].attribute, attribute} <= group for group in GROUPS.values())
+
+
+def report(ledger: Ledger, moved: Moved) -> None:
+    """Correlation with the own change, and movement by others."""
+    share = shares(moved)
+    for row, (name, change) in enumerate(CHANGES.items()):
+        value = change.sign * moved.correlation[row, MEASURED.index(change.attribute)]
+        note = f"Spearman, median over {PHOTOS} VOC photos, {len(change.strengths)} strengths"
+        ledger.add(f"{change.attribute}: follows {name}", float(value), 0.95, "higher", note)
+    for column, attribute in enumerate(MEASURED[:7]):
+        others = {
+            name: float(share[row, column])
+            for row, (name, change) in enumerate(CHANGES.items())
+            if change.attribute != attribute and not grouped(name, attribute)
+        }
+        worst = max(others, key=others.__getitem__)
+        ledger.add(f"{attribute}: moved by other changes", others[worst], 0.1, "lower", f"share of its range, {worst}")
+    print("groups left out of movement: " + "; ".join(f"{name} {sorted(parts)}" for name, parts in GROUPS.items()))

@@ -55,8 +55,8 @@ class Views:
         """Check shapes once, here.
 
         Raises:
-            ValueError: a photo is not H×W×3 uint8 or is empty, boxes are not (n, 4), a focal length is not positive, or
-                their numbers differ.
+            ValueError: a photo is not H×W×3 uint8 or is empty, boxes are not (n, 4) or NaN, a focal length is not
+                positive, or their numbers differ.
         """
         for index, photo in enumerate(photos):
             if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8 or photo.size == 0:
@@ -70,6 +70,8 @@ class Views:
         for index, item in enumerate(boxes):
             if item.ndim != 2 or item.shape[1] != 4:
                 raise ValueError(f"expected the boxes of photo {index} as (n, 4) x1 y1 x2 y2, got {item.shape}")
+            if np.isnan(item).any():
+                raise ValueError(f"expected the boxes of photo {index} as numbers, got NaN")
         focal_px = [None] * len(photos) if focal_px is None else focal_px
         if len(focal_px) != len(photos):
             raise ValueError(f"expected focal lengths for {len(photos)} photos, got {len(focal_px)}")

@@ -69,6 +69,7 @@ def test_boxes_are_clipped_to_the_photo_and_scaled_to_its_versions() -> None:
         (np.zeros((0, 4, 3), dtype=np.uint8), None, "non-empty"),
         (np.zeros((4, 4, 3), dtype=np.uint8), [np.zeros((2, 5))], "boxes of photo 0"),
         (np.zeros((4, 4, 3), dtype=np.uint8), [], "boxes for 1 photos"),
+        (np.zeros((4, 4, 3), dtype=np.uint8), [np.array([[0, 0, 2, np.nan]])], "boxes of photo 0 as numbers, got NaN"),
     ],
 )
 def test_wrong_shapes_are_refused(photo: np.ndarray, boxes: list[np.ndarray] | None, words: str) -> None:

@@ -16,6 +16,13 @@ def test_unknown_formats_are_refused_with_the_valid_ones(tmp_path: Path) -> None
         dataset.read(tmp_path, "cocoo", role="train")
 
 
+@pytest.mark.parametrize("format", ["coco", "voc", "yolo"])
+@pytest.mark.parametrize("split", ["", "../up", "/tmp/x", "val*", "**", "[v", "a\\b"])
+def test_what_is_no_name_of_a_split_is_refused(tmp_path: Path, format: str, split: str) -> None:
+    with pytest.raises(ConfigError, match="expected the name of a split"):
+        dataset.read(tmp_path, format, role="eval", split=split)
+
+
 def test_the_frame_of_labels_is_carried(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     (tmp_path / "images/a.jpg").touch()

@@ -49,11 +49,13 @@ def read(
             acts on it.
 
     Raises:
-        ConfigError: there is no such format, path, split or frame.
+        ConfigError: there is no such format, path, split or frame, or the split's name is none.
         DataError: the data set has nothing that can be used.
     """
     if format not in READERS:
         raise ConfigError(f"unknown data set format {format!r}; valid ones: {', '.join(sorted(READERS))}")
+    if split is not None and (not split or set(split) & set("/\\*?[]\0")):
+        raise ConfigError(f"expected the name of a split, such as train or val, got {split[:100]!r}")
     check_frame(label_frame)
     return replace(READERS[format](Path(path), role=role, split=split, photos=photos), label_frame=label_frame)
 

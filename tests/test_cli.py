@@ -8,6 +8,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 from rendered import write_world
+from rich.text import Text
+
+from xai import cli
 
 
 def xai(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -63,6 +66,11 @@ def test_tag_writes_null_for_what_it_cannot_read(world: Path, tmp_path: Path) ->
     assert "13 photos tagged (1 of them unreadable)" in done.stdout
     frame = pl.read_parquet(tmp_path / "tags.parquet")
     assert frame.filter(pl.col("status") != "ok").select("brightness", "glare").row(0) == (None, None)
+
+
+def test_texts_from_data_steer_no_terminal() -> None:
+    text = "marked “weather: \x1b[2J[red]rain”\nsecond line"
+    assert Text.from_markup(cli._shown(text)).plain == "marked “weather: \\x1b[2J[red]rain”\nsecond line"
 
 
 def test_tag_lists_the_catalog() -> None:

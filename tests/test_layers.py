@@ -18,6 +18,7 @@ GROUND = {
     "xai.files",
     "xai.rules",
     "xai.run_json",
+    "xai.text",
     "xai",
 }
 TOP = {"xai.pipeline", "xai.cli", "xai.__main__", "xai.demo"}

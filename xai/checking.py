@@ -21,6 +21,7 @@ from xai.exceptions import ConfigError
 from xai.report import tickets
 from xai.report.format import count, percent, plural, share
 from xai.scan import Split, scan
+from xai.text import printable
 from xai.types import Dataset, Progress, no_progress
 
 ROLE: Literal["train"] = "train"
@@ -106,7 +107,7 @@ class Check:
 
     def lines(self) -> list[str]:
         """Return the whole check for a terminal."""
-        found, problems, state = (tickets.printable(text) for text in self.summary())
+        found, problems, state = (printable(text) for text in self.summary())
         result = [found, problems, *tickets.lines(self.tickets)]
         if self.mapping:
             result += ["", "Renamed classes, as lines for the config:", self.mapping_yaml.rstrip()]

@@ -20,6 +20,7 @@ from rich.text import Text
 
 from xai import types
 from xai.exceptions import DataError, RequestError, XaiError
+from xai.text import printable
 
 app = typer.Typer(
     name="xai",
@@ -45,7 +46,7 @@ def main() -> None:
     try:
         app()
     except XaiError as error:
-        Console(stderr=True, highlight=False).print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
+        Console(stderr=True, highlight=False).print(f"[bold red]error:[/] {_shown(error)}", soft_wrap=True)
         sys.exit(error.exit_code)
 
 
@@ -213,7 +214,7 @@ def profile(
     if voice.json:
         voice.emit({"event": "profile", "path": str(out), "photos": len(made.images), "objects": len(made.objects)})
     else:
-        Console().print(f"profile of {len(made.images):,} photos and {len(made.objects):,} objects: {out}")
+        Console().print(f"profile of {len(made.images):,} photos and {len(made.objects):,} objects: {_shown(out)}")
 
 
 @app.command()
@@ -247,7 +248,7 @@ def tag(
     if voice.json:
         voice.emit({"event": "tag", "path": str(out), "photos": frame.height, "unreadable": unread})
     else:
-        Console().print(f"{frame.height:,} photos tagged ({unread:,} of them unreadable): {out}")
+        Console().print(f"{frame.height:,} photos tagged ({unread:,} of them unreadable): {_shown(out)}")
 
 
 @app.command()
@@ -354,8 +355,13 @@ def _summarise(path: Path, voice: _Voice) -> None:
         return
     console = Console(highlight=False, soft_wrap=True)
     for line in summary.lines():
-        console.print(escape(line))
-    console.print(f"report: {path / 'report.html'}")
+        console.print(_shown(line))
+    console.print(f"report: {_shown(path / 'report.html')}")
+
+
+def _shown(value: object) -> str:
+    """Write a text that may come from data, line by line, so that it steers neither the terminal nor its colours."""
+    return escape("\n".join(printable(line) for line in str(value).split("\n")))
 
 
 def _print_score(score: Any) -> None:

@@ -136,7 +136,9 @@ def _promises(config: Config, asked: Question, evaluation: Split, audit: Split |
     answers = coverage.promise(judged.objects, judged.predictions, config.promise, judged.images)
     if not asked.reported:
         return answers
-    return [replace(answer, sentence=f"In the labelled sample, {_continued(answer.sentence)}") for answer in answers]
+    read = judged.images["status"].eq("ok").sum()
+    where = f"In the labelled sample of {read:,} {'photo' if read == 1 else 'photos'}"
+    return [replace(answer, sentence=f"{where}, {_continued(answer.sentence)}") for answer in answers]
 
 
 def _continued(sentence: str) -> str:

@@ -33,6 +33,19 @@ def test_three_answers(target: float, expected: str) -> None:
     assert (answer.photos_needed is not None) == (expected == "not shown")
 
 
+def test_photos_without_objects_are_needed_too() -> None:
+    table = objects(95, 5)
+    empty = [f"empty {index}" for index in range(300)]
+    photos = pl.DataFrame({"image_id": [*table["image_id"], *empty], "status": ["ok"] * 400})
+    unread = pl.DataFrame({"image_id": ["bad"], "status": ["photo_empty"]})
+    (answer,) = promise(table, NOTHING, Promise(recall=0.93), pl.concat([photos, unread]))
+    bare = recall(table, 0.93)
+    assert answer.photos_needed is not None
+    assert bare.photos_needed is not None
+    assert answer.photos == bare.photos == 100
+    assert answer.photos_needed == pytest.approx(4 * bare.photos_needed, abs=4)
+
+
 def test_the_photos_needed_would_show_it() -> None:
     answer = recall(objects(95, 5), 0.93)
     needed = answer.photos_needed

@@ -37,8 +37,9 @@ class Answer:
         numerator: found objects, or detections that match one.
         denominator: scored objects, or scored detections.
         photos: photos that hold one.
-        photos_needed: photos in all that would show the promise kept at the present rate and design effect, in groups
-            like the present ones; None unless the answer is ``not shown`` and the rate is above the target.
+        photos_needed: photos in all, those that hold none too, that would show the promise kept at the present rate
+            and design effect, in groups like the present ones; None unless the answer is ``not shown`` and the rate is
+            above the target.
         sentence: the same in plain words.
         groups: independent draws among these photos where they are drawn in groups, else None.
     """
@@ -70,7 +71,8 @@ def promise(
         objects: ``image_id`` and ``outcome`` of the evaluation objects.
         predictions: ``image_id`` and ``outcome`` of their detections.
         promised: targets and confidence; a target of None is not asked.
-        groups: photos with ``image_id`` and, where they are drawn in groups, ``group`` (null: the photo is its own).
+        groups: all photos, those without objects too, with ``image_id``, ``status`` where some could not be read, and,
+            where they are drawn in groups, ``group`` (null: the photo is its own); left out, those of the tables.
     """
     asked = [
         ("recall", promised.recall, objects, ("found",), MISSES),
@@ -104,6 +106,8 @@ def _answer(
     budget = 1 - target
     photos = scored["image_id"].n_unique()
     drawn = int(draw.max()) + 1 if grouped else None
+    # Whoever draws more photos at random draws as many of those that hold nothing.
+    every = max(photos, _read(groups))
     answer: Literal["inside", "broken", "not shown"] = "not shown"
     needed = None
     # The tolerance keeps 1 − 0.9 > 0.1 from deciding.
@@ -112,7 +116,7 @@ def _answer(
     elif low > budget + 1e-12:
         answer = "broken"
     elif miss < budget:
-        needed = _photos_needed(miss, len(failed) / photos, float(bounds.design_effect[0]), budget, confidence, photos)
+        needed = _photos_needed(miss, len(failed) / every, float(bounds.design_effect[0]), budget, confidence, every)
     right_count = int(len(failed) - failed.sum())
     return Answer(
         metric=metric,
@@ -127,10 +131,25 @@ def _answer(
         photos=photos,
         photos_needed=needed,
         sentence=_sentence(
-            metric, target, confidence, answer, (1 - high, 1 - low), (right_count, len(failed), photos), drawn, needed
+            metric,
+            target,
+            confidence,
+            answer,
+            (1 - high, 1 - low),
+            (right_count, len(failed), photos),
+            drawn,
+            needed,
+            every,
         ),
         groups=drawn,
     )
+
+
+def _read(photos: pl.DataFrame | None) -> int:
+    """Count the photos that could be read, 0 where they are not told."""
+    if photos is None:
+        return 0
+    return len(photos.filter(pl.col("status") == "ok") if "status" in photos.columns else photos)
 
 
 def _bounds(failed: Bools, draw: Integers, confidence: float) -> Rates:
@@ -169,6 +188,7 @@ def _sentence(
     counts: tuple[int, int, int],
     drawn: int | None,
     needed: int | None,
+    every: int,
 ) -> str:
     right, total, photos = counts
     thing, verb = ("object", "found") if metric == "recall" else ("detection", "right")
@@ -188,7 +208,7 @@ def _sentence(
     elif needed is None:
         rest = f"the promised {_percent(target)} is so close that no practical number of photos would show it"
     else:
-        alike = "" if drawn is None else f", in about {round(needed / photos * drawn):,} groups,"
+        alike = "" if drawn is None else f", in about {round(needed / every * drawn):,} groups,"
         rest = f"about {needed:,} photos in all{alike} would show the promised {_percent(target)} at this rate"
     return f"{base}; {range_}, so {rest}."
 

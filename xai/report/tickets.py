@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from xai.report.format import count, plural, share
+from xai.text import printable
 
 MAX_EXAMPLES = 20
 """Places that a ticket names."""
@@ -134,15 +135,6 @@ _MEANS: Mapping[str, str] = {
 
 
 _OF_CLASSES = "Objects are learned, found and compared by the name of their class; under a wrong one they are lost."
-
-
-def printable(text: str) -> str:
-    r"""Show what would steer a terminal.
-
-    >>> printable("a\x1b[31m b\nc")
-    'a\\x1b[31m b\\nc'
-    """
-    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 
 def _example(item: Example) -> str:

@@ -27,9 +27,10 @@ PHOTOS = 60
 IMAGE_SIZE = 320
 """px: what stands upright is told by what is large, and a quarter of the pixels takes a quarter of the time."""
 
-LEAST_SCORE = 0.1
-WEIGHT = 1.0
-"""Of the log of the detector's summed confidence beside the log of the head's probability."""
+LEAST_SCORE = 0.05
+WEIGHT, FLOOR = 3.0, 0.1
+"""Power of the detector's confidence beside the head's probability, and what is added to it, so that a photo without
+detections says nothing; chosen on the tuning half (80 photos: 98.6% of the surest 90%; with a power of 1, 94%)."""
 
 DIFFERENT_SHAPE = (5, 6, 7, 8)
 SAME_SHAPE = (2, 3, 4)
@@ -57,7 +58,10 @@ def detections(detector: Detector, photos: Sequence[Pixels]) -> list[Detections]
 
 
 def rotation(ledger: Ledger, folder: Path, detector: Detector) -> None:
-    """Quarter turns by the head and by the detector's summed confidence over the four turns, together."""
+    """Quarter turns by the head and by the detector's summed confidence over the four turns, together.
+
+    Confidence is weighted with itself (a sum of squares): many weak detections are what clutter gives, any way up.
+    """
     rng = np.random.default_rng(3)
     head, witness, truth = [], [], []
     for path in data.paths(folder / "voc/eval/JPEGImages", most=PHOTOS):
@@ -65,7 +69,7 @@ def rotation(ledger: Ledger, folder: Path, detector: Detector) -> None:
         square = fit(data.recoded(data.clockwise(data.middle_square(data.pixels(path)), turn), 85), IMAGE_SIZE)
         head.append(upright.confidence(upright.describe(square)))
         found = detections(detector, [data.clockwise(square, turns) for turns in range(4)])
-        witness.append([item.scores.sum() for item in found])
+        witness.append([(item.scores**2).sum() for item in found])
         truth.append((4 - turn) % 4)
     alone, both = np.array(witness), _together(np.array(head), np.array(witness))
     right = both.argmax(axis=1) == truth
@@ -73,13 +77,13 @@ def rotation(ledger: Ledger, folder: Path, detector: Detector) -> None:
     note = f"the surest 90% of {len(right)} VOC squares, detector at {IMAGE_SIZE} px"
     ledger.add("rotation with a detector: right on the surest 90%", float(right[most_sure].mean()), 0.95, "higher", note)
     ledger.add("rotation with a detector: forced choice", float(right.mean()), None, "higher", note)
-    note = "summed confidence by itself"
+    note = "weighted confidence by itself"
     ledger.add("rotation by the detector alone", float((alone.argmax(axis=1) == truth).mean()), None, "higher", note)
 
 
 def _together(head: Floats, witness: Floats) -> Floats:
     """(n, 4) probabilities of both witnesses as if they were independent."""
-    product = head * (witness + LEAST_SCORE) ** WEIGHT
+    product = head * (witness + FLOOR) ** WEIGHT
     return np.asarray(product / product.sum(axis=1, keepdims=True))
 
 

@@ -19,6 +19,10 @@ PHOTOS = 30
 SIDE = 400
 """px: reducing takes the traces of the photo's own compression away."""
 
+DRAWS = 6
+"""Strengths drawn per photo where bins are judged."""
+
+# The first seven are what the changes are for.
 MEASURED = ("brightness", "contrast", "clipped", "haze", "sharpness", "noise", "jpeg_quality", "glare", "colorfulness")
 
 
@@ -102,6 +106,44 @@ def follow(folder: Path) -> Moved:
                     strengths = np.array(change.strengths)[told]
                     correlation[index, row, column] = spearmanr(strengths, values[told]).statistic
     return Moved(np.nanmedian(correlation, axis=0), np.nanmedian(span, axis=0), tuple(CHANGES))
+
+
+class Bins(NamedTuple):
+    """Changes of which the value that they give is known: their range, and the value from the value before."""
+
+    change: str
+    strengths: tuple[float, float]
+    truth: Callable[[Floats, Floats], Floats]
+    clean: Callable[[Floats], Floats]
+
+
+BINNED: Mapping[str, Bins] = {
+    "sharpness": Bins("blur", (0, 2.5), lambda s, sigma: 1 / np.sqrt(1 / s**2 + sigma**2), lambda s: s > 0.85),
+    "noise": Bins("noise", (0, 10), lambda before, sigma: np.hypot(before, sigma), lambda before: before < 1.5),
+    "haze": Bins("veil", (0, 0.5), lambda before, share: 1 - (1 - before) * (1 - share), lambda before: before < 0.1),
+    "jpeg_quality": Bins("JPEG", (8, 90), lambda _, strength: 100 - strength.round(), lambda before: before == 100),
+}
+
+
+def bin_errors(ledger: Ledger, folder: Path) -> None:
+    """How often the bin is wrong after a change of a strength drawn evenly; where the attribute is told."""
+    rng = np.random.default_rng(0)
+    photos = [data.to_size(data.pixels(path), SIDE) for path in data.paths(folder / "voc/eval/JPEGImages", most=PHOTOS)]
+    for name, item in BINNED.items():
+        strengths = rng.uniform(*item.strengths, (len(photos), DRAWS))
+        changed = [
+            CHANGES[item.change].apply(photo, strength)
+            for photo, drawn in zip(photos, strengths, strict=True)
+            for strength in drawn
+        ]
+        before = _known(name, ATTRIBUTES[name].function(Views(photos)))
+        after = ATTRIBUTES[name].function(Views(changed)).reshape(strengths.shape)
+        used = np.isfinite(after) & item.clean(before)[:, None]
+        truth = item.truth(before[:, None], strengths)
+        edges = [part.low for part in ATTRIBUTES[name].bins[1:]]
+        wrong = np.searchsorted(edges, after[used], "right") != np.searchsorted(edges, truth[used], "right")
+        note = f"{used.sum()} photos with {item.change} of any strength in {item.strengths}"
+        ledger.add(f"{name}: bin wrong", float(wrong.mean()), None, "lower", note)
 
 
 def _known(name: str, values: Floats) -> Floats:

@@ -278,3 +278,21 @@ def test_no_proposals_at_all(tmp_path: Path) -> None:
     (prepared,) = detector.prepare([np.zeros((128, 128, 3), dtype=np.uint8)])
     (found,) = detector.select(detector.forward(prepared.inputs), prepared)
     assert found.boxes.shape == (0, 4)
+
+
+@pytest.mark.parametrize(
+    ("told", "match"),
+    [
+        ({"names": 5}, "expected the class names"),
+        ({"names": [["a"]]}, "expected the class names"),
+        ({"arguments": {"min_size": "x"}}, "expected weights of fcos_small"),
+        ({"arguments": [1]}, "expected weights of fcos_small"),
+        ({"state_dict": {1: torch.zeros(1)}}, "expected a state dict"),
+    ],
+)
+def test_checkpoints_that_tell_nonsense_are_refused(told: dict[str, object], match: str, tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    sound = {"architecture": "fcos_small", "names": ["a"], "state_dict": {"a": torch.zeros(1)}}
+    torch.save(sound | told, path)
+    with pytest.raises(DetectorError, match=match):
+        load(DetectorConfig(kind="torchvision", weights=path), "cpu")

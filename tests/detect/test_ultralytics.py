@@ -243,3 +243,17 @@ def test_untrained_v8_from_yaml_loads_without_trust(tmp_path: Path) -> None:
     assert len(detector.names) == 3
     (prepared,) = detector.prepare(random_photos((64, 64)))
     assert detector.forward(prepared.inputs).scores.shape == (1, 8400, 3)
+
+
+@pytest.mark.parametrize("names", [3, None, {"0": "a", "1": "b"}, {0: "a", "b": "b"}])
+def test_class_names_without_indices_are_asked_for(names: object, tmp_path: Path) -> None:
+    path = untrained.yolo("yolov8n.yaml", tmp_path / "model.pt")
+    checkpoint = torch.load(path, weights_only=False)
+    model = checkpoint.get("ema") or checkpoint["model"]
+    count = len(model.names)
+    model.names = names
+    torch.save(checkpoint | {"train_args": [1]}, path)
+    with pytest.raises(DetectorError, match=r"name its classes by their indices; give detector.names"):
+        load(DetectorConfig(kind="ultralytics", weights=path), "cpu")
+    named = tuple(map(str, range(count)))
+    assert load(DetectorConfig(kind="ultralytics", weights=path, names=named), "cpu").names == named

@@ -61,11 +61,11 @@ def load(config: DetectorConfig, device: str) -> Torchvision:
         raise DetectorError(
             f"detector.architecture: expected one of {', '.join(ARCHITECTURES)}; got {architecture} for {path}"
         )
-    names = tuple(config.names or told.get("names") or ())
+    names = config.names or _names(told.get("names"))
     names = names[1:] if names and names[0] in _BACKGROUND else names
     if not names:
         raise DetectorError(f"detector.names: expected the class names, {path} does not tell them")
-    model = _build(config, architecture, names, weights, told.get("arguments") or {}, path)
+    model = _build(config, architecture, names, weights, told.get("arguments"), path)
     return Torchvision(
         names=names,
         card=_card(config, path, architecture, told),
@@ -154,7 +154,11 @@ def _weights(checkpoint: Any, path: Path) -> Mapping[str, Tensor]:
         held = next((checkpoint[key] for key in ("state_dict", "model") if key in checkpoint), checkpoint)
     if isinstance(held, nn.Module):
         held = held.state_dict()
-    if not isinstance(held, Mapping) or not held or not all(isinstance(value, Tensor) for value in held.values()):
+    if (
+        not isinstance(held, Mapping)
+        or not held
+        or not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in held.items())
+    ):
         raise DetectorError(
             f"{path}: expected a state dict, or a dictionary that holds one as 'state_dict' or 'model'; "
             f"got {type(held).__name__}"
@@ -162,17 +166,23 @@ def _weights(checkpoint: Any, path: Path) -> Mapping[str, Tensor]:
     return held
 
 
+def _names(told: Any) -> tuple[str, ...]:
+    """Return what a checkpoint tells of its classes; nothing where these are no names."""
+    return tuple(told) if isinstance(told, list | tuple) and all(isinstance(name, str) for name in told) else ()
+
+
 def _build(
     config: DetectorConfig,
     architecture: str,
     names: Sequence[str],
     weights: Mapping[str, Tensor],
-    arguments: Mapping[str, Any],
+    arguments: Any,
     path: Path,
 ) -> Any:
     """Build the architecture for these classes, fill in the weights and set the deployed thresholds."""
     options: dict[str, Any] = {} if architecture == "fcos_small" else {"weights": None, "weights_backbone": None}
-    sizes = {key: int(arguments[key]) for key in ("min_size", "max_size") if key in arguments}
+    told = arguments if isinstance(arguments, Mapping) else {}
+    sizes = {key: int(told[key]) for key in ("min_size", "max_size") if isinstance(told.get(key), int | float)}
     if "image_size" in config.model_fields_set:
         sizes = {"min_size": config.image_size, "max_size": round(config.image_size * _LONG_TO_SHORT)}
     if architecture.startswith("ssd") and sizes:

@@ -41,17 +41,16 @@ def load(config: DetectorConfig, device: str) -> Ultralytics:
     path = Path(str(config.weights))
     checkpoint = checkpoints.read(path, allow=_allowed, trust=config.trust_checkpoint)
     model = _detection_model(checkpoint, path)
-    classes = getattr(model, "names", None) or {}
-    names = tuple(str(classes[index]) for index in sorted(classes)) if isinstance(classes, dict) else tuple(classes)
-    names = config.names or names
+    names = config.names or _names(getattr(model, "names", None), path)
     count = model.model[-1].nc
     if len(names) != count:
         raise DetectorError(f"detector.names: expected {count} class names for {path}, got {len(names)}")
+    model.names = dict(enumerate(names))  # the package's predictor fails on others
     card = _card(config, path, checkpoint, model)
     model, stride, stretches = _deploy(model, framework, device, config.end_to_end)
     image_size = config.image_size
     trained_size = card.details.get("arguments", {}).get("imgsz")
-    if "image_size" not in config.model_fields_set and isinstance(trained_size, int):
+    if "image_size" not in config.model_fields_set and isinstance(trained_size, int) and trained_size >= stride:
         image_size = trained_size
     return Ultralytics(
         names=names,
@@ -216,6 +215,17 @@ def _detection_model(checkpoint: Any, path: Path) -> Any:
     return model
 
 
+def _names(classes: Any, path: Path) -> tuple[str, ...]:
+    """Return class names in the order of their indices."""
+    if isinstance(classes, list | tuple):
+        return tuple(map(str, classes))
+    if not isinstance(classes, dict) or not all(isinstance(index, int) for index in classes):
+        raise DetectorError(
+            f"{path}: expected the checkpoint to name its classes by their indices; give detector.names in the config"
+        )
+    return tuple(str(classes[index]) for index in sorted(classes))
+
+
 def _deploy(model: Any, framework: SimpleNamespace, device: str, end_to_end: bool) -> tuple[Any, int, bool]:
     """Let the package's predictor bring the model into the state in which it runs, then let gradients pass.
 
@@ -241,7 +251,8 @@ def _deploy(model: Any, framework: SimpleNamespace, device: str, end_to_end: boo
 
 def _card(config: DetectorConfig, path: Path, checkpoint: Any, model: Any) -> ModelCard:
     told = checkpoint if isinstance(checkpoint, dict) else {}
-    arguments = told.get("train_args") or {}
+    arguments = told.get("train_args")
+    arguments = arguments if isinstance(arguments, dict) else {}
     details = {key: told[key] for key in ("version", "license", "epoch", "best_fitness") if told.get(key) is not None}
     plain = {key: value for key, value in arguments.items() if isinstance(value, str | int | float | bool)}
     architecture = (getattr(model, "yaml", None) or {}).get("yaml_file") or plain.get("model")

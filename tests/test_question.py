@@ -70,6 +70,16 @@ def test_every_odd_case_is_an_issue(tmp_path: Path) -> None:
     ]
 
 
+def test_cases_without_a_box_that_repeat_each_other_count_once(tmp_path: Path) -> None:
+    question = asked(tmp_path)
+    again = pl.DataFrame([("a.jpg", 2, "car", "again")], schema=dict(CASES), orient="row")
+    assert question.cases is not None
+    told = complete(scanned(), replace(question, cases=pl.concat([question.cases, again])), {"Car": "car"}, ["car"])
+    repeated = told.objects.filter(pl.col("ignore") == "duplicate")
+    assert repeated.select("image_id", "object_id", "outcome").rows() == [("a.jpg", 2, "ignored")]
+    assert told.issues.filter(pl.col("code") == "case_repeated")["object_id"].to_list() == [2]
+
+
 def test_annotated_sets_are_left_as_they_are(tmp_path: Path) -> None:
     split = scanned()
     assert complete(split, replace(asked(tmp_path), cases=None), {}, ["car"]) is split

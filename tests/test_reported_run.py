@@ -70,6 +70,29 @@ def test_each_case_is_explained_like_the_miss_that_it_is(world: Path) -> None:
     assert len(list((world / "run" / "gallery").iterdir())) == 4
 
 
+def test_a_case_beside_what_is_found_is_explained_all_the_same(world: Path) -> None:
+    """A detection that covers it loosely may be of the object beside it; one that fits closely is of it."""
+    run = xai.Run(world / "annotated")
+    found = run.objects.filter(pl.col("split") == "eval", pl.col("outcome") == "found", pl.col("iou") > 0.85).head(1)
+    (row,) = found.to_dicts()
+    width = row["x2"] - row["x1"]
+    name = Path(row["image_id"]).name
+    shifted = [
+        f"{name},{row['label']},{row['x1'] + d},{row['y1']},{row['x2'] + d},{row['y2']}" for d in (0, width * 0.25)
+    ]
+    for index, line in enumerate(shifted):
+        (world / "beside.csv").write_text(f"image,label,x1,y1,x2,y2\n{line}\n")
+        told = xai.triage(config(world, "beside.yaml", reported="beside.csv"), out=world / f"beside {index}")
+        if index == 0:
+            assert told.verdicts.is_empty()
+            assert told.issues.filter(pl.col("code") == "case_found").height == 1
+        else:
+            (error,) = told.errors.to_dicts()
+            assert (error["kind"], error["mechanism"]) == ("mislocated", "poor_box")
+            assert 0.5 < error["best_iou"] < 0.75
+            assert "but its box overlaps this one by" in told.verdicts["sentence"][0]
+
+
 def test_rates_are_not_stated_and_reports_answer_no_promise(world: Path) -> None:
     run = xai.Run(world / "run")
     assert run.coverage["miss_rate"].null_count() == len(run.coverage)

@@ -27,6 +27,9 @@ from xai.types import Dataset, Progress, no_progress
 ROLE: Literal["train"] = "train"
 """What the readers are told that the data set is: a YOLO ``data.yaml`` is asked for this split by default."""
 
+MAX_BAD = 0.05
+"""Largest share of lost photos or label rows with which data counts as usable, as of ``data.max_bad``."""
+
 _ORDER = ("error", "warning", "info")
 _OF_CLASSES = ("class_new", "class_gone", "class_renamed", "class_spelling")
 
@@ -146,7 +149,7 @@ def check(
     photos: str | Path | None = None,
     against: str | Path | None = None,
     known: str | Path | None = None,
-    max_bad: float = 0.05,
+    max_bad: float = MAX_BAD,
     workers: int | None = None,
     progress: Progress = no_progress,
 ) -> Check:
@@ -203,7 +206,7 @@ def check(
         classes=dict(counts.iter_rows()),
         mapping=mapping,
         against=Path(against) if against is not None else None,
-        again=_command(root, format, split, folder, against, known),
+        again=_command(root, format, split, folder, against, known, max_bad),
     )
 
 
@@ -275,8 +278,15 @@ def _ticket(code: str, rows: pl.DataFrame, photos: int, label_rows: int) -> tick
 
 
 def _command(
-    path: Path, format: str | None, split: str | None, photos: Path | None, against: object, known: object
+    path: Path,
+    format: str | None,
+    split: str | None,
+    photos: Path | None,
+    against: object,
+    known: object,
+    max_bad: float,
 ) -> str:
     given = {"--data-format": format, "--split": split, "--photos": photos, "--against": against, "--metadata": known}
+    given["--max-bad"] = None if max_bad == MAX_BAD else max_bad
     options = [part for name, value in given.items() if value is not None for part in (name, str(value))]
     return shlex.join(["xai", "check", str(path), *options])

@@ -379,11 +379,16 @@ def _print_catalog(catalog: Mapping[str, Any], voice: _Voice) -> None:
     if voice.json:
         for name, attribute in catalog.items():
             bins = {item.name: [item.low, item.high] for item in attribute.bins}
-            voice.emit({"name": name, "level": attribute.level, "unit": attribute.unit, "bins": bins})
+            told = {
+                "definition": attribute.definition,
+                "accuracy": attribute.accuracy,
+                "bin_error": attribute.bin_error,
+            }
+            voice.emit({"name": name, "level": attribute.level, "unit": attribute.unit, "bins": bins, **told})
         return
-    table = Table("attribute", "level", "unit", "bins", "definition", box=None, pad_edge=False)
+    table = Table("attribute", "level", "unit", "bins", "wrong bin", "definition", box=None, pad_edge=False)
     for name, attribute in catalog.items():
-        table.add_row(
-            name, attribute.level, attribute.unit, " ".join(b.name for b in attribute.bins), attribute.definition
-        )
+        names = " ".join(part.name for part in attribute.bins)
+        wrong = "–" if attribute.bin_error is None else f"{attribute.bin_error:.0%}"
+        table.add_row(name, attribute.level, attribute.unit, names, wrong, attribute.definition)
     Console(highlight=False).print(table)

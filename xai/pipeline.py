@@ -68,6 +68,7 @@ def triage(
             evaluation.predictions,
             score_threshold=detector.score_threshold,
             match_iou=config.match.iou,
+            neighbours=not asked.reported,
         )
     with clock("cover"):
         analyse = coverage.analyse_cases if asked.reported else coverage.analyse
@@ -156,6 +157,8 @@ def _refuse_bad(described: Mapping[str, Mapping[str, Any]], max_bad: float) -> N
     for split, told in described.items():
         counts = {(step["step"], step["unit"]): step for step in told["funnel"]}
         for unit, last in (("photos", "read"), ("objects", "valid")):
+            if (split, unit) == ("production", "objects"):
+                continue  # a short list written by hand: what is not understood in it is told line by line
             found, kept = counts["found", unit]["count"], counts[last, unit]
             lost = found - kept["count"]
             if found and lost / found > max_bad:

@@ -161,7 +161,7 @@ def complete(scanned: Split, question: Question, mapping: Mapping[str, str], nam
     Returns:
         Objects with ``note``, cases without a box appended: ``missed`` (``ignored`` where the detector lacks the class)
         with null box, attributes and candidates. Attributes that other objects' boxes decide are null. Issues gain
-        ``case_without_photo``, ``case_unknown_class``, ``case_found`` and ``case_ambiguous`` rows.
+        ``case_without_photo``, ``case_unknown_class``, ``case_repeated``, ``case_found`` and ``case_ambiguous`` rows.
     """
     if question.cases is None:
         return scanned
@@ -172,15 +172,19 @@ def complete(scanned: Split, question: Question, mapping: Mapping[str, str], nam
     unplaced = without_box.join(read_photos, on="image_id", how="semi")
     unseen = without_box.join(read_photos, on="image_id", how="anti")
     lacking = ~pl.col("label").is_in(list(names))
-    added = dataset.rename_classes(unplaced, mapping).with_columns(
+    named = dataset.rename_classes(unplaced, mapping).sort(keys)
+    added = named.with_columns(
         split=pl.lit("production"),
-        outcome=pl.when(lacking).then(pl.lit("ignored")).otherwise(pl.lit("missed")),
-        ignore=pl.when(lacking).then(pl.lit("class")),
-    )
+        ignore=pl.when(lacking)
+        .then(pl.lit("class"))
+        .when(~pl.struct("image_id", "label").is_first_distinct())
+        .then(pl.lit("duplicate")),
+    ).with_columns(outcome=pl.when(pl.col("ignore").is_null()).then(pl.lit("missed")).otherwise(pl.lit("ignored")))
     blank = [pl.lit(None, pl.Float64).alias(name) for name in NEIGHBOURS if name in scanned.objects.columns]
     objects = scanned.objects.join(question.cases.select(*keys, "note"), on=keys, how="left").with_columns(blank)
     objects = tables.stack([objects, added], tables.TABLES["objects"]).sort(keys)
-    rows = [*_unseen(unseen), *_unknown(objects), *_found(objects), *_ambiguous(added, scanned.predictions)]
+    rows = [*_unseen(unseen), *_unknown(objects), *_repeated(added), *_found(objects)]
+    rows += _ambiguous(added, scanned.predictions)
     issues = codes.table(rows)
     return replace(scanned, objects=objects, issues=tables.stack([scanned.issues, issues], tables.ISSUES))
 
@@ -208,6 +212,21 @@ def _unknown(objects: pl.DataFrame) -> list[codes.Row]:
     ]
 
 
+def _repeated(added: pl.DataFrame) -> list[codes.Row]:
+    return [
+        codes.issue(
+            "case_repeated",
+            f"a {label} of this photo was reported before, also without a box: counted once",
+            split="production",
+            image_id=image_id,
+        )
+        | {"object_id": object_id}
+        for image_id, object_id, label in added.filter(pl.col("ignore") == "duplicate")
+        .select("image_id", "object_id", "label")
+        .iter_rows()
+    ]
+
+
 def _found(objects: pl.DataFrame) -> list[codes.Row]:
     return [
         codes.issue(
@@ -226,7 +245,9 @@ def _found(objects: pl.DataFrame) -> list[codes.Row]:
 def _ambiguous(added: pl.DataFrame, predictions: pl.DataFrame) -> list[codes.Row]:
     """Name the cases without a box in whose photo the detector finds something of the class."""
     counts = predictions.group_by("image_id", "label").len("found")
-    unclear = added.join(counts, on=["image_id", "label"]).sort("image_id", "object_id")
+    unclear = (
+        added.filter(pl.col("ignore").is_null()).join(counts, on=["image_id", "label"]).sort("image_id", "object_id")
+    )
     return [
         codes.issue(
             "case_ambiguous",

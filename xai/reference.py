@@ -43,7 +43,8 @@ def name_as_detector(data: Dataset, classes: Mapping[str, str], names: Sequence[
     """
     mapping = dataset.spell(classes, data.labels["label"].unique().to_list(), names)
     labels, issues = dataset.map_classes(data.labels, mapping, names, split=data.split)
-    return replace(data, labels=labels, issues=tables.stack([data.issues, issues], tables.ISSUES))
+    named = tuple(mapping.get(name, name) for name in data.class_names)
+    return replace(data, labels=labels, issues=tables.stack([data.issues, issues], tables.ISSUES), class_names=named)
 
 
 def reference(
@@ -108,6 +109,7 @@ def fingerprint(config: Config, detector: Detector | PredictedOnly | None) -> di
         "classes": dict(config.data.classes),
         "iou": config.match.iou,
         "seed": config.seed,
+        "device": config.device,
         "versions": provenance.versions(),
     }
 

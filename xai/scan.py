@@ -23,6 +23,10 @@ from xai import batch, dataset, tables
 from xai.detect.matching import match
 from xai.types import Boxes, Dataset, Detections, Detector, PredictedOnly, Progress
 
+CASE_IOU = 0.75
+"""A reported miss counts as found only by a detection that fits this closely: the object beside it, which nobody
+annotated, may well be covered half by the same detection."""
+
 SHARD_SIZE = 128
 """Photos a shard: the unit that is lost when a run is killed."""
 
@@ -196,8 +200,12 @@ def _scan_shard(
         progress(f"scan {data.split}", sum(map(len, images)), len(data.image_ids))
     table = pl.concat([tables.stack(objects, {}), pl.concat(measured, how="diagonal_relaxed")], how="horizontal")
     table = table.with_columns(split=pl.lit(data.split))
-    annotated = frozenset(data.labels["label"].unique().to_list())
+    annotated = set(data.labels["label"].unique().to_list())
+    if data.split == "audit":  # few photos: a class that is not in them may still have been looked for
+        annotated |= set(data.class_names)
     matched, predictions = _match(table, detections, names, match_iou, annotated, data.split)
+    if data.split == "production":
+        matched, predictions = _doubt(matched, predictions)
     return Split(
         tables.stack(images, tables.TABLES["images"]).sort("image_id"),
         matched,
@@ -336,16 +344,25 @@ def _match(
         score=_pick(predictions["score"], part["detection_row"]),
     ).drop("detection_row")
     predictions = predictions.with_columns(object_id=_pick(part["object_id"], predictions["object_row"]))
-    if split == "production":  # nobody annotated these: what meets no case is neither right nor wrong
-        met = pl.col("outcome").is_in(["matched", "confused", "mislocated"])
-        predictions = predictions.with_columns(
-            outcome=pl.when(met).then("outcome"), object_id=pl.when(met).then("object_id")
-        )
     rest = objects.filter(~asked).with_columns(
         outcome=pl.when(pl.col("ignore").is_not_null()).then(pl.lit("ignored")).otherwise(None).cast(pl.String)
     )
     matched = tables.stack([part, rest], tables.TABLES["objects"]).sort("image_id", "object_id")
     return matched, tables.conform(predictions.drop("object_row"), tables.TABLES["predictions"])
+
+
+def _doubt(objects: pl.DataFrame, predictions: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Give objects and detections their outcomes where only reported cases are annotated.
+
+    What meets no case is neither right nor wrong, and what covers one loosely may be of the object beside it.
+    """
+    loose = (pl.col("outcome") == "found") & (pl.col("iou") < CASE_IOU)
+    objects = objects.with_columns(outcome=pl.when(loose).then(pl.lit("mislocated")).otherwise("outcome"))
+    cases = objects.select("image_id", "prediction_id", case=pl.col("outcome")).drop_nulls("prediction_id")
+    judged = predictions.join(cases, on=["image_id", "prediction_id"], how="left", maintain_order="left")
+    outcome = pl.when(pl.col("case") == "found").then(pl.lit("matched")).otherwise("case")
+    judged = judged.with_columns(outcome=outcome, object_id=pl.when(pl.col("case").is_not_null()).then("object_id"))
+    return objects, judged.drop("case")
 
 
 def _pick(values: pl.Series, rows: pl.Series) -> pl.Series:

@@ -13,6 +13,9 @@ from xai.coverage.intervals import Bools, Floats, Integers, false_discovery, rat
 from xai.coverage.sample import Sample, Side, strata
 from xai.rules import RARE_COUNT
 
+UNBOUNDED = 1e4
+"""A ratio beyond this is no figure but the lack of one: a rate that might as well be zero was divided by."""
+
 MIN_LABEL_OBJECTS = 30
 """Labels with fewer scored evaluation objects have no rows of their own."""
 
@@ -190,4 +193,4 @@ def _training_risk(side: Side, attribute: str, bins: int, *, by_label: bool, by_
 
 def _tested(values: Floats) -> Floats:
     """The figures of the known bins, NaN for bounds that the data do not set and for ``unknown``, which comes last."""
-    return np.append(np.where(np.isfinite(values), values, np.nan), np.nan)
+    return np.append(np.where(values <= UNBOUNDED, values, np.nan), np.nan)

@@ -154,6 +154,9 @@ CODES: Mapping[str, Code] = {
     "case_unknown_class": Code(
         "warning", "the detector lacks the class of the reported case", "map the class under data.classes"
     ),
+    "case_repeated": Code(
+        "info", "the report repeats another of the photo; it counts once", "give boxes if these are two objects"
+    ),
     "case_ambiguous": Code(
         "info", "no box was given and the detector found other objects of the class", "report the miss with its box"
     ),

@@ -15,7 +15,12 @@ FALSE_DETECTIONS = ("duplicate", "background")
 
 
 def errors(
-    objects: pl.DataFrame, predictions: pl.DataFrame, *, score_threshold: float, match_iou: float
+    objects: pl.DataFrame,
+    predictions: pl.DataFrame,
+    *,
+    score_threshold: float,
+    match_iou: float,
+    neighbours: bool = True,
 ) -> pl.DataFrame:
     """List the errors of a split, and say of each miss where in the detector it was lost.
 
@@ -24,12 +29,15 @@ def errors(
         predictions: rows of ``tables.TABLES["predictions"]`` with outcomes.
         score_threshold: the deployed threshold.
         match_iou: IoU at which a detection finds an object.
+        neighbours: whether other objects of the photos are annotated too; False for reported misses.
 
     Returns:
         Rows of ``tables.TABLES["errors"]``, in the order of ``error_rows``.
     """
     rows = error_rows(objects, predictions)
-    return mechanisms(rows, objects, predictions, score_threshold=score_threshold, match_iou=match_iou)
+    return mechanisms(
+        rows, objects, predictions, score_threshold=score_threshold, match_iou=match_iou, neighbours=neighbours
+    )
 
 
 def error_rows(objects: pl.DataFrame, predictions: pl.DataFrame) -> pl.DataFrame:

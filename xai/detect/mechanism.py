@@ -187,14 +187,17 @@ def mechanisms(
     *,
     score_threshold: float,
     match_iou: float,
+    neighbours: bool = True,
 ) -> pl.DataFrame:
     """Say of every miss where it was lost, and how close the detector came.
 
     The first rule that applies decides (σ is the deployed threshold, ν the noise below a tenth of it, "own" the score
     for the object's class):
 
-    1. ``annotation``: the label is contradicted, as said above.
-    2. ``unknown``: no candidates were kept.
+    1. ``annotation``: the label is contradicted, as said above; never where neighbours are not annotated, since the
+       contradicting detection may be of one.
+    2. ``unknown``: no candidates were kept. ``poor_box``: the miss is ``mislocated`` by a detection that covers it, as
+       happens only to reported misses, of which a closer fit than ``match.iou`` is asked.
     3. ``suppressed``: own ≥ σ on a covering box; ``unknown`` where only what the detector returned is seen.
     4. ``wrong_class``: the miss is ``confused``, or another class that passes σ is ahead of own on a covering box.
     5. ``poor_box``: own ≥ σ beside the object, and the miss is ``mislocated`` or own < ν on every covering box.
@@ -211,6 +214,7 @@ def mechanisms(
         predictions: rows of ``tables.TABLES["predictions"]``.
         score_threshold: the deployed threshold σ.
         match_iou: IoU at which a detection finds an object.
+        neighbours: whether other objects of the photos are annotated too; False for reported misses.
 
     Returns:
         ``errors`` with ``mechanism``, ``best_score``, ``best_iou`` and ``best_label`` of misses: the score, IoU and
@@ -225,9 +229,11 @@ def mechanisms(
     confused, mislocated = pl.col("kind") == "confused", pl.col("kind") == "mislocated"
     unseen = pl.col("cand_max_iou").is_null()
     passed = (own >= score_threshold) & ~(confused & (other > own))
+    contradicted = (_shifted(score_threshold) | pl.col("twin_iou").is_not_null()) & neighbours
     rules = [
-        ("annotation", _shifted(score_threshold) | pl.col("twin_iou").is_not_null()),
+        ("annotation", contradicted),
         ("unknown", pl.col("cand_target").is_null() | (passed & unseen)),
+        ("poor_box", _covered_by_detection(match_iou)),
         ("suppressed", passed),
         ("wrong_class", confused | ((other >= score_threshold) & (other > own))),
         ("poor_box", (loose >= score_threshold) & (mislocated | (own < noise))),
@@ -238,10 +244,14 @@ def mechanisms(
         ("low_score", pl.col("cand_proposal_iou") >= match_iou),
     ]
     mechanism = pl.coalesce(*[pl.when(applies).then(pl.lit(name)) for name, applies in rules], pl.lit("no_candidate"))
-    told = facts.with_columns(mechanism=mechanism).select("error_id", "mechanism", *_closest())
+    told = facts.with_columns(mechanism=mechanism).select("error_id", "mechanism", *_closest(match_iou))
     kept = errors.drop("mechanism", "best_score", "best_iou", "best_label")
     joined = kept.join(told, on="error_id", how="left", maintain_order="left")
     return tables.conform(joined, tables.TABLES["errors"])
+
+
+def _covered_by_detection(match_iou: float) -> pl.Expr:
+    return ((pl.col("kind") == "mislocated") & (pl.col("iou") >= match_iou)).fill_null(False)
 
 
 def _with_detection(facts: pl.DataFrame, predictions: pl.DataFrame) -> pl.DataFrame:
@@ -287,7 +297,7 @@ def _with_twin(facts: pl.DataFrame, objects: pl.DataFrame, least_iou: float) -> 
     return facts.join(twins, on="error_id", how="left", maintain_order="left")
 
 
-def _closest() -> list[pl.Expr]:
+def _closest(match_iou: float) -> list[pl.Expr]:
     """``best_score``, ``best_iou`` and ``best_label`` of each mechanism."""
     of_detection = ("score", "iou", "detection_label")
     of_class = ("cand_score", "cand_iou", "label")
@@ -298,6 +308,7 @@ def _closest() -> list[pl.Expr]:
         ((pl.col("mechanism") == "wrong_class") & (pl.col("kind") == "confused"), of_detection),
         (pl.col("mechanism") == "wrong_class", of_other),
         (pl.col("mechanism").is_in(["suppressed", "low_score"]), of_class),
+        ((pl.col("mechanism") == "poor_box") & _covered_by_detection(match_iou), of_detection),
         (pl.col("mechanism") == "poor_box", ("cand_loose_score", "cand_loose_iou", "label")),
         (pl.col("mechanism") == "no_candidate", ("cand_score", "cand_max_iou", None)),
     ]

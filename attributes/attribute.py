@@ -31,6 +31,10 @@ class Attribute:
         definition: what a value says, in one sentence.
         function: photos and boxes → (B,) or (N,) values, NaN where it cannot be told.
         source: where the measure comes from.
+        accuracy: what `tests/benchmarks/attribute_accuracy.py` measured, and on what; empty where the value is exact by
+            its definition.
+        bin_error: share of values, 0–1, that lay in a wrong bin there, rounded up to 0.01; ``None`` where the bin is
+            exact by its definition or was not judged.
     """
 
     name: str
@@ -42,6 +46,8 @@ class Attribute:
     definition: str
     function: Callable[[Views], Floats]
     source: str
+    accuracy: str = ""
+    bin_error: float | None = None
 
 
 def bins(*parts: str | float) -> tuple[Bin, ...]:

@@ -65,6 +65,8 @@ _TABLE = (
         definition="share of light that a veil over the whole photo has added",
         function=haze.haze,
         source="after He, Sun & Tang, Single image haze removal using dark channel prior, CVPR 2009",
+        accuracy="rank correlation 1.0 with an added veil",
+        bin_error=0.13,
     ),
     Attribute(
         name="glare",
@@ -76,6 +78,8 @@ _TABLE = (
         definition="severity of the worst light source and the halo around it",
         function=glare.glare,
         source="after Kobatake & Hashimoto, Convergence index filter for vector fields, IEEE TIP 1999",
+        accuracy="AUC 0.96, 46 photos with sun glare against 121 of VOC; the map 0.90 against drawn masks",
+        bin_error=0.05,
     ),
     Attribute(
         name="sharpness",
@@ -87,6 +91,8 @@ _TABLE = (
         definition="1 / sqrt(1 + s^2) for edges blurred by s px at 640 px longest side, in the direction of most blur",
         function=sharpness.sharpness,
         source="after Zhuo & Sim, Defocus map estimation from a single image, Pattern Recognition 2011",
+        accuracy="rank correlation 1.0 with added blur",
+        bin_error=0.07,
     ),
     Attribute(
         name="noise",
@@ -98,6 +104,8 @@ _TABLE = (
         definition="standard deviation of noise in the flattest parts, at 640 px longest side",
         function=noise.noise,
         source="after Immerkaer, Fast noise variance estimation, CVIU 1996",
+        accuracy="rank correlation 1.0 with added noise",
+        bin_error=0.07,
     ),
     Attribute(
         name="jpeg_quality",
@@ -109,6 +117,8 @@ _TABLE = (
         definition="JPEG quality on the scale of the IJG's library, told from the pixels",
         function=compression.jpeg_quality,
         source="after Fan & de Queiroz, Identification of bitmap compression history, IEEE TIP 2003",
+        accuracy="rank correlation 1.0 with the quality planted",
+        bin_error=0.02,
     ),
     Attribute(
         name="colorfulness",
@@ -143,6 +153,8 @@ _TABLE = (
         definition="clockwise turn that brings the photo upright",
         function=orientation.rotations_of,
         source="after Vailaya et al., Automatic image orientation detection, IEEE TIP 2002",
+        accuracy="ROT",
+        bin_error=0.02,
     ),
     Attribute(
         name="roll",
@@ -154,6 +166,8 @@ _TABLE = (
         definition="roll of the camera beside quarter turns, positive = turned clockwise",
         function=_roll,
         source="vanishing point of the verticals, Hartley & Zisserman, Multiple View Geometry, 2004, section 8.6",
+        accuracy="median error 0.23 degrees, 97% within 2, told of 95%: York Urban photos turned by up to 20",
+        bin_error=0.01,
     ),
     Attribute(
         name="pitch",
@@ -165,6 +179,8 @@ _TABLE = (
         definition="angle of the camera above the horizon, positive = looks up",
         function=angle.pitch,
         source="as roll; without a known focal length that of a 32 mm lens is assumed",
+        accuracy="median error 0.7 degrees on York Urban photos, told of 94%",
+        bin_error=0.07,
     ),
     Attribute(
         name="object_size",
@@ -209,6 +225,8 @@ _TABLE = (
         definition="share of the box's outline that lies on the photo's edge",
         function=objects.truncation,
         source="own definition",
+        accuracy="AUC 0.69 with the flag of VOC, which hidden objects have too; 0.83 where no other box is in front",
+        bin_error=0.2,
     ),
     Attribute(
         name="crowding",
@@ -275,6 +293,7 @@ _TABLE = (
         definition="sharpness of the edges in the box",
         function=sharpness.object_sharpness,
         source="as sharpness",
+        accuracy="median within 7% of the same photo's, whatever the box size from 16 px",
     ),
 )
 

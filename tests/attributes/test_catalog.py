@@ -46,6 +46,7 @@ def test_entries_are_whole(name: str) -> None:
     assert attribute.definition
     assert attribute.why
     assert attribute.source
+    assert attribute.bin_error is None or (0 <= attribute.bin_error < 0.5 and attribute.accuracy)
     low, high = attribute.range
     cuts = [part.low for part in attribute.bins[1:]]
     assert cuts == [part.high for part in attribute.bins[:-1]]

@@ -35,7 +35,7 @@ def roll(ledger: Ledger, folder: Path) -> None:
     ledger.add("roll: within 2 degrees where confident", float(np.mean(off <= 2)), 0.95, "higher")
     ledger.add("roll: confident", float(sure.mean()), 0.85, "higher")
     wrong = _bins("roll", found[sure]) != _bins("roll", np.array(known)[sure])
-    ledger.add("roll: bin wrong", float(wrong.mean()), None, "lower", "where confident, York")
+    ledger.add("roll: bin wrong", float(wrong.mean()), ATTRIBUTES["roll"].bin_error, "lower", "where confident, York")
     photos, angles = [], []
     for path in data.paths(folder / "voc/eval/JPEGImages"):
         photo = data.pixels(path)
@@ -77,6 +77,9 @@ def pitch(ledger: Ledger, folder: Path) -> None:
         n_tilted = int((np.abs(truth[sure]) >= ATTRIBUTES["pitch"].bins[-1].low).sum())
         note = f"{sure.sum()} of {len(photos)} told, tilted ones included; {n_tilted} not level"
         ledger.add(f"pitch: looks up/level/down right, {name}", float(right.mean()), 0.92, "higher", note)
+    ledger.add(
+        "pitch: bin wrong", float(1 - right.mean()), ATTRIBUTES["pitch"].bin_error, "lower", "focal length unknown"
+    )
 
 
 def rotation(ledger: Ledger, folder: Path) -> None:
@@ -98,6 +101,13 @@ def rotation(ledger: Ledger, folder: Path) -> None:
     counts = ", ".join(f"{len(item[0])} {name}" for name, item in scored.items())
     note = f"middle squares of {counts} photos"
     ledger.add("rotation: right where confident", float((answers == truth)[sure].mean()), 0.90, "higher", note)
+    ledger.add(
+        "rotation: bin wrong",
+        float((answers != truth)[sure].mean()),
+        ATTRIBUTES["rotation"].bin_error,
+        "lower",
+        "all four turns alike often",
+    )
     ledger.add("rotation: confident", float(sure.mean()), 0.50, "higher", note)
     by_source = ", ".join(f"{name} {(item[1] == item[2]).mean():.3f}" for name, item in scored.items())
     ledger.add("rotation: forced choice", float((forced == truth).mean()), 0.75, "higher", by_source)

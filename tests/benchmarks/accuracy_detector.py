@@ -75,7 +75,9 @@ def rotation(ledger: Ledger, folder: Path, detector: Detector) -> None:
     right = both.argmax(axis=1) == truth
     most_sure = np.argsort(-both.max(axis=1))[: round(0.9 * len(right))]
     note = f"the surest 90% of {len(right)} VOC squares, detector at {IMAGE_SIZE} px"
-    ledger.add("rotation with a detector: right on the surest 90%", float(right[most_sure].mean()), 0.95, "higher", note)
+    ledger.add(
+        "rotation with a detector: right on the surest 90%", float(right[most_sure].mean()), 0.95, "higher", note
+    )
     ledger.add("rotation with a detector: forced choice", float(right.mean()), None, "higher", note)
     note = "weighted confidence by itself"
     ledger.add("rotation by the detector alone", float((alone.argmax(axis=1) == truth).mean()), None, "higher", note)

@@ -65,7 +65,11 @@ def severity(ledger: Ledger, folder: Path) -> None:
     ledger.add("glare severity: AUC above the best trivial feature", margin, 0.05, "higher", best)
     strong = float(np.mean(severities[1] >= STRONG))
     ledger.add("glare severity: VOC photos told as strong", strong, 0.03, "lower", "white cars, snow, skies, stages")
-    ledger.add("glare severity: glare photos told as none", float(np.mean(severities[0] < MILD)), None, "lower", note)
+    none = float(np.mean(severities[0] < MILD))
+    ledger.add("glare severity: glare photos told as none", none, None, "lower", note)
+    ledger.add(
+        "glare: bin wrong", (strong + none) / 2, ATTRIBUTES["glare"].bin_error, "lower", "mean of the two shares above"
+    )
 
 
 def planted(ledger: Ledger, folder: Path) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from harness import Ledger
 from numpy.typing import NDArray
 
+from attributes import ATTRIBUTES
 from attributes.objects import occlusion, truncation
 from attributes.sharpness import object_sharpness, sharpness
 from attributes.views import Boxes, Views
@@ -67,7 +68,7 @@ def truncations(ledger: Ledger, folder: Path) -> None:
     note = f"{free.sum()} objects with no other in front"
     ledger.add("truncation, nothing in front: AUC", data.auc(cut[flag & free], cut[~flag & free]), 0.80, "higher", note)
     wrong = np.mean((cut > 0)[free] != flag[free])
-    ledger.add("truncation: bin wrong", float(wrong), None, "lower", note)
+    ledger.add("truncation: bin wrong", float(wrong), ATTRIBUTES["truncation"].bin_error, "lower", note)
 
 
 def small_boxes(ledger: Ledger, folder: Path) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import accuracy_data as data
-import cv2
 import numpy as np
 from harness import Ledger
 from scipy.stats import spearmanr
@@ -36,11 +35,10 @@ class Change(NamedTuple):
 
 
 class Moved(NamedTuple):
-    """(changes, attributes) medians over photos of the Spearman correlation and of the span, and the changes' names."""
+    """(photos, changes, attributes) Spearman correlation with the strength, and span of the values; NaN if not told."""
 
     correlation: Floats
     span: Floats
-    names: tuple[str, ...]
 
 
 def _as_pixels(values: Floats) -> Pixels:
@@ -83,7 +81,6 @@ CHANGES: Mapping[str, Change] = {
 GROUPS: Mapping[str, frozenset[str]] = {
     "exposure": frozenset({"brightness", "clipped", "contrast"}),
     "veil": frozenset({"haze", "contrast", "brightness"}),
-    "fine detail": frozenset({"sharpness", "noise", "jpeg_quality"}),
 }
 
 
@@ -105,7 +102,7 @@ def follow(folder: Path) -> Moved:
                 if span[index, row, column] > 0:
                     strengths = np.array(change.strengths)[told]
                     correlation[index, row, column] = spearmanr(strengths, values[told]).statistic
-    return Moved(np.nanmedian(correlation, axis=0), np.nanmedian(span, axis=0), tuple(CHANGES))
+    return Moved(correlation, span)
 
 
 class Bins(NamedTuple):
@@ -143,7 +140,7 @@ def bin_errors(ledger: Ledger, folder: Path) -> None:
         edges = [part.low for part in ATTRIBUTES[name].bins[1:]]
         wrong = np.searchsorted(edges, after[used], "right") != np.searchsorted(edges, truth[used], "right")
         note = f"{used.sum()} photos with {item.change} of any strength in {item.strengths}"
-        ledger.add(f"{name}: bin wrong", float(wrong.mean()), None, "lower", note)
+        ledger.add(f"{name}: bin wrong", float(wrong.mean()), ATTRIBUTES[name].bin_error, "lower", note)
 
 
 def _known(name: str, values: Floats) -> Floats:
@@ -151,18 +148,27 @@ def _known(name: str, values: Floats) -> Floats:
     return np.where(np.isnan(values), 100.0, values) if name == "jpeg_quality" else values
 
 
-def shares(moved: Moved) -> Floats:
+def over_photos(values: Floats, quantile: float = 0.5) -> Floats:
+    """Quantile over the photos where it is told; NaN where it is nowhere."""
+    told = np.isfinite(values).any(axis=0)
+    result = np.full(values.shape[1:], np.nan)
+    result[told] = np.nanquantile(values[:, told], quantile, axis=0)
+    return result
+
+
+def shares(moved: Moved, quantile: float = 0.5) -> Floats:
     """(changes, attributes) spans as a share of the attribute's range; an open range is what its own change spans."""
     own = {change.attribute: row for row, change in enumerate(CHANGES.values())}
-    result = np.empty_like(moved.span)
+    span, middle = over_photos(moved.span, quantile), over_photos(moved.span)
     for column, name in enumerate(MEASURED):
         low, high = ATTRIBUTES[name].range
         if low is not None and high is not None:
-            width = high - low
+            span[:, column] /= high - low
+        elif name in own:
+            span[:, column] /= middle[own[name], column]
         else:
-            width = moved.span[own[name], column] if name in own else ATTRIBUTES[name].bins[-1].low
-        result[:, column] = moved.span[:, column] / width
-    return result
+            span[:, column] /= ATTRIBUTES[name].bins[-1].low
+    return span
 
 
 def grouped(change: str, attribute: str) -> bool:
@@ -172,17 +178,21 @@ def grouped(change: str, attribute: str) -> bool:
 
 def report(ledger: Ledger, moved: Moved) -> None:
     """Correlation with the own change, and movement by others."""
-    share = shares(moved)
+    share, tail = shares(moved), shares(moved, 0.9)
+    correlation = over_photos(moved.correlation)
     for row, (name, change) in enumerate(CHANGES.items()):
-        value = change.sign * moved.correlation[row, MEASURED.index(change.attribute)]
+        value = change.sign * correlation[row, MEASURED.index(change.attribute)]
         note = f"Spearman, median over {PHOTOS} VOC photos, {len(change.strengths)} strengths"
         ledger.add(f"{change.attribute}: follows {name}", float(value), 0.95, "higher", note)
     for column, attribute in enumerate(MEASURED[:7]):
         others = {
-            name: float(share[row, column])
+            name: row
             for row, (name, change) in enumerate(CHANGES.items())
             if change.attribute != attribute and not grouped(name, attribute)
         }
-        worst = max(others, key=others.__getitem__)
-        ledger.add(f"{attribute}: moved by other changes", others[worst], 0.1, "lower", f"share of its range, {worst}")
-    print("groups left out of movement: " + "; ".join(f"{name} {sorted(parts)}" for name, parts in GROUPS.items()))
+        worst = max(others, key=lambda name: share[others[name], column])
+        note = (
+            f"share of its range, {worst}; 90th percentile over photos {tail[list(others.values()), column].max():.3f}"
+        )
+        ledger.add(f"{attribute}: moved by other changes", share[others[worst], column], 0.1, "lower", note)
+    print("physically alike, so left out: " + "; ".join(f"{name} {sorted(parts)}" for name, parts in GROUPS.items()))

@@ -40,7 +40,8 @@ class Card:
         heat_map: overlay of the same aspect, or None.
         box: x, y, width, height in pixels of the displayed frame; None where nobody said where the object is.
         close: the view box of the close look, same unit.
-        nearby: detections around the object: ``label score iou x1 y1 x2 y2``, best overlap first.
+        nearby: detections around the object: ``label score iou x1 y1 x2 y2``, best overlap first; of an object without
+            a box those in the photo, ``iou`` null, its own class and high scores first.
         ledger: its rows of ``evidence.parquet`` by the cause that they speak of, the verdict's own first; then
             "heat map" and "placebo", which speak of none.
     """
@@ -143,9 +144,11 @@ def _order(misses: pl.DataFrame, causes: Sequence[str]) -> pl.DataFrame:
 
 
 def _nearby(misses: pl.DataFrame, predictions: pl.DataFrame) -> dict[str, list[dict[str, Any]]]:
-    """Find the detections that touch the grown box of each miss, best overlap first."""
+    """Find the detections that touch the grown box of each miss, best overlap first; see ``Card.nearby``."""
     around = predictions.select("image_id", "label", "score", *(pl.col(side).alias(f"d{side}") for side in _SIDES))
-    pairs = misses.select("error_id", "image_id", *_SIDES).join(around, on="image_id")
+    keys = misses.select("error_id", "image_id", "label", *_SIDES).rename({"label": "missed"})
+    pairs = keys.join(around, on="image_id")
+    unplaced = pl.col("x1").is_null()
     width, height = pl.col("x2") - pl.col("x1"), pl.col("y2") - pl.col("y1")
     touches = (
         (pl.col("dx1") < pl.col("x2") + _REACH * width)
@@ -158,9 +161,11 @@ def _nearby(misses: pl.DataFrame, predictions: pl.DataFrame) -> dict[str, list[d
     shared = wide.clip(lower_bound=0) * high.clip(lower_bound=0)
     union = width * height + (pl.col("dx2") - pl.col("dx1")) * (pl.col("dy2") - pl.col("dy1")) - shared
     best = (
-        pairs.filter(touches)
-        .with_columns(iou=shared / union)
-        .sort(["iou", "score"], descending=True)
+        pairs.filter(touches | unplaced)
+        .with_columns(
+            iou=pl.when(~unplaced).then(shared / union), alike=unplaced & (pl.col("label") == pl.col("missed"))
+        )
+        .sort(["iou", "alike", "score"], descending=True, nulls_last=True)
         .group_by("error_id", maintain_order=True)
         .head(NEARBY)
         .select("error_id", "label", "score", "iou", *(pl.col(f"d{side}").alias(side) for side in _SIDES))

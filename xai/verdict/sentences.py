@@ -229,7 +229,8 @@ def _nothing(scene: Scene) -> list[str]:
         )
     told = [item for item in scene.others if item["cause"] in CAUSES]
     if not told:
-        return [f"Nothing unusual was measured on {this} or its photo.", *blind]
+        what = f"{this} or its photo" if scene.placed else f"the photo of {this}"
+        return [f"Nothing unusual was measured on {what}.", *blind]
     names = listing([phrase(item)[0].format(this="it" if index else this) for index, item in enumerate(told[:2])])
     reasons = ["objects like it are not missed clearly more often"]
     if scene.reported:

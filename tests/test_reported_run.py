@@ -144,7 +144,7 @@ def test_a_labelled_sample_answers_the_promise(world: Path) -> None:
     assert answer["denominator"] == len(audit) > 0
     assert answer["numerator"] == audit["outcome"].eq("found").sum()
     assert answer["low"] < answer["rate"] < answer["high"]
-    assert answer["sentence"].startswith("In the labelled sample of 6 photos, ")
+    assert answer["sentence"].startswith("In the labelled sample of 6 photos (1 of them not drawn at random:")
     assert (
         run.issues.filter(pl.col("code") == "audit_photo_not_drawn").height
         == run.info["data"]["audit"]["not_drawn"]

@@ -73,7 +73,7 @@ def triage(
     with clock("cover"):
         analyse = coverage.analyse_cases if asked.reported else coverage.analyse
         found = analyse(train.tables if train else None, evaluation, train_detected=bool(train and train.detected))
-        promises = _promises(config, asked, evaluation, audit)
+        promises = _promises(config, asked, evaluation, audit, scanned.info)
     with clock("explain"):
         lines = verdict.rank(
             errors,
@@ -129,7 +129,9 @@ def _with_leaks(train: Reference | None, evaluation: Split) -> Split:
     return replace(evaluation, issues=tables.stack([evaluation.issues, leaked], tables.ISSUES))
 
 
-def _promises(config: Config, asked: Question, evaluation: Split, audit: Split | None) -> list[coverage.Answer]:
+def _promises(
+    config: Config, asked: Question, evaluation: Split, audit: Split | None, info: Mapping[str, Any]
+) -> list[coverage.Answer]:
     """Answer the promise from annotated photos; reported misses alone cannot."""
     judged = audit if asked.reported else evaluation
     if judged is None:
@@ -139,6 +141,10 @@ def _promises(config: Config, asked: Question, evaluation: Split, audit: Split |
         return answers
     read = judged.images["status"].eq("ok").sum()
     where = f"In the labelled sample of {read:,} {'photo' if read == 1 else 'photos'}"
+    strange, left = info["audit"]["not_drawn"], info["audit"]["unlabelled"]
+    doubts = [f"{strange:,} of them not drawn at random"] * (strange > 0)
+    doubts += [f"{left:,} more were drawn and are not labelled"] * (left > 0)
+    where += f" ({'; '.join(doubts)}: the answer may be biased)" if doubts else ""
     return [replace(answer, sentence=f"{where}, {_continued(answer.sentence)}") for answer in answers]
 
 

@@ -87,7 +87,10 @@ def read(config: Config) -> Question:
     question = Question(cases.data, "reported cases", cases.listed)
     if config.data.audit is None:
         return question
-    return replace(question, audit=_annotated(config.data.audit, "audit"), audit_format=config.data.audit.format)
+    section = config.data.audit
+    if section.format == "coco" and section.photos is None:
+        section = section.model_copy(update={"photos": production.path})
+    return replace(question, audit=_annotated(section, "audit"), audit_format=section.format)
 
 
 def scan(

@@ -51,6 +51,23 @@ def test_photos_are_found_by_path_or_by_a_name_that_only_one_has(folder: Path) -
     assert issues["line"].to_list() == [7, 8, 9, 10]
 
 
+def test_photos_are_found_in_any_case_and_without_their_ending(folder: Path) -> None:
+    told = cases(folder, "image,label\nA.JPG,car\na,car\nprod/A.jpg,car\nsame,car\n")
+    assert told.listed["image_id"].to_list() == ["a.jpg"] * 3
+    assert "several production photos" in told.data.issues["message"][0]
+
+
+def test_boxes_under_the_names_of_pascal_voc(folder: Path) -> None:
+    told = cases(folder, "image;label;xmin;ymin;xmax;ymax\na.jpg;car;1;2;30;40\n")
+    assert told.data.labels.select("x1", "y1", "x2", "y2").rows() == [(1.0, 2.0, 30.0, 40.0)]
+
+
+@pytest.mark.parametrize("columns", ["x,y,w,h", "bbox", "x1,y1", "x1,y1,x2,y2,width"])
+def test_boxes_in_another_form_are_refused_and_not_passed_over(folder: Path, columns: str) -> None:
+    with pytest.raises(ConfigError, match=r"expected boxes as x1,y1,x2,y2"):
+        cases(folder, f"image,label,{columns}\na.jpg,car,1,2,3,4\n")
+
+
 def test_fractions_are_told_from_pixels(folder: Path) -> None:
     told = cases(folder, "image,label,x1,y1,x2,y2\na.jpg,car,0.1,0.2,0.5,1\na.jpg,car,0,0,1,1\n")
     assert told.data.labels["normalised"].to_list() == [True, False]

@@ -17,6 +17,9 @@ from xai.rules import MISSES
 WRONG_DETECTIONS = ("duplicate", "confused", "mislocated", "background")
 """Outcomes of a detection that count against precision."""
 
+PRACTICAL = 100
+"""Nobody labels more than this many times the photos that are labelled already."""
+
 MOST_PHOTOS = 10**9
 """No more photos than this are ever asked for."""
 
@@ -205,7 +208,7 @@ def _sentence(
     range_ = f"{metric} may lie between {_percent(bounds[0])} and {_percent(bounds[1])}"
     if right / total <= target:
         rest = f"the promised {_percent(target)} is not met here, but too few photos show that it is broken"
-    elif needed is None:
+    elif needed is None or needed > PRACTICAL * photos:
         rest = f"the promised {_percent(target)} is so close that no practical number of photos would show it"
     else:
         alike = "" if drawn is None else f", in about {round(needed / every * drawn):,} groups,"

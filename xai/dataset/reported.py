@@ -25,12 +25,16 @@ from xai.types import Dataset
 _NAMES: Mapping[str, tuple[str, ...]] = {
     "image": ("image", "image_id", "photo", "file", "filename", "file_name", "path"),
     "label": ("label", "class", "object", "category"),
-    **{corner: (corner,) for corner in ("x1", "y1", "x2", "y2")},
+    **{new: (new, old) for new, old in (("x1", "xmin"), ("y1", "ymin"), ("x2", "xmax"), ("y2", "ymax"))},
     "note": ("note", "notes", "comment", "description"),
 }
 """Column → the headers under which it is accepted."""
 
 _CORNERS = ("x1", "y1", "x2", "y2")
+
+_BOX_WORDS = {"x", "y", "w", "h", "width", "height", "box", "bbox", "cx", "cy", "left", "top", "right", "bottom"}
+"""Headers that speak of a box in another form: passing over them would lose it without a word."""
+
 _DELIMITERS = (",", ";", "\t")
 
 CASES: tables.Schema = {**{name: tables.LABELS[name] for name in ("image_id", "object_id", "label")}, "note": pl.String}
@@ -74,8 +78,9 @@ def read_cases(path: Path, production: Dataset) -> Cases:
     """Read the reported misses of production photos.
 
     A photo is named by its path relative to the production folder, by an absolute path into it, or by its bare file
-    name where only one photo has it. Boxes are pixels of the photo as displayed; where all four numbers lie in 0–1 and
-    are not all whole they are fractions of the photo.
+    name, in any case and with or without its ending, where only one photo has it. Boxes are ``x1 y1 x2 y2`` (or
+    ``xmin ymin xmax ymax``) in pixels of the photo as displayed; where all four numbers lie in 0–1 and are not all
+    whole they are fractions of the photo.
 
     Args:
         path: the CSV file, comma-, semicolon- or tab-separated.
@@ -159,6 +164,13 @@ def _columns(header: Sequence[str], path: Path) -> list[str | None]:
                 f"{path}: expected a header with one column {wanted!r} (image,label[,x1,y1,x2,y2][,note]), got "
                 f"{','.join(header)[:200]}{hint}"
             )
+    told = [name.strip() for name, column in zip(header, columns, strict=True) if column is None]
+    corners = [name for name in _CORNERS if columns.count(name) == 1]
+    if _BOX_WORDS & {name.lower() for name in told} or len(corners) not in (0, 4):
+        raise ConfigError(
+            f"{path}: expected boxes as x1,y1,x2,y2 (or xmin,ymin,xmax,ymax) in pixels, got the columns "
+            f"{','.join(header)[:200]}; rename or convert them, or remove the ones that are no box"
+        )
     return columns
 
 
@@ -167,7 +179,8 @@ def _finder(production: Dataset) -> Mapping[str, str | None]:
     found: dict[str, str | None] = {}
     for image_id in production.image_ids:
         name = image_id.rpartition("/")[2]
-        found[name] = None if name in found else image_id
+        for alias in {name, name.casefold(), name.rpartition(".")[0].casefold()}:
+            found[alias] = None if alias in found else image_id
     for image_id in production.image_ids:
         found[image_id] = image_id
         found[(production.root / image_id).as_posix()] = image_id
@@ -185,6 +198,8 @@ def _case(values: Mapping[str, str], find: Mapping[str, str | None]) -> dict[str
         message = f"expected an image and a label, got {image[:100]!r} and {label[:100]!r}"
         raise _UnclearError("case_not_understood", message)
     name = image.replace("\\", "/").removeprefix("./")
+    tail = name.rpartition("/")[2] if ".." not in name.split("/") else name
+    name = next((alias for alias in (name, name.casefold(), tail.casefold()) if alias in find), name)
     if name not in find:
         message = f"expected a production photo, found none called {image[:200]!r}"
         raise _UnclearError("case_without_photo", message)

@@ -14,6 +14,9 @@ from xai.report.sentences import answer_lines
 from xai.report.source import Source, open_run
 from xai.rules import ELEVATED
 
+UNUSABLE = ("case_not_understood", "case_without_photo")
+"""Issues of lines of the list of reported misses that are no case."""
+
 UNCLEAR = ("chance", "unexplained")
 """Verdicts that name no cause."""
 
@@ -80,6 +83,7 @@ class Summary:
         unexplained: misses whose verdict is unexplained.
         unjudged: misses without a verdict.
         mechanisms: mechanism → count, most frequent first.
+        unusable: lines of the list of reported misses that could not be used.
         judged_photos: photos that rates rest on, with and without objects: of the evaluation set, or of the labelled
             sample; 0 without one.
         reference: "training set", "reference set", or None where there is none.
@@ -102,6 +106,7 @@ class Summary:
     unexplained: int
     unjudged: int
     mechanisms: Mapping[str, int]
+    unusable: int
     judged_photos: int
     reference: str | None
     cost_per_miss: float | None
@@ -202,6 +207,7 @@ def summarize_source(source: Source) -> Summary:
         unexplained=verdicts.get("unexplained", 0),
         unjudged=misses["verdict"].null_count(),
         mechanisms=_counts(misses["mechanism"].fill_null("unknown")),
+        unusable=source.table("issues").filter(pl.col("code").is_in(UNUSABLE)).height,
         judged_photos=int((read == source.judged_split).sum()),
         reference=source.reference,
         cost_per_miss=settings.get("cost_per_miss"),

@@ -24,7 +24,7 @@ MECHANISMS: Mapping[str, tuple[str, str]] = {
     "low_score": ("Low score", "The right box and class were there, below the deployed score threshold."),
     "suppressed": ("Suppressed", "A good box was removed in favour of an overlapping detection."),
     "annotation": ("Annotation", "The annotation and the photo seem to disagree."),
-    "unknown": ("Unknown", "The detector's inside could not be looked at."),
+    "unknown": ("Unknown", "The detector's inside could not be looked at, or nobody said where the object is."),
 }
 """Mechanism → name, what it means."""
 

@@ -21,8 +21,9 @@ demo: $(VENV)/.installed  ## the whole job on rendered scenes with known causes
 	$(BIN)/xai demo --out runs/demo
 
 # Each worker of the tests has a core of its own: threads of torch beyond that only get into each other's way.
+# Property tests draw the same examples each time here, fresh ones in test-all.
 test: $(VENV)/.installed  ## everything that is quick
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto -m "not slow" --hypothesis-profile=repeatable
 
 test-all: $(VENV)/.installed  ## the long ones too
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto

@@ -4,10 +4,13 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 os.environ["YOLO_OFFLINE"] = "true"
 os.environ["YOLO_AUTOINSTALL"] = "false"
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
+
+settings.register_profile("repeatable", derandomize=True)
 
 collect_ignore_glob = ["benchmarks/*"]
 

@@ -29,7 +29,7 @@ class Figure:
     def __post_init__(self) -> None:
         met = None
         if self.target is not None:
-            met = self.value >= self.target if self.better == "higher" else self.value <= self.target
+            met = bool(self.value >= self.target if self.better == "higher" else self.value <= self.target)
         object.__setattr__(self, "met", met)
 
 
@@ -43,7 +43,7 @@ class Ledger:
     def add(
         self, metric: str, value: float, target: float | None, better: Literal["higher", "lower"], note: str = ""
     ) -> None:
-        figure = Figure(self.benchmark, metric, round(value, 6), target, better, note)
+        figure = Figure(self.benchmark, metric, round(float(value), 6), target, better, note)
         self.figures.append(figure)
         print(json.dumps(asdict(figure)), flush=True)
 

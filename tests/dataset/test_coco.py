@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 from formats import scored, write_coco
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from xai import dataset, tables
@@ -410,6 +410,7 @@ def test_every_annotation_is_a_label_or_an_issue(items: list[Any], tmp_path_fact
 
 @settings(deadline=None, max_examples=100)
 @given(images=st.lists(VALUE | st.fixed_dictionaries({"id": st.integers(0, 3), "file_name": VALUE}), max_size=6))
+@example(images=[{"id": 1, "file_name": None}, {"id": 1, "file_name": "0"}, {"id": 0, "file_name": "0"}])
 def test_every_image_is_a_photo_or_an_issue(images: list[Any], tmp_path_factory: pytest.TempPathFactory) -> None:
     root = tmp_path_factory.mktemp("coco")
     try:

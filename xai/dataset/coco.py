@@ -166,14 +166,15 @@ def _images(entries: Sequence[Any], root: Path, *, split: str, file: str) -> tup
         },
         orient="row",
     ).with_row_index("place")
-    same_id = pl.col("image").is_not_null() & (pl.col("name").n_unique().over("image") > 1)
-    sound = pl.col("image").is_not_null() & pl.col("image_id").is_not_null() & ~same_id
-    first = pl.col("place") == pl.col("place").filter(sound).min().over("image_id")
+    # Columns of their own: a window inside another one would see only the rows of one photo.
+    listed = listed.with_columns(same_id=pl.col("image").is_not_null() & (pl.col("name").n_unique().over("image") > 1))
+    listed = listed.with_columns(sound=pl.all_horizontal(pl.col("image", "image_id").is_not_null(), ~pl.col("same_id")))
+    first = pl.col("place") == pl.col("place").filter("sound").min().over("image_id")
     shown = pl.col("name").str.slice(0, 200)
     code, message = pl.lit(None, pl.String), pl.lit("", pl.String)
     rules: list[tuple[str, pl.Expr, pl.Expr]] = [
         ("listed_twice", ~first, pl.format("{} is listed before", shown)),
-        ("duplicate_image_id", same_id, pl.format("{} shares the id {} with another photo", shown, "image")),
+        ("duplicate_image_id", pl.col("same_id"), pl.format("{} shares the id {} with another photo", shown, "image")),
         (
             "path_leaves_root",
             pl.col("image_id").is_null(),

@@ -68,7 +68,8 @@ def reaches(names: set[str], package: str) -> bool:
 def test_attributes_know_nothing_of_detectors(path: Path) -> None:
     names = imported(path)
     assert not reaches(names, "xai")
-    assert not reaches(names, "torch")
+    # The twins on tensors are the only part that needs torch, and nothing imports them before a device is asked for.
+    assert "tensors" in path.parts or not reaches(names, "torch")
 
 
 @pytest.mark.parametrize("path", [path for path in modules("xai") if stage_of(path)], ids=relative)

@@ -84,12 +84,15 @@ def test_tag_lists_the_catalog() -> None:
     [
         (["tag", ".", "--out", "tags.xlsx"], "FILE.parquet or FILE.csv"),
         (["tag", "nowhere", "--out", "tags.csv"], "found nothing at nowhere"),
+        (["tag", ".", "--out", "file/tags.csv"], "expected a folder to write to at file"),
+        (["demo", "--out", "file"], "expected a folder to write to at file"),
         (["report", "nowhere"], "expected a finished run"),
-        (["triage", "nowhere.yaml"], "readable YAML config"),
+        (["triage", "nowhere.yaml"], "expected a YAML config at"),
         (["profile", "nowhere", "--out", "profile"], "nowhere"),
     ],
 )
 def test_wrong_requests_are_exit_2(tmp_path: Path, arguments: list[str], words: str) -> None:
+    (tmp_path / "file").touch()
     done = xai(*arguments, cwd=tmp_path)
     assert done.returncode == 2
     assert words in done.stderr.replace("\n", " ")

@@ -20,6 +20,7 @@ from rich.text import Text
 
 from xai import types
 from xai.exceptions import DataError, RequestError, XaiError
+from xai.files import make_folder
 from xai.text import printable
 
 app = typer.Typer(
@@ -239,7 +240,7 @@ def tag(
     voice = _Voice(quiet, json_)
     with voice.progress() as progress:
         frame = attributes.tag(photos, workers=workers, progress=lambda done, total: progress("tag", done, total))
-    out.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(out.parent)
     if out.suffix == ".csv":
         frame.write_csv(out)
     else:

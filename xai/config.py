@@ -7,13 +7,23 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
 from xai.exceptions import ConfigError
 
@@ -129,12 +139,25 @@ class Data(_Section):
         return self
 
 
+KINDS = ("ultralytics", "torchvision", "transformers", "predictions")
+
+
+def _known_kind(kind: str) -> str:
+    if kind in KINDS or re.fullmatch(r"python:[\w.]+\.\w+", kind):
+        return kind
+    if kind.startswith("python:"):
+        raise ValueError("expected python:MODULE.NAME with a dot before NAME, such as python:my_detector.detect")
+    close = difflib.get_close_matches(kind, KINDS, n=1, cutoff=0.4)
+    hint = f" (did you mean '{close[0]}'?)" if close else ""
+    raise ValueError(f"expected {', '.join(KINDS)} or python:MODULE.NAME{hint}")
+
+
 class DetectorConfig(_Section):
     """The detector as it is deployed."""
 
     kind: Annotated[
-        Literal["ultralytics", "torchvision", "transformers", "predictions"]
-        | Annotated[str, Field(pattern=r"^python:[\w.]+\.\w+$")],
+        str,
+        AfterValidator(_known_kind),
         Field(description="adapter, or python:MODULE.NAME for a callable or detector of your own"),
     ]
     weights: ConfigPath | None = Field(
@@ -230,8 +253,10 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Config:
     """
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"expected a readable YAML config at {path}, got: {error}") from error
+    except OSError as error:
+        raise ConfigError(f"expected a YAML config at {path}: {(error.strerror or str(error)).lower()}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"expected a YAML config in UTF-8 at {path}: {error}") from error
     try:
         raw = yaml.safe_load(text)
     except YAML_ERRORS as error:

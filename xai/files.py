@@ -8,6 +8,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from xai.exceptions import RequestError
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder to write to, with those above it, where it is not there.
+
+    Raises:
+        RequestError: it cannot be made; a file may lie there.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise RequestError(f"expected a folder to write to at {path}, which cannot be made: {reason}") from error
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:

@@ -20,6 +20,7 @@ from xai.config import Config, load
 from xai.dataset import metadata
 from xai.exceptions import DataError
 from xai.experiments import experiment
+from xai.files import make_folder
 from xai.question import Question, Scanned
 from xai.reference import Reference, profile
 from xai.sampling import sample
@@ -43,12 +44,12 @@ def triage(
         command: what the provenance names as the command that made the run.
 
     Raises:
-        ConfigError, DetectorError: the request is wrong.
+        ConfigError, DetectorError, RequestError: the request is wrong, or ``out`` cannot be made.
         DataError: more than ``data.max_bad`` of the photos is unusable.
     """
     config = config if isinstance(config, Config) else load(Path(config))
     folder = Path(out or config.out or Path("runs") / "triage")
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     (folder / "run.json").unlink(missing_ok=True)
     clock = _Clock()
     with clock("read"):

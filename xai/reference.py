@@ -15,6 +15,7 @@ import polars as pl
 from xai import dataset, detect, provenance, run_json, tables
 from xai.config import Config, TrainData
 from xai.exceptions import ConfigError
+from xai.files import make_folder
 from xai.scan import Split, scan
 from xai.types import Dataset, Detector, PredictedOnly, Progress, no_progress
 
@@ -158,7 +159,7 @@ def profile(
         command: what the provenance names as the command that made the profile.
     """
     folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     format = format or dataset.guess_format(Path(path))
     as_read = data = dataset.read(
         Path(path),

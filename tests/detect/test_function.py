@@ -226,10 +226,16 @@ def test_wrong_results_say_what_came_for_which_photo(result: str, message: str, 
         detections(open_function(f"{name}.detect"), PHOTO, PHOTO)
 
 
-def test_errors_of_the_function_keep_their_traceback(write: Any) -> None:
+def test_errors_of_the_function_are_told_with_their_place_and_cause(write: Any) -> None:
     name = write("def detect(photos): return photos.shape")
-    with pytest.raises(AttributeError, match="shape"):
+    with pytest.raises(DetectorError, match=rf"AttributeError.*shape.*{name}\.py, line 1\)") as caught:
         detections(open_function(f"{name}.detect"), PHOTO)
+    assert isinstance(caught.value.__cause__, AttributeError)
+
+
+def test_a_function_whose_arguments_have_defaults_takes_photos(write: Any) -> None:
+    name = write("def detect(photos=(), size=640): return [([[0, 0, 1, 1]], [0.5], [0])] * len(photos)")
+    assert len(detections(open_function(f"{name}.detect"), PHOTO)[0]) == 1
 
 
 def test_a_maker_may_import_from_its_folder_and_fail_in_words(write: Any, tmp_path: Path) -> None:

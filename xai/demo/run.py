@@ -13,6 +13,7 @@ from xai import tables
 from xai.demo import dataset
 from xai.demo.conditions import AS_RIGHT, EXPECTED, HARMLESS, NONE
 from xai.exceptions import RunError
+from xai.files import make_folder
 from xai.rules import MISSES
 from xai.types import Progress, no_progress
 
@@ -43,7 +44,7 @@ def make_demo(out: Path, *, progress: Progress = no_progress) -> DemoPaths:
         out: the folder; made if it is not there.
         progress: told after each photo.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     data = out / "data"
     dataset.write(data, progress=progress)
     paths = DemoPaths(out / "demo.yaml", data / "truth.csv")

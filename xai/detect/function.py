@@ -23,6 +23,7 @@ import contextlib
 import importlib
 import inspect
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +54,7 @@ def load(config: DetectorConfig) -> Detector:
             names.
     """
     found = _import(config.kind)
-    if callable(found) and not _is_detector(found) and _takes(found, 0):
+    if callable(found) and not _is_detector(found) and _makes(found):
         try:
             with _importable_from(Path.cwd()):
                 found = found()
@@ -117,7 +118,12 @@ class Function:
         """Call the function; each of its boxes is a candidate of one class."""
         pixels = (inputs.detach() * 255).round_().clamp_(0, 255).to(torch.uint8)
         photos = list(pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy())
-        results = self.function(photos)
+        try:
+            results = self.function(photos)
+        except Exception as error:
+            raise DetectorError(
+                f"{self.card.kind} failed on {len(photos)} photos of {photos[0].shape}: {error!r}{_place(error)}"
+            ) from error
         if not isinstance(results, Sequence) or len(results) != len(photos):
             raise DetectorError(
                 f"{self.card.kind}: expected a list of {len(photos)} results, (boxes, scores, labels) for each photo; "
@@ -246,6 +252,17 @@ def _takes(function: Callable[..., Any], count: int) -> bool:
     except ValueError:
         return count == 1
     return True
+
+
+def _makes(found: Callable[..., Any]) -> bool:
+    """Whether something is called without arguments; a function that has a place for photos takes photos."""
+    return _takes(found, 0) and (isinstance(found, type) or not _takes(found, 1))
+
+
+def _place(error: BaseException) -> str:
+    """File and line of the user's code that raised."""
+    frames = traceback.extract_tb(error.__traceback__)[1:]
+    return f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
 
 
 def _names(found: Any) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from xai.config import Config, EvalData
 from xai.dataset import codes
 from xai.dataset.reader import Role
 from xai.dataset.reported import Cases, read_cases, read_production
+from xai.doubts import doubts
 from xai.exceptions import ConfigError
 from xai.scan import Split
 from xai.types import Dataset, Detector, PredictedOnly, Progress
@@ -106,6 +107,8 @@ def scan(
         progress: told after each batch.
     """
     split = _scan(config, question.data, detector, folder, progress)
+    doubtful = doubts(split.objects, split.predictions, split.images)
+    split = replace(split, issues=tables.stack([split.issues, doubtful], tables.ISSUES))
     if question.cases is not None:
         mapping = dataset.spell(config.data.classes, question.cases["label"].unique().to_list(), detector.names)
         split = complete(split, question, mapping, detector.names)

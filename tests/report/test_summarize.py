@@ -147,3 +147,17 @@ def test_a_directory_without_a_run_is_refused(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text('{"schema": 1}')
     with pytest.raises(RunError, match=r"errors\.parquet|objects\.parquet"):
         report.summarize(tmp_path)
+
+
+def test_doubts_come_before_the_answer(tmp_path: Path) -> None:
+    run = make_run(tmp_path, photos=10, gallery=0)
+    told = "the detector found nothing in any of 10 photos: check <the> weights"
+    row = {"split": "eval", "code": "detector_silent", "severity": "warning", "message": told}
+    tables.write(tables.stack([tables.read(run, "issues"), pl.DataFrame(row)], tables.ISSUES), run / "issues.parquet")
+    summary = report.summarize(run)
+    assert summary.doubts == (told,)
+    assert summary.lines()[0] == f"Doubtful: {told}."
+    page = report.render(run).read_text(encoding="utf-8")
+    assert page.index("The detector found nothing in any of 10 photos: check &lt;the&gt; weights.") < page.index(
+        'id="answer-title"'
+    )

@@ -166,6 +166,25 @@ CODES: Mapping[str, Code] = {
     "audit_photo_unlabelled": Code(
         "warning", "a photo of the drawn sample is not labelled", "label it too; a photo without objects counts as well"
     ),
+    # what the detections of a whole split make doubtful
+    "detector_silent": Code(
+        "warning",
+        "the detector found nothing at all",
+        "check the weights, how photos are prepared for it, and the score threshold",
+    ),
+    "boxes_as_fractions": Code(
+        "warning", "detected boxes look like fractions of the photo", "give boxes in pixels of the photo"
+    ),
+    "boxes_off_photo": Code(
+        "warning",
+        "most detected boxes leave their photo",
+        "give boxes as the format says (COCO: x, y, width, height), in pixels of the photo at its full size",
+    ),
+    "class_never_detected": Code(
+        "warning",
+        "the detector never says a class that is annotated often",
+        "check the class names and their order, and data.classes",
+    ),
 }
 """Code → severity, meaning, advice; the ``photo_*`` codes of ``attributes.decode.DecodeError`` included."""
 

@@ -12,7 +12,7 @@ import polars as pl
 from xai.report import words
 from xai.report.sentences import answer_lines
 from xai.report.source import Source, open_run
-from xai.rules import ELEVATED
+from xai.rules import DOUBTS, ELEVATED
 
 UNUSABLE = ("case_not_understood", "case_without_photo")
 """Issues of lines of the list of reported misses that are no case."""
@@ -83,6 +83,7 @@ class Summary:
         unexplained: misses whose verdict is unexplained.
         unjudged: misses without a verdict.
         mechanisms: mechanism → count, most frequent first.
+        doubts: what makes all detections doubtful, with what to do, worst first.
         unusable: lines of the list of reported misses that could not be used.
         judged_photos: photos that rates rest on, with and without objects: of the evaluation set, or of the labelled
             sample; 0 without one.
@@ -106,6 +107,7 @@ class Summary:
     unexplained: int
     unjudged: int
     mechanisms: Mapping[str, int]
+    doubts: tuple[str, ...]
     unusable: int
     judged_photos: int
     reference: str | None
@@ -207,12 +209,19 @@ def summarize_source(source: Source) -> Summary:
         unexplained=verdicts.get("unexplained", 0),
         unjudged=misses["verdict"].null_count(),
         mechanisms=_counts(misses["mechanism"].fill_null("unknown")),
+        doubts=_doubts(source),
         unusable=source.table("issues").filter(pl.col("code").is_in(UNUSABLE)).height,
         judged_photos=int((read == source.judged_split).sum()),
         reference=source.reference,
         cost_per_miss=settings.get("cost_per_miss"),
         currency=settings.get("currency") or "",
     )
+
+
+def _doubts(source: Source) -> tuple[str, ...]:
+    found = source.table("issues").filter((pl.col("split") == source.split) & pl.col("code").is_in(DOUBTS))
+    order = pl.col("code").replace_strict({code: place for place, code in enumerate(DOUBTS)}, return_dtype=pl.Int64)
+    return tuple(found.sort(order, maintain_order=True)["message"].to_list())
 
 
 def _causes(misses: pl.DataFrame, coverage: pl.DataFrame, evidence: pl.DataFrame) -> tuple[CauseLine, ...]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from attributes.views import Floats, Pixels, Views
+from attributes.exposure import planes
+from attributes.views import Floats, Gray, Views
 
 
 def colorfulness(views: Views) -> Floats:
@@ -27,14 +28,16 @@ def colorfulness(views: Views) -> Floats:
         >>> colorfulness(Views([red])).round(2).tolist()  # 0.3 * sqrt(100**2 + 50**2)
         [33.54]
     """
-    return np.array([_colorfulness(photo) for photo in views.small], dtype=np.float64)
+    return np.array([_colorfulness(*channels) for channels in planes(views)], dtype=np.float64)
 
 
-def _colorfulness(photo: Pixels) -> float:
-    red, green, blue = cv2.split(photo)
-    red_green = cv2.subtract(red, green, dtype=cv2.CV_16S)
-    # Twice yellow − blue, so that it stays whole.
-    yellow_blue = cv2.subtract(cv2.add(red, green, dtype=cv2.CV_16S), cv2.add(blue, blue, dtype=cv2.CV_16S))
-    (mean, deviation), (mean_2, deviation_2) = cv2.meanStdDev(red_green), cv2.meanStdDev(yellow_blue)
-    spread = np.hypot(deviation.item(), deviation_2.item() / 2)
-    return float(spread + 0.3 * np.hypot(mean.item(), mean_2.item() / 2))
+def _colorfulness(red: Gray, green: Gray, blue: Gray) -> float:
+    pixels = red.size
+    red_green, red_blue, green_blue = (
+        cv2.norm(one, other, cv2.NORM_L2SQR) for one, other in ((red, green), (red, blue), (green, blue))
+    )
+    # Twice yellow − blue is the sum of the other two differences, and their difference is red − green.
+    squares = red_green + (2 * red_blue + 2 * green_blue - red_green) / 4
+    level_red, level_green, level_blue = (cv2.sumElems(plane)[0] / pixels for plane in (red, green, blue))
+    mean = np.hypot(level_red - level_green, (level_red + level_green) / 2 - level_blue)
+    return float(np.sqrt(max(squares / pixels - mean**2, 0.0)) + 0.3 * mean)

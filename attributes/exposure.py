@@ -1,13 +1,17 @@
-"""Brightness, contrast and clipped highlights, all read from the tones of the reduced photo."""
+"""Brightness, contrast and clipped highlights, and the coarse planes that measures of tone share."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
 
-from attributes.views import Floats, Pixels, Views
+from attributes.views import Floats, Gray, Pixels, Views, fit
 
-_LEVELS = np.arange(256) / 255.0
+COARSE = 160
+"""Longest side at which colours and the light of whole regions are looked at.
+
+The values are those at 320 px: on 650 photos of PASCAL VOC 2007 the share that is clipped moves by at most 0.013 and
+colourfulness by at most 2.4."""
 
 CLIPPED_LEVEL = 250
 """A pixel counts as burned out when all three channels reach this level; JPEG moves pure white by a few levels."""
@@ -27,7 +31,7 @@ def brightness(views: Views) -> Floats:
         >>> brightness(Views([gray])).round(3).tolist()
         [0.2]
     """
-    return _mean(np.array(views.histograms).reshape(-1, 256), _LEVELS)
+    return _luma(views)[:, 0]
 
 
 def contrast(views: Views) -> Floats:
@@ -47,9 +51,7 @@ def contrast(views: Views) -> Floats:
         >>> contrast(Views([halves])).round(3).tolist()
         [0.5]
     """
-    histograms = np.array(views.histograms).reshape(-1, 256)
-    variance = _mean(histograms, _LEVELS**2) - _mean(histograms, _LEVELS) ** 2
-    return np.asarray(np.sqrt(np.maximum(variance, 0.0)))
+    return _luma(views)[:, 1]
 
 
 def clipped(views: Views) -> Floats:
@@ -61,14 +63,41 @@ def clipped(views: Views) -> Floats:
     Returns:
         (B,) in 0–1.
     """
-    return np.array([_burned_out(photo) for photo in views.small], dtype=np.float64)
+    return np.array([_burned_out(plane) for plane in darkest(views)], dtype=np.float64)
 
 
-def _mean(histograms: Floats, levels: Floats) -> Floats:
-    """Mean of each row; a matrix product would round differently with the size of the batch."""
-    return np.asarray((histograms * levels).sum(axis=1))
+def planes(views: Views) -> tuple[tuple[Gray, Gray, Gray], ...]:
+    """Red, green and blue of at most ``COARSE`` px."""
+    return views.shared("planes", lambda: tuple(_split(fit(photo, COARSE)) for photo in views.small))
 
 
-def _burned_out(photo: Pixels) -> float:
-    burned = cv2.inRange(photo, (CLIPPED_LEVEL,) * 3, (255,) * 3)
-    return float(np.count_nonzero(burned) / burned.size)
+def darkest(views: Views) -> tuple[Gray, ...]:
+    """The darkest of the three channels of each pixel, of at most ``COARSE`` px."""
+    return views.shared(
+        "darkest", lambda: tuple(cv2.min(cv2.min(red, green), blue) for red, green, blue in planes(views))
+    )
+
+
+def coarse(views: Views) -> tuple[Gray, ...]:
+    """Luma of at most ``COARSE`` px."""
+    return views.shared("coarse", lambda: tuple(fit(gray, COARSE) for gray in views.gray))
+
+
+def _luma(views: Views) -> Floats:
+    """(B, 2) mean and standard deviation of luma, from sums that are exact."""
+    return views.shared("luma", lambda: np.array([_moments(gray) for gray in views.gray]).reshape(-1, 2))
+
+
+def _moments(gray: Gray) -> tuple[float, float]:
+    mean = cv2.sumElems(gray)[0] / gray.size
+    variance = cv2.norm(gray, cv2.NORM_L2SQR) / gray.size - mean**2
+    return mean / 255.0, max(variance, 0.0) ** 0.5 / 255.0
+
+
+def _split(photo: Pixels) -> tuple[Gray, Gray, Gray]:
+    red, green, blue = cv2.split(photo)
+    return np.asarray(red, np.uint8), np.asarray(green, np.uint8), np.asarray(blue, np.uint8)
+
+
+def _burned_out(plane: Gray) -> float:
+    return cv2.countNonZero(cv2.threshold(plane, CLIPPED_LEVEL - 1, 255, cv2.THRESH_BINARY)[1]) / plane.size

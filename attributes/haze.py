@@ -1,6 +1,6 @@
 """Haze: how much of a photo's light is a veil scattered by the air, a dirty windscreen or a fogged lens.
 
-Some pixel in almost every patch of a clear photo is dark in at least one channel, by shadow or by colour; a veil lifts
+Some spot in almost every patch of a clear photo is dark in at least one channel, by shadow or by colour; a veil lifts
 it by the share of light that the veil adds (He, Sun & Tang, "Single image haze removal using dark channel prior", CVPR
 2009). Skies, snow and white walls are bright without haze, but nothing is seen in them: only patches with structure
 count, and of those the clearer quarter, so that a few bright ones do not decide. A veil takes as much from a patch's
@@ -11,18 +11,15 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from attributes.views import Floats, Gray, Pixels, Views
+from attributes import exposure
+from attributes.views import Floats, Gray, Views
 
 _SMALLEST = 48
 """Shorter side in px below which patches are too small to hold something dark."""
 
 _PATCHES = 6
 """Patches along each side."""
-
-_DARKEST = 0.02
-"""Share of a patch's pixels that its dark level leaves below: noise and compression make single pixels darker."""
 
 _STRUCTURE = 0.1
 """Standard deviation of luma in a patch, relative to its distance from the veil's colour, from which it counts."""
@@ -56,31 +53,35 @@ def haze(views: Views) -> Floats:
         >>> haze(Views([flat])).tolist()
         [nan]
     """
-    values = [_haze(photo, gray) for photo, gray in zip(views.small, views.gray, strict=True)]
-    return np.array(values, dtype=np.float64)
+    planes = zip(exposure.darkest(views), exposure.coarse(views), strict=True)
+    return np.array([_haze(darkest, gray) for darkest, gray in planes], dtype=np.float64)
 
 
-def _haze(photo: Pixels, gray: Gray) -> float:
-    if min(gray.shape) < _SMALLEST:
+def _haze(darkest: Gray, gray: Gray) -> float:
+    if min(darkest.shape) < _SMALLEST:
         return np.nan
-    red, green, blue = cv2.split(photo)
-    darkest = np.asarray(cv2.min(cv2.min(red, green), blue), dtype=np.uint8)
-    patches = _patches(darkest)
-    rank = int(_DARKEST * patches.shape[1])
-    dark = np.partition(patches, rank, axis=1)[:, rank] / 255.0
+    # Reducing has averaged before the minimum is taken here: noise and compression make single pixels darker.
+    dark = _patches(darkest).min(axis=1).min(axis=2).ravel() / 255.0
     airlight = float(np.clip(_brightest(darkest), *_AIRLIGHT))
-    contrast = _patches(gray).astype(np.float32).std(axis=1) / 255.0
-    seen = np.sort(dark[contrast > _STRUCTURE * (np.maximum(airlight - dark, 0.0) + _FLOOR)])
+    seen = np.sort(dark[_deviation(gray) > _STRUCTURE * (np.maximum(airlight - dark, 0.0) + _FLOOR)])
     if len(seen) < _FEWEST:
         return np.nan
     return float(min(seen[int(_CLEARER * len(seen))] / airlight, 1.0))
 
 
-def _patches(values: Gray) -> NDArray[np.uint8]:
-    """Cut a plane into a grid of equal patches, (patches, pixels); what is left at the end is dropped."""
+def _patches(values: Gray) -> Gray:
+    """Cut a plane into a grid of equal patches: (row, y, column, x); what is left at the end is dropped."""
     height, width = (side // _PATCHES for side in values.shape)
-    grid = values[: height * _PATCHES, : width * _PATCHES].reshape(_PATCHES, height, _PATCHES, width)
-    return np.asarray(grid.transpose(0, 2, 1, 3).reshape(_PATCHES**2, -1))
+    return values[: height * _PATCHES, : width * _PATCHES].reshape(_PATCHES, height, _PATCHES, width)
+
+
+def _deviation(gray: Gray) -> Floats:
+    """(patches,) standard deviation of luma in each patch, from sums that are exact."""
+    patches = _patches(gray)
+    pixels = patches.shape[1] * patches.shape[3]
+    total = patches.sum(axis=1, dtype=np.uint32).sum(axis=2).ravel()
+    squares = np.square(patches, dtype=np.uint32).sum(axis=1).sum(axis=2).ravel()
+    return np.asarray(np.sqrt(np.maximum(squares / pixels - (total / pixels) ** 2, 0.0)) / 255.0)
 
 
 def _brightest(values: Gray) -> float:

@@ -15,7 +15,7 @@ def as_published(photo: np.ndarray) -> float:
     return float(spread + 0.3 * np.sqrt(red_green.mean() ** 2 + yellow_blue.mean() ** 2))
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 3), (2, 300, 3), (240, 320, 3)])
+@pytest.mark.parametrize("shape", [(1, 1, 3), (2, 150, 3), (120, 160, 3)])
 def test_equals_the_published_formula(shape: tuple[int, int, int]) -> None:
     photo = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     assert colorfulness(Views([photo]))[0] == pytest.approx(as_published(photo), abs=1e-4)

@@ -55,13 +55,13 @@ def test_steps_at_50_are_those_of_an_encoder() -> None:
     np.testing.assert_array_equal(table[compression._VERTICAL, compression._HORIZONTAL], compression._STEPS_AT_50)
 
 
-@pytest.mark.parametrize("quality", [10, 20, 40, 60, 75, 85, 90])
+@pytest.mark.parametrize("quality", [15, 20, 40, 60, 75, 85, 90])
 def test_quality_of_clouds(quality: int) -> None:
     assert jpeg_quality(Views([compressed(clouds(), quality)]))[0] == pytest.approx(quality, abs=1)
 
 
 @needs_voc
-@pytest.mark.parametrize("quality", [20, 30, 40, 50, 60, 70, 75, 80, 85, 90])
+@pytest.mark.parametrize("quality", [10, 20, 30, 40, 50, 60, 70, 75, 80, 85, 90])
 def test_quality_of_real_photos(photos: list[np.ndarray], quality: int) -> None:
     values = jpeg_quality(Views([compressed(photo, quality) for photo in photos]))
     assert np.abs(values - quality).max() <= 1  # neighbouring qualities may share their steps
@@ -122,6 +122,28 @@ def test_patterns_flat_and_tiny_photos_cannot_be_told() -> None:
     tiny = [np.zeros((1, 1, 3), dtype=np.uint8), clouds()[:7], clouds()[:, :20], clouds()[:40, :40]]
     assert np.isnan(jpeg_quality(Views([*drawn, *flat, *tiny]))).all()
     assert jpeg_quality(Views([])).shape == (0,)
+
+
+@pytest.mark.parametrize("shape", ["boxes", "frames", "blocks"])
+def test_drawings_that_were_never_compressed_cannot_be_told(shape: str) -> None:
+    pictures = []
+    for seed in range(60):
+        generator = np.random.default_rng(seed)
+        picture = np.full((*generator.integers(100, 500, 2), 3), generator.integers(0, 256, 3), dtype=np.uint8)
+        for _ in range(int(generator.integers(5, 50))):
+            x, y, width, height = (int(value) for value in generator.integers(0, 400, 4))
+            if shape == "blocks":
+                x, y, width, height = (value // 4 * 4 for value in (x, y, width, height))
+            corners, tone = ((x, y), (x + width // 3, y + height // 3)), generator.integers(0, 256, 3).tolist()
+            cv2.rectangle(picture, *corners, tone, 3 if shape == "frames" else -1)
+        pictures.append(picture)
+    assert np.isnan(jpeg_quality(Views(pictures))).all()
+
+
+@needs_voc
+def test_the_coarsest_quality_is_the_lowest_that_is_told(photos: list[np.ndarray]) -> None:
+    values = jpeg_quality(Views([compressed(photo, 5) for photo in photos]))
+    assert np.nanmax(values) <= 12
 
 
 def test_a_huge_photo_is_told_by_its_middle() -> None:

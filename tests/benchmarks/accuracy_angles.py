@@ -8,6 +8,7 @@ from pathlib import Path
 import accuracy_data as data
 import cv2
 import numpy as np
+from accuracy_bins import bin_of, judge_bins
 from harness import Ledger
 
 from attributes import ATTRIBUTES, orientation, upright
@@ -34,8 +35,7 @@ def roll(ledger: Ledger, folder: Path) -> None:
     ledger.add("roll: median error", float(np.median(off)), 0.3, "lower", f"degrees; {note}")
     ledger.add("roll: within 2 degrees where confident", float(np.mean(off <= 2)), 0.95, "higher")
     ledger.add("roll: confident", float(sure.mean()), 0.85, "higher")
-    wrong = _bins("roll", found[sure]) != _bins("roll", np.array(known)[sure])
-    ledger.add("roll: bin wrong", float(wrong.mean()), ATTRIBUTES["roll"].bin_error, "lower", "where confident, York")
+    judge_bins(ledger, "roll", bin_of("roll", np.array(known)[sure]), bin_of("roll", found[sure]), "where told, York")
     photos, angles = [], []
     for path in data.paths(folder / "voc/eval/JPEGImages"):
         photo = data.pixels(path)
@@ -73,13 +73,11 @@ def pitch(ledger: Ledger, folder: Path) -> None:
         told = sure & as_taken
         note = f"degrees; {told.sum()} of {as_taken.sum()} York photos as taken are told"
         ledger.add(f"pitch: median error, {name}", float(np.median(off[told])), target, "lower", note)
-        right = (_bins("pitch", found) == _bins("pitch", truth))[sure]
+        lies, told_as = bin_of("pitch", truth)[sure], bin_of("pitch", found)[sure]
         n_tilted = int((np.abs(truth[sure]) >= ATTRIBUTES["pitch"].bins[-1].low).sum())
         note = f"{sure.sum()} of {len(photos)} told, tilted ones included; {n_tilted} not level"
-        ledger.add(f"pitch: looks up/level/down right, {name}", float(right.mean()), 0.92, "higher", note)
-    ledger.add(
-        "pitch: bin wrong", float(1 - right.mean()), ATTRIBUTES["pitch"].bin_error, "lower", "focal length unknown"
-    )
+        ledger.add(f"pitch: looks up/level/down right, {name}", float(np.mean(lies == told_as)), 0.92, "higher", note)
+    judge_bins(ledger, "pitch", lies, told_as, "focal length unknown")
 
 
 def rotation(ledger: Ledger, folder: Path) -> None:
@@ -101,11 +99,11 @@ def rotation(ledger: Ledger, folder: Path) -> None:
     counts = ", ".join(f"{len(item[0])} {name}" for name, item in scored.items())
     note = f"middle squares of {counts} photos"
     ledger.add("rotation: right where confident", float((answers == truth)[sure].mean()), 0.90, "higher", note)
-    ledger.add(
-        "rotation: bin wrong",
-        float((answers != truth)[sure].mean()),
-        ATTRIBUTES["rotation"].bin_error,
-        "lower",
+    judge_bins(
+        ledger,
+        "rotation",
+        bin_of("rotation", truth[sure]),
+        bin_of("rotation", answers[sure]),
         "all four turns alike often",
     )
     ledger.add("rotation: confident", float(sure.mean()), 0.50, "higher", note)
@@ -147,8 +145,3 @@ def _tilted(photo: Pixels, tilt: float, roll_degrees: float, focal: float) -> Pi
     turn = level.T @ lift @ level
     matrix = zoomed @ turn @ np.linalg.inv(camera)
     return np.asarray(cv2.warpPerspective(photo, matrix, (width, height), flags=cv2.INTER_CUBIC), dtype=np.uint8)
-
-
-def _bins(name: str, values: Floats) -> Floats:
-    """Index of the bin that each value lies in."""
-    return np.searchsorted([part.low for part in ATTRIBUTES[name].bins[1:]], values, side="right")

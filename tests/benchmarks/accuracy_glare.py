@@ -7,6 +7,7 @@ from pathlib import Path
 import accuracy_data as data
 import cv2
 import numpy as np
+from accuracy_bins import bin_of, judge_each
 from harness import Ledger
 from scipy.stats import spearmanr
 
@@ -70,6 +71,9 @@ def severity(ledger: Ledger, folder: Path) -> None:
     ledger.add(
         "glare: bin wrong", (strong + none) / 2, ATTRIBUTES["glare"].bin_error, "lower", "mean of the two shares above"
     )
+    # Nobody says how much glare a photo has: those taken into the sun count as strong, everyday ones as none.
+    truth = np.repeat([bin_of("glare", np.array(STRONG)), 0], [len(part) for part in severities])
+    judge_each(ledger, "glare", truth, bin_of("glare", np.concatenate(severities)))
 
 
 def planted(ledger: Ledger, folder: Path) -> None:

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import accuracy_data as data
 import numpy as np
+from accuracy_bins import bin_of, judge_bins
 from harness import Ledger
 from numpy.typing import NDArray
 
-from attributes import ATTRIBUTES
 from attributes.objects import occlusion, truncation
 from attributes.sharpness import object_sharpness, sharpness
 from attributes.views import Boxes, Views
@@ -67,8 +67,7 @@ def truncations(ledger: Ledger, folder: Path) -> None:
     free = hidden < _IN_FRONT
     note = f"{free.sum()} objects with no other in front"
     ledger.add("truncation, nothing in front: AUC", data.auc(cut[flag & free], cut[~flag & free]), 0.80, "higher", note)
-    wrong = np.mean((cut > 0)[free] != flag[free])
-    ledger.add("truncation: bin wrong", float(wrong), ATTRIBUTES["truncation"].bin_error, "lower", note)
+    judge_bins(ledger, "truncation", flag[free].astype(np.int64), bin_of("truncation", cut[free]), note)
 
 
 def small_boxes(ledger: Ledger, folder: Path) -> None:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import accuracy_data as data
 import numpy as np
+from accuracy_bins import bin_of, judge_bins
 from harness import Ledger
 from scipy.stats import spearmanr
 
@@ -137,10 +138,8 @@ def bin_errors(ledger: Ledger, folder: Path) -> None:
         after = ATTRIBUTES[name].function(Views(changed)).reshape(strengths.shape)
         used = np.isfinite(after) & item.clean(before)[:, None]
         truth = item.truth(before[:, None], strengths)
-        edges = [part.low for part in ATTRIBUTES[name].bins[1:]]
-        wrong = np.searchsorted(edges, after[used], "right") != np.searchsorted(edges, truth[used], "right")
         note = f"{used.sum()} photos with {item.change} of any strength in {item.strengths}"
-        ledger.add(f"{name}: bin wrong", float(wrong.mean()), ATTRIBUTES[name].bin_error, "lower", note)
+        judge_bins(ledger, name, bin_of(name, truth[used]), bin_of(name, after[used]), note)
 
 
 def _known(name: str, values: Floats) -> Floats:

@@ -8,6 +8,7 @@ View Geometry", 2004, section 8.6). Segments come from LSD (von Gioi et al., "LS
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,13 @@ ROLL_SIDE = 320
 """Longest side, in px, at which lines are found."""
 
 _SMALLEST_SIDE = 16  # px
+# Lines are looked for in a squeezed photo. Where a vertical lies is told across it, so averaging along it takes away
+# little but texture, on which a line detector spends most of its time: 1.0 ms instead of 2.9.
+_ACROSS, _ALONG = 0.7, 0.3
+# LSD's quantisation error, in grey levels, drops the faint gradients of foliage. Its angle tolerance, in degrees, is
+# wider than the usual 22.5 since squeezing widens angles: of 118 rolls as sure, 4% more followed a turn. Sorting seeds
+# by the usual 1024 strengths takes a third of its time and makes no roll better; by two it costs nothing.
+_QUANTISATION, _TOLERANCE, _GRADIENT_BINS = 4.0, 30.0, 2
 _SHORTEST = 0.025  # of the longest side: shorter segments have more noise than direction
 _FEWEST = 4
 # The vertical vanishing point lies 1 / convergence longest sides from the middle of the photo; 1 is a pitch of 45
@@ -35,16 +43,18 @@ _PRIOR = np.exp(-0.5 * ((_BINS / 25.0) ** 2 + (_CONVERGENCES[:, None] / _CONVERG
 _ROLL_PRIOR = np.exp(-0.5 * (_BINS / 25.0) ** 2)
 # Frontal horizontals are turned by the roll, oblique ones are not: they vote with less weight and hardly refine.
 _HORIZONTAL_VOTE, _HORIZONTAL_PULL = 0.3, 0.1
-_REFINEMENT_WIDTHS = (2.0, 1.0, 0.7, 0.7)
+_REFINEMENT_WIDTHS = (1.5, 0.7)
 _INLIER = 1.5
 # Degrees: the directions of segments at 320 px are not better than this, however well a few agree by chance.
 _LEAST_DEVIATION = 0.3
 _RIVAL = 6.0
 
-# Probability that the roll is right within 3 degrees: logistic regression on `roll_evidence`, bias last, fitted by
+# Probability that the roll is right: logistic regression on the evidence of `Verticals`, bias last, fitted by
 # `fit_roll_confidence` in tests/benchmarks/train_rotation.py.
-_CONFIDENCE = np.array([-2.586, 4.968, 0.198, 0.567, 1.400])
-LEAST_ROLL_CONFIDENCE = 0.8
+_CONFIDENCE = np.array([-4.780, 5.516, 0.290, 0.425, 3.617])
+LEAST_ROLL_CONFIDENCE = 0.91
+"""From where on a roll is told: that of 162 of 596 VOC and COCO photos is, both as taken and turned by up to 20
+degrees, and for 99% of these it follows the turn within 2 degrees; from 0.85 on it is 217 and 95%."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -139,15 +149,9 @@ def verticals_of(views: Views) -> tuple[Verticals | None, ...]:
 
 
 def is_confident(found: Verticals) -> bool:
-    """Whether the roll is right within 3 degrees with at least ``LEAST_ROLL_CONFIDENCE``."""
-    return roll_confidence(found.evidence) >= LEAST_ROLL_CONFIDENCE
-
-
-def roll_confidence(evidence: Floats) -> float:
-    """Probability, 0–1, that a roll with this ``roll_evidence`` is right within 3 degrees; 0 without evidence."""
-    if np.isnan(evidence).any():
-        return 0.0
-    return float(1.0 / (1.0 + np.exp(-(evidence @ _CONFIDENCE[:-1] + _CONFIDENCE[-1]))))
+    """Whether the roll is right with a probability of at least ``LEAST_ROLL_CONFIDENCE``."""
+    score = float(found.evidence @ _CONFIDENCE[:-1] + _CONFIDENCE[-1])
+    return 1.0 / (1.0 + math.exp(-score)) >= LEAST_ROLL_CONFIDENCE
 
 
 def roll_evidence(gray: Gray) -> tuple[float, Floats]:
@@ -169,42 +173,48 @@ def verticals(gray: Gray) -> Verticals | None:
     directions, offsets, lengths = _segments(gray)
     if len(lengths) < _FEWEST:
         return None
-    votes = _votes(directions, offsets, lengths)
-    row, column = np.unravel_index(votes.argmax(), votes.shape)
+    levels = directions - np.copysign(90.0, directions)
+    votes = _votes(directions, offsets, levels, lengths)
+    row, column = divmod(int(votes.argmax()), len(_BINS))
     best = float(votes[row, column])
     if best <= 0:
         return None
-    angle, convergence = _refine(directions, offsets, lengths, _BINS[column], _CONVERGENCES[row])
-    rival = float(votes[:, np.abs(_BINS - angle) > _RIVAL].max(initial=0.0)) / best
+    angle, convergence = _refine(directions, offsets, levels, lengths, _BINS[column], _CONVERGENCES[row])
     deviations = _implied(directions, offsets, convergence) - angle
     near = np.abs(deviations) < _INLIER
     agree = lengths[near]
-    level = lengths[np.abs(_from_horizontal(directions) - angle) < _INLIER].sum()
     if not len(agree) or abs(angle) > 45:
         return None
-    effective = float(agree.sum() ** 2 / (agree**2).sum())
+    effective = float(agree.sum() ** 2 / (agree @ agree))
     error = _convergence_error(deviations[near], offsets[near], agree)
-    evidence = [rival, agree.sum() / lengths.sum(), np.log(effective), np.log(level + 0.02)]
-    return Verticals(angle, convergence, error, effective, np.array(evidence))
+    rival = votes[:, np.abs(_BINS - angle) > _RIVAL].max() / best
+    level = lengths[np.abs(levels - angle) < _INLIER].sum()
+    evidence = np.array([rival, agree.sum() / lengths.sum(), np.log(effective), np.log(level + 0.02)])
+    return Verticals(angle, convergence, error, effective, evidence)
 
 
 def _segments(gray: Gray) -> tuple[Floats, Floats, Floats]:
     """Straight segments of a photo.
 
     Returns:
-        (n,) directions, degrees in (-90, 90], 0 where vertical, positive where turned counter-clockwise; (n,) signed
+        (n,) directions, degrees in [-90, 90], 0 where vertical, positive where turned counter-clockwise; (n,) signed
         distances of their lines from the middle of the photo and (n,) lengths, both in longest sides.
     """
     height, width = gray.shape
     if min(height, width) < _SMALLEST_SIDE:
         return np.empty(0), np.empty(0), np.empty(0)
-    # A detector holds buffers, so threads cannot share one. Neither the refinement nor the usual scale of 0.8 makes
-    # the directions better by more than 0.03 degrees (median, York Urban), and both cost time; the coarser
-    # quantisation drops the faint gradients of foliage and noise.
-    found = cv2.createLineSegmentDetector(cv2.LSD_REFINE_NONE, scale=0.7, quant=3.0).detect(gray)[0]
+    size = (round(_ACROSS * width), round(_ALONG * height))
+    squeezed = cv2.resize(gray, size, interpolation=cv2.INTER_AREA)
+    # A detector holds buffers, so threads cannot share one; making one takes a microsecond.
+    detector = cv2.createLineSegmentDetector(
+        cv2.LSD_REFINE_NONE, scale=1.0, quant=_QUANTISATION, ang_th=_TOLERANCE, n_bins=_GRADIENT_BINS
+    )
+    found = detector.detect(squeezed)[0]
     if found is None:
         return np.empty(0), np.empty(0), np.empty(0)
-    ends = (found.reshape(-1, 2, 2).astype(np.float64) - [width / 2, height / 2]) / max(height, width)
+    # LSD counts from the middle of the first pixel.
+    stretch = np.array([width / size[0], height / size[1]])
+    ends = ((found.reshape(-1, 2, 2) + 0.5) * stretch - [width / 2, height / 2]) / max(height, width)
     along = ends[:, 1] - ends[:, 0]
     lengths = np.hypot(along[:, 0], along[:, 1])
     ends, along, lengths = (values[lengths > _SHORTEST] for values in (ends, along, lengths))
@@ -220,51 +230,45 @@ def _implied(directions: Floats, offsets: Floats, convergence: Floats | float) -
     A line of direction t and distance d from the middle passes through the point (sin r, cos r) / k where
     sin(t - r) = k d.
     """
-    return np.asarray(directions - np.degrees(np.arcsin(np.clip(convergence * offsets, -0.95, 0.95))))
+    return np.asarray(directions - np.degrees(np.arcsin(np.maximum(np.minimum(convergence * offsets, 0.95), -0.95))))
 
 
-def _from_horizontal(directions: Floats) -> Floats:
-    """Roll in degrees if a segment is a frontal horizontal; NaN for segments closer to the vertical."""
-    return np.where(np.abs(directions) > 45, directions - np.copysign(90.0, directions), np.nan)
+def _votes(directions: Floats, offsets: Floats, levels: Floats, lengths: Floats) -> Floats:
+    """(convergences, rolls) length of segments that agree with each vertical vanishing point, times the prior.
 
-
-def _votes(directions: Floats, offsets: Floats, lengths: Floats) -> Floats:
-    """(convergences, rolls) length of segments that agree with each vertical vanishing point, times the prior."""
-    vertical = _histogram(_implied(directions, offsets, _CONVERGENCES[:, None]), lengths)
-    horizontal = _histogram(_from_horizontal(directions)[None], lengths)
-    return vertical * _PRIOR + _HORIZONTAL_VOTE * horizontal * _ROLL_PRIOR
-
-
-def _histogram(rolls: Floats, lengths: Floats) -> Floats:
-    """(m, rolls) smoothed histogram of (m, n) rolls in degrees, weighted by the (n,) lengths."""
-    n_rows, n_bins = len(rolls), len(_BINS)
-    rows, columns = np.nonzero(np.abs(rolls) <= 45)
-    bins = np.rint((rolls[rows, columns] + 45) * _BINS_PER_DEGREE).astype(np.int64)
-    counts = np.bincount(rows * n_bins + bins, lengths[columns], n_rows * n_bins).astype(np.float64)
-    table = counts.reshape(n_rows, n_bins)
-    return np.asarray(cv2.filter2D(table, -1, _SMOOTHING[None], borderType=cv2.BORDER_CONSTANT))
+    ``levels`` are the rolls if segments are frontal horizontals; beyond 45 degrees for those closer to the vertical.
+    """
+    rolls = np.concatenate([_implied(directions, offsets, _CONVERGENCES[:, None]), levels[None]])
+    n_rows, n_columns = len(rolls), len(_BINS) + 2
+    # The first and the last column take what lies beyond the bins.
+    columns = np.rint(rolls * _BINS_PER_DEGREE).astype(np.int64) + n_columns // 2
+    cells = np.maximum(np.minimum(columns, n_columns - 1), 0) + n_columns * np.arange(n_rows)[:, None]
+    weights = np.broadcast_to(lengths, rolls.shape).ravel()
+    counts = np.bincount(cells.ravel(), weights, n_rows * n_columns).reshape(n_rows, n_columns)[:, 1:-1]
+    table = np.asarray(cv2.filter2D(counts, -1, _SMOOTHING[None], borderType=cv2.BORDER_CONSTANT | cv2.BORDER_ISOLATED))
+    return table[:-1] * _PRIOR + _HORIZONTAL_VOTE * table[-1] * _ROLL_PRIOR
 
 
 def _refine(
-    directions: Floats, offsets: Floats, lengths: Floats, angle: float, convergence: float
+    directions: Floats, offsets: Floats, levels: Floats, lengths: Floats, angle: float, convergence: float
 ) -> tuple[float, float]:
     """Iteratively reweighted least squares for roll and convergence, with ever narrower Gaussian weights."""
+    # A horizontal is as a vertical through the middle, which tells the roll whatever the convergence.
+    directions, offsets = np.concatenate([directions, levels]), np.concatenate([offsets, np.zeros(len(levels))])
     weights = lengths**1.5
-    level = _from_horizontal(directions)
-    flat = np.isfinite(level)
+    weights = np.concatenate([weights, _HORIZONTAL_PULL * weights])
+    slopes = np.degrees(offsets)
     for width in _REFINEMENT_WIDTHS:
-        error = _implied(directions, offsets, convergence) - angle
-        slope = np.degrees(offsets)
-        near = weights * np.exp(-0.5 * (error / width) ** 2)
-        error_flat = level[flat] - angle
-        near_flat = _HORIZONTAL_PULL * weights[flat] * np.exp(-0.5 * (error_flat / width) ** 2)
-        # The ridge keeps the convergence where all lines pass the middle and cannot tell it.
-        ridge = 1e-2 * near.sum() + 1e-9
-        cross = near @ slope
-        normal = np.array([[near.sum() + near_flat.sum() + 1e-9, cross], [cross, near @ slope**2 + ridge]])
-        moments = np.array([near @ error + near_flat @ error_flat, near @ (error * slope)])
-        step = np.linalg.solve(normal, moments)
-        angle, convergence = angle + float(step[0]), convergence + float(step[1])
+        errors = _implied(directions, offsets, convergence) - angle
+        near = weights * np.exp((-0.5 / width**2) * errors * errors)
+        pull = near * slopes
+        # The 2x2 normal equations. The ridge keeps the convergence where all lines pass the middle and cannot tell it.
+        total, cross = near.sum() + 1e-9, pull.sum()
+        spread = pull @ slopes + 1e-2 * total
+        roll_moment, convergence_moment = near @ errors, pull @ errors
+        determinant = total * spread - cross * cross
+        angle += float((spread * roll_moment - cross * convergence_moment) / determinant)
+        convergence += float((total * convergence_moment - cross * roll_moment) / determinant)
     return angle, convergence
 
 

@@ -36,7 +36,8 @@ def test_directions_of_drawn_lines(angle):
     np.testing.assert_allclose(directions[longest], angle, atol=1.0)
     # The line passes (170.5, 90.5); the middle is (150, 100). Its two edges lie 3 px to either side.
     expected = (sine * -9.5 - cosine * 20.5) / 300
-    assert offsets[longest].mean() == pytest.approx(expected, abs=1.5 / 300)
+    assert offsets[longest].mean() == pytest.approx(expected, abs=0.3 / 300)
+    np.testing.assert_allclose(np.abs(np.diff(offsets[longest])), 7.3 / 300, atol=0.3 / 300)
 
 
 @pytest.mark.parametrize("pitch", [-20.0, 0.0, 15.0])

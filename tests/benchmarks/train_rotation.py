@@ -196,25 +196,31 @@ def export(model: Head, temperature: float, least: Sequence[float]) -> dict[str,
     return halves | {"temperature": np.float32(temperature), "least_confidence": np.array(least, np.float32)}
 
 
-def roll_trials(paths: Sequence[Path]) -> tuple[Floats, Floats]:
-    """Turn photos, taken as level, by 0 and by an angle within 20 degrees → (n, 4) evidence, (n,) errors."""
+def roll_trials(paths: Sequence[Path]) -> tuple[Floats, NDArray[np.bool_]]:
+    """Turn photos by 0 and by an angle within 20 degrees → (n, 4) evidence, (n,) whether the roll is right.
+
+    Nobody knows the roll of these photos, but it has to follow the turn: where it does within 2 degrees, both are
+    right; where it does not, the one that takes the photo for level within 3 degrees is, as most were held level.
+    """
     rng = np.random.default_rng(0)
-    evidence, errors = [], []
+    evidence, rolls = [], []
     for path in paths:
         photo = data.pixels(path)
         for angle in (0.0, rng.uniform(-20, 20)):
             small = fit(data.turned_inside(photo, angle), orientation.ROLL_SIDE)
             found, speaks = orientation.roll_evidence(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY))
             evidence.append(speaks)
-            errors.append(found - angle)
-    return np.array(evidence), np.array(errors)
+            rolls.append(found - angle)
+    pairs = np.array(rolls).reshape(-1, 2)
+    right = (np.abs(np.diff(pairs)) < 2) | (np.abs(pairs) < 3)
+    told = np.isfinite(rolls)
+    return np.array(evidence)[told], right.ravel()[told]
 
 
-def fit_roll_confidence(evidence: Floats, errors: Floats) -> Floats:
-    """Logistic regression of "right within 3 degrees" (photos count as level when taken) → (5,) weights, bias last."""
-    known = np.isfinite(errors)
-    inputs = np.column_stack([evidence[known], np.ones(known.sum())])
-    sign = np.where(np.abs(errors[known]) < 3, 1.0, -1.0)
+def fit_roll_confidence(evidence: Floats, right: NDArray[np.bool_]) -> Floats:
+    """Logistic regression of "right" on the (n, 4) evidence → (5,) weights, bias last."""
+    inputs = np.column_stack([evidence, np.ones(len(evidence))])
+    sign = np.where(right, 1.0, -1.0)
 
     def loss(weights: Floats) -> float:
         return float(np.logaddexp(0, -sign * (inputs @ weights)).sum() + 0.01 * (weights[:-1] ** 2).sum())

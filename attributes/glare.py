@@ -112,7 +112,8 @@ def _map(gray: Gray, coarse: Gray) -> Map:
 def _directions(tone: Map) -> Map:
     """(H, W, 2) x and y of the direction in which the photo gets brighter; shorter than 1 where it hardly does."""
     dx, dy = cv2.Sobel(tone, cv2.CV_32F, 1, 0, scale=1 / 8), cv2.Sobel(tone, cv2.CV_32F, 0, 1, scale=1 / 8)
-    length = cv2.magnitude(dx, dy) + _GRADIENT
+    # cv2.magnitude would do, but its last digit depends on where its arguments lie in memory.
+    length = np.sqrt(dx * dx + dy * dy) + _GRADIENT
     return np.asarray(cv2.merge([dx / length, dy / length]))
 
 
@@ -130,10 +131,12 @@ def _convergence(directions: Map, radius: float, cell: int) -> Map:
         )
         directions = cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_AREA)
     spectrum, gain = _disc(max(2.0, radius / cell), (rows, columns))
-    padding = spectrum.shape[0] - rows, spectrum.shape[1] - columns
-    padded = cv2.copyMakeBorder(directions, 0, padding[0], 0, padding[1], cv2.BORDER_CONSTANT, value=0)
-    product = cv2.mulSpectrums(cv2.dft(padded), spectrum, 0, conjB=True)
-    inward = cv2.dft(product, flags=cv2.DFT_INVERSE | cv2.DFT_SCALE)[:rows, :columns, 0] * gain
+    waves = np.zeros(spectrum.shape, dtype=np.float32)
+    waves[:rows, :columns] = directions
+    cv2.dft(waves, dst=waves)
+    cv2.mulSpectrums(waves, spectrum, 0, waves, conjB=True)
+    cv2.dft(waves, dst=waves, flags=cv2.DFT_INVERSE | cv2.DFT_SCALE)
+    inward = waves[:rows, :columns, 0] * gain
     if cell > 1:
         inward = cv2.resize(inward, (columns * cell, rows * cell), interpolation=cv2.INTER_LINEAR)
     return np.asarray(inward[:height, :width])
@@ -157,7 +160,8 @@ def _disc(radius: float, shape: tuple[int, int]) -> tuple[Map, Map]:
     inward = np.zeros((*size, 2), dtype=np.float32)
     # Offsets to the left and above lie at the end, where a periodic image has them.
     inward[y, x] = np.dstack([-x, -y]) * (weight / np.maximum(distance, 1.0))[..., None]
-    return np.asarray(cv2.dft(inward)), np.asarray(1.0 / np.sqrt(known))
+    cv2.dft(inward, dst=inward)
+    return inward, np.asarray(1.0 / np.sqrt(known))
 
 
 def _bright(tone: Map) -> Map:

@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import rankdata
 
 from attributes.decode import read
-from attributes.glare import glare, glare_map
+from attributes.glare import _convergence, glare, glare_map
 from attributes.views import Views, fit
 
 DATA = Path(__file__).resolve().parents[2] / "../shared/data"
@@ -92,6 +92,31 @@ def test_shapes_at_the_limits() -> None:
     assert values[2] == 0
     assert np.isnan(glare_map(tiny)).all()
     assert glare(Views([])).shape == (0,)
+
+
+@pytest.mark.parametrize(("shape", "radius"), [((48, 64), 9.6), ((31, 47), 21.2), ((7, 64), 28.8), ((5, 3), 2.0)])
+def test_convergence_is_the_mean_cosine_over_the_disc(shape: tuple[int, int], radius: float) -> None:
+    directions = np.random.default_rng(0).uniform(-0.7, 0.7, (*shape, 2)).astype(np.float32)
+    expected = np.full(shape, np.nan)
+    steps = range(-30, 31)
+    disc = {
+        (dy, dx): 1 / np.hypot(dy, dx) for dy in steps for dx in steps if 0.15 * radius < np.hypot(dy, dx) <= radius
+    }
+    for row, column in ((0, 0), (shape[0] // 2, shape[1] // 2), (shape[0] - 1, 1)):
+        inside = {
+            (dy, dx): weight
+            for (dy, dx), weight in disc.items()
+            if 0 <= row + dy < shape[0] and 0 <= column + dx < shape[1]
+        }
+        total = sum(
+            -weight * (directions[row + dy, column + dx] @ [dx, dy]) / np.hypot(dx, dy)
+            for (dy, dx), weight in inside.items()
+        )
+        whole, known = sum(disc.values()), sum(inside.values())
+        expected[row, column] = total / whole / np.sqrt(known / whole)
+    found = _convergence(directions, radius, 1)
+    told = ~np.isnan(expected)
+    np.testing.assert_allclose(found[told], expected[told], atol=1e-5)
 
 
 def comparable(path: Path) -> np.ndarray:

@@ -61,6 +61,7 @@ class Photo:
         captured_at: local time of capture as ISO 8601, None where unknown.
         camera: maker and model, None where unknown.
         focal_length: in millimetres, None where unknown.
+        focal_px: in pixels of this photo, which tells angles; None where unknown, or where the photo was cropped.
         sha256: hexadecimal digest of the file's bytes.
         format: ``jpeg``, ``png``, ``webp``, ``tiff`` or ``bmp``, as the content says; the name may say otherwise.
     """
@@ -72,6 +73,7 @@ class Photo:
     captured_at: str | None
     camera: str | None
     focal_length: float | None
+    focal_px: float | None
     sha256: str
     format: str
 
@@ -131,6 +133,7 @@ def decode(data: bytes, *, name: str = "photo") -> Photo:
         captured_at=told.captured_at,
         camera=told.camera,
         focal_length=told.focal_length,
+        focal_px=exif.focal_px(told, stored.shape[1], stored.shape[0]),
         sha256=hashlib.sha256(data).hexdigest(),
         format=kind,
     )

@@ -152,7 +152,7 @@ def _tag_batch(batch: Sequence[tuple[str, Path]]) -> list[dict[str, object]]:
             row["status"] = error.code
         else:
             read_rows.append(row)
-    measured = measure([photo.pixels for photo in photos])
+    measured = measure([photo.pixels for photo in photos], focal_px=[photo.focal_px for photo in photos])
     for index, (row, photo) in enumerate(zip(read_rows, photos, strict=True)):
         row.update(
             status="ok",

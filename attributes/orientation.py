@@ -246,7 +246,7 @@ def _votes(directions: Floats, offsets: Floats, levels: Floats, lengths: Floats)
     weights = np.broadcast_to(lengths, rolls.shape).ravel()
     counts = np.bincount(cells.ravel(), weights, n_rows * n_columns).reshape(n_rows, n_columns)[:, 1:-1]
     table = np.asarray(cv2.filter2D(counts, -1, _SMOOTHING[None], borderType=cv2.BORDER_CONSTANT | cv2.BORDER_ISOLATED))
-    return table[:-1] * _PRIOR + _HORIZONTAL_VOTE * table[-1] * _ROLL_PRIOR
+    return np.asarray(table[:-1] * _PRIOR + _HORIZONTAL_VOTE * table[-1] * _ROLL_PRIOR)
 
 
 def _refine(

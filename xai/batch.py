@@ -111,7 +111,7 @@ def process(
                     failures.append((image_id, error))
             labelled = label(read_ids, photos)
             pixels = [photo.pixels for photo in photos]
-            tagging = pool.submit(_measure, pixels, labelled)
+            tagging = pool.submit(_measure, photos, labelled)
             asked = [index for index, image_id in enumerate(read_ids) if image_id in detect_ids]
             if as_stored:
                 seen = [frames.stored_pixels(photo.pixels, photo.exif_orientation) for photo in photos]
@@ -132,9 +132,13 @@ def process(
             )
 
 
-def _measure(pixels: Sequence[Pixels], labelled: Sequence[Labelled]) -> Measured:
+def _measure(photos: Sequence[Photo], labelled: Sequence[Labelled]) -> Measured:
     """Measure photos and their objects; NaN for those that repeat another."""
-    found = measure(pixels, [item.boxes[~item.repeats] for item in labelled])
+    found = measure(
+        [photo.pixels for photo in photos],
+        [item.boxes[~item.repeats] for item in labelled],
+        focal_px=[photo.focal_px for photo in photos],
+    )
     counted = ~np.concatenate([np.empty(0, dtype=np.bool_), *(item.repeats for item in labelled)])
     objects = {name: np.full(len(counted), np.nan) for name in found.objects}
     for name, values in found.objects.items():

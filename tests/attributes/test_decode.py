@@ -43,8 +43,19 @@ def test_metadata() -> None:
     assert photo.captured_at == "2007-03-09T17:45:01"
     assert photo.camera == "NIKON D70"
     assert photo.focal_length == 18.5
+    assert photo.focal_px is None
     assert photo.sha256 == hashlib.sha256(data).hexdigest()
     assert photo.exif_orientation is None
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])  # Pillow writes a TIFF without the tags of the lens
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_focal_length_in_pixels_of_the_displayed_photo(kind: str, orientation: int) -> None:
+    exif = exif_of(orientation=orientation)
+    exif.get_ifd(0x8769).update({0xA405: 35, 0xA002: 4000, 0xA003: 2400})
+    photo = decode(encoded(picture(40, 24), kind, exif=exif))
+    assert photo.focal_px == pytest.approx(35 / 43.2666 * np.hypot(40, 24), rel=1e-5)
+    assert decode(encoded(picture(24, 24), kind, exif=exif)).focal_px is None
 
 
 def test_absent_and_unset_metadata_is_none() -> None:

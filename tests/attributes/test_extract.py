@@ -1,5 +1,6 @@
 """Measuring batches and tagging folders: order, independence, unreadable photos, and a light import."""
 
+import csv
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -8,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 import attributes
 from attributes import ATTRIBUTES, measure, tag
@@ -92,6 +94,36 @@ def test_tag_values_equal_measure(tmp_path: Path) -> None:
     expected = measure([scene(index) for index in range(3)]).images
     for name in IMAGE:
         np.testing.assert_array_equal(frame[name][:3].fill_null(np.nan).to_numpy(), expected[name])
+
+
+def test_pitch_takes_the_focal_length_from_exif(tmp_path: Path, shared_data: Path) -> None:
+    """The middle of a photo is what a longer lens sees: without its focal length, the same lines look steeper."""
+    part = 0.6
+    with (shared_data / "york/ground_truth.csv").open() as table:
+        rows = {row["image"]: row for row in csv.DictReader(table)}
+    for name, row in rows.items():
+        if abs(float(row["pitch_up_deg"])) < 3:
+            continue
+        photo = Image.open(shared_data / f"york/{name}.jpg")
+        width, height = round(part * photo.width), round(part * photo.height)
+        left, top = (photo.width - width) // 2, (photo.height - height) // 2
+        # The surveyed focal length, in whole millimetres on film, as cameras write it.
+        film = round(float(row["focal_px"]) / np.hypot(width, height) * 43.27)
+        told = Image.Exif()
+        told.get_ifd(0x8769).update({0xA405: film, 0xA002: 4 * width, 0xA003: 4 * height})
+        middle = photo.crop((left, top, left + width, top + height))
+        middle.save(tmp_path / f"{name}_told.jpg", exif=told, quality=95)
+        middle.save(tmp_path / f"{name}_bare.jpg", quality=95)
+    frame = tag(tmp_path).drop_nulls("pitch")
+    errors: dict[str, dict[str, float]] = {"told": {}, "bare": {}}
+    for image_id, value in frame.select("image_id", "pitch").iter_rows():
+        name, kind = image_id.removesuffix(".jpg").split("_")
+        errors[kind][name] = abs(value - float(rows[name]["pitch_up_deg"]))
+    both = errors["told"].keys() & errors["bare"].keys()
+    assert len(both) >= 8
+    told, bare = (np.array([errors[kind][name] for name in sorted(both)]) for kind in ("told", "bare"))
+    assert np.median(told) <= 1.5
+    assert np.median(bare) >= 1.5 * np.median(told)
 
 
 def test_tag_one_file_and_nothing(tmp_path: Path) -> None:

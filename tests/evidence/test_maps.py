@@ -78,6 +78,25 @@ def test_a_miss_is_mapped_stored_and_judged(tmp_path: Path) -> None:
     assert sum(line["placebo"] for line in shares) == pytest.approx(1)
 
 
+@pytest.mark.parametrize("rows", [slice(32, 48), slice(0, 96), slice(0, 0)])
+def test_suppressing_mass_in_glare(rows: slice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photo = photo_with(BOX, light=0.4)
+    photo[32:48, 32:48] = (0, 160, 0)
+    glare = np.zeros((96, 128), np.float32)
+    glare[rows] = 0.9
+    monkeypatch.setattr(maps, "glare_map", lambda small: glare)
+    spent = explain(misses_of(("e", "a", BOX)), lambda _: photo, tmp_path, n_masks=300)
+    lines = {row["name"]: row for row in spent.evidence.iter_rows(named=True)}
+    if not glare.any():
+        assert "suppressing_glare" not in lines, "there is no share in glare where no glare is"
+        return
+    stored = np.load(tmp_path / "e.npz")
+    saliency, error = stored["saliency"].astype(float), stored["standard_error"].astype(float)
+    mass = np.where(saliency < -2 * error, -saliency, 0)
+    assert lines["suppressing_glare"]["after"] == pytest.approx(mass[rows].sum() / mass.sum(), abs=0.02)
+    assert lines["suppressing_glare"]["placebo"] == pytest.approx(glare.astype(bool).mean())
+
+
 def test_a_map_carries_its_own_faithfulness(tmp_path: Path) -> None:
     spent = explain(misses_of(("e", "a", BOX)), lambda _: photo_with(BOX, light=0.4), tmp_path)
     line = spent.evidence.filter(pl.col("kind") == "faithfulness").row(0, named=True)

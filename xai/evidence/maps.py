@@ -11,6 +11,7 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
+from attributes import glare_map
 from attributes.frames import displayed_map
 from xai import tables
 from xai.evidence.drise import DRISE, blurred
@@ -32,6 +33,9 @@ STEPS = 10
 
 RANDOM_MAPS = 3
 """Random maps that a map is compared with."""
+
+GLARE = 0.35
+"""Severity from which a pixel lies in glare: where the attribute's bin ``mild`` begins."""
 
 MIN_MASKS = 60
 """With fewer masks a map is noise; the budget is then spent on fewer maps."""
@@ -58,8 +62,9 @@ def explain_maps(
 
     - ``saliency``: ``after`` is a share of the map's mass, ``placebo`` the region's share of the photo's area, which
       is what a map without knowledge gives, ``effect`` their difference. ``inside_box`` is of the helping mass;
-      ``suppressing_inside_box``, ``suppressing_other_boxes`` and ``suppressing_context`` are of the suppressing mass.
-      Mass is of pixels beyond twice their standard error; null where there are none.
+      ``suppressing_inside_box``, ``suppressing_other_boxes`` and ``suppressing_context`` are of the suppressing mass
+      and add up to 1; ``suppressing_glare`` is what of it lies in glare, wherever that is, and stands only where the
+      photo has any. Mass is of pixels beyond twice their standard error; null where there are none.
     - ``faithfulness``, name ``better_than_random`` or ``no_better_than_random``: ``before`` deletion, ``after``
       insertion, ``effect`` insertion − deletion, ``placebo`` the largest that random maps reach.
 
@@ -208,18 +213,26 @@ def _shares(error_id: str, saliency: Floats, error: Floats, box: Boxes, others: 
     other = _inside(others * factor, saliency.shape) & ~own
     certain = np.where(np.abs(saliency) > 2 * error, saliency, 0)
     helping, suppressing = certain.clip(min=0), (-certain).clip(min=0)
-    regions = (
+    regions = [
         ("inside_box", helping, own),
         ("suppressing_inside_box", suppressing, own),
         ("suppressing_other_boxes", suppressing, other),
         ("suppressing_context", suppressing, ~(own | other)),
-    )
+    ]
+    if (glare := _glare(pixels, saliency.shape)).any():
+        regions.append(("suppressing_glare", suppressing, glare))
     rows: list[Row] = []
     for name, mass, region in regions:
         total, area = float(mass.sum()), float(region.mean())
         share = float(mass[region].sum()) / total if total > 0 else None
         rows.append((error_id, "saliency", name, None, share, area, None if share is None else share - area))
     return rows
+
+
+def _glare(pixels: Pixels, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Mark the pixels of a map that lie in a light source or its halo."""
+    small: Pixels = np.asarray(cv2.resize(pixels, shape[::-1], interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    return np.asarray(glare_map(small) >= GLARE)
 
 
 def _inside(boxes: Boxes, shape: Sequence[int]) -> NDArray[np.bool_]:

@@ -175,6 +175,7 @@ SALIENCY: Mapping[str, str] = {
     "suppressing_inside_box": "of what holds it back lies inside the box",
     "suppressing_other_boxes": "of what holds it back lies on other objects",
     "suppressing_context": "of what holds it back lies elsewhere in the photo",
+    "suppressing_glare": "of what holds it back lies in glare",
 }
 """Share of a heat map → what it is a share of."""
 

@@ -25,7 +25,8 @@ class Bin:
         high: upper threshold.
         error: share of the values told as in this bin that lie in another.
         missed: share of the values in this bin that are told as in another.
-        stray: share of the values in other bins that are told as in this one.
+        stray: share of the values in other bins that are told as in this one; at most the share of everyday photos that
+            are told so, where that was counted.
     """
 
     name: str
@@ -72,15 +73,17 @@ class Attribute:
     cost: float | None = None
 
 
-def bins(*parts: str | float, judged: Sequence[Sequence[int]] = ()) -> tuple[Bin, ...]:
+def bins(*parts: str | float, judged: Sequence[Sequence[int]] = (), everyday: Sequence[int] = ()) -> tuple[Bin, ...]:
     """Bins from names and the thresholds between them: ``bins("low", 0.1, "high")``.
 
     Args:
         parts: names and thresholds in turn.
         judged: how many values of each bin (rows) were told as in which bin (columns); empty where that is exact.
+        everyday: how many everyday photos were told as in each bin. No more than those can have strayed there, while
+            among strengths that were planted evenly many lie just beyond a threshold.
 
     Raises:
-        ValueError: ``judged`` is not one row and one column a bin.
+        ValueError: ``judged`` is not one row and one column a bin, or ``everyday`` not one count a bin.
 
     >>> low, high = bins("low", 0.1, "high", judged=[(76, 4), (1, 19)])
     >>> low.error, low.missed, low.stray  # 1 of 77, 4 of 80, 1 of 20
@@ -93,12 +96,20 @@ def bins(*parts: str | float, judged: Sequence[Sequence[int]] = ()) -> tuple[Bin
         return tuple(made)
     if len(judged) != len(made) or any(len(row) != len(made) for row in judged):
         raise ValueError(f"expected {len(made)} rows of {len(made)} counts, one a bin, got {[*map(len, judged)]}")
+    if everyday and len(everyday) != len(made):
+        raise ValueError(f"expected {len(made)} counts of everyday photos, one a bin, got {len(everyday)}")
     total = sum(map(sum, judged))
-    shares = []
     for place, row in enumerate(judged):
         right, lying, told = row[place], sum(row), sum(other[place] for other in judged)
-        shares.append((_share(told - right, told), _share(lying - right, lying), _share(told - right, total - lying)))
-    return tuple(Bin(item.name, item.low, item.high, *figures) for item, figures in zip(made, shares, strict=True))
+        if lying < FEWEST_JUDGED:  # what is told of other values alone says nothing of this bin
+            continue
+        stray = _share(told - right, total - lying)
+        if everyday and stray is not None:
+            # One more than were seen: a hundred photos may lack what the next one has.
+            stray = min(stray, round((everyday[place] + 1) / (sum(everyday) + 1), 4))
+        shares = _share(told - right, told), _share(lying - right, lying), stray
+        made[place] = Bin(made[place].name, made[place].low, made[place].high, *shares)
+    return tuple(made)
 
 
 def _share(part: int, whole: int) -> float | None:

@@ -60,7 +60,9 @@ _TABLE = (
         level="image",
         unit="",
         range=(0.0, 1.0),
-        bins=bins("none", 0.2, "light", 0.32, "heavy"),
+        bins=bins(
+            "none", 0.2, "light", 0.32, "heavy", judged=((42, 3, 0), (0, 30, 13), (0, 2, 54)), everyday=(119, 2, 0)
+        ),
         why="heavy under 1%, light 2%: fog, steam, windscreens; 130 photos under a veil of 40% are all told as heavy",
         definition="share of light that a veil over the whole photo has added",
         function=haze.haze,
@@ -73,7 +75,7 @@ _TABLE = (
         level="image",
         unit="",
         range=(0.0, 1.0),
-        bins=bins("none", 0.35, "mild", 0.5, "strong"),
+        bins=bins("none", 0.35, "mild", 0.5, "strong", judged=((103, 16, 2), (0, 0, 0), (3, 5, 38))),
         why="strong 3% of everyday photos (stage lights, bright windows) and 86% of photos taken into the sun",
         definition="severity of the worst light source and the halo around it",
         function=glare.glare,
@@ -86,7 +88,9 @@ _TABLE = (
         level="image",
         unit="",
         range=(0.0, None),
-        bins=bins("blurred", 0.68, "soft", 0.8, "sharp"),
+        bins=bins(
+            "blurred", 0.68, "soft", 0.8, "sharp", judged=((84, 4, 0), (0, 17, 5), (0, 0, 28)), everyday=(2, 7, 112)
+        ),
         why="blurred 2%: edges softer than a blur of 1.1 px in at least one direction; soft 6%",
         definition="1 / sqrt(1 + s^2) for edges blurred by s px at 640 px longest side, in the direction of most blur",
         function=sharpness.sharpness,
@@ -99,7 +103,9 @@ _TABLE = (
         level="image",
         unit="grey levels",
         range=(0.0, None),
-        bins=bins("low", 2.5, "moderate", 5.0, "strong"),
+        bins=bins(
+            "low", 2.5, "moderate", 5.0, "strong", judged=((39, 3, 0), (3, 29, 1), (0, 3, 83)), everyday=(105, 11, 1)
+        ),
         why="strong 2%; a standard deviation of 5 levels is plainly visible grain",
         definition="standard deviation of noise in the flattest parts, at 640 px longest side",
         function=noise.noise,
@@ -112,7 +118,7 @@ _TABLE = (
         level="image",
         unit="",
         range=(10.0, 100.0),
-        bins=bins("low", 40, "medium", 75, "high"),
+        bins=bins("low", 40, "medium", 75, "high", judged=((65, 0, 0), (0, 78, 0), (0, 0, 37))),
         why="below 40 blocks are plain to see; 75 is a common default; 4% of the photos tell, others are above 93",
         definition="JPEG quality on the scale of the IJG's library, told from the pixels",
         function=compression.jpeg_quality,
@@ -148,7 +154,9 @@ _TABLE = (
         level="image",
         unit="degrees",
         range=(0.0, 270.0),
-        bins=bins("0", 45, "90", 135, "180", 225, "270"),
+        bins=bins(
+            "0", 45, "90", 135, "180", 225, "270", judged=((34, 0, 0, 0), (2, 24, 0, 0), (0, 0, 28, 0), (0, 0, 0, 23))
+        ),
         why="the values are 0, 90, 180 and 270",
         definition="clockwise turn that brings the photo upright",
         function=orientation.rotations_of,
@@ -161,7 +169,7 @@ _TABLE = (
         level="image",
         unit="degrees",
         range=(-45.0, 45.0),
-        bins=bins("left", -10, "level", 10, "right"),
+        bins=bins("left", -10, "level", 10, "right", judged=((28, 1, 0), (0, 52, 0), (0, 0, 37))),
         why="hand-held photos lie within a few degrees; ten are a plain tilt",
         definition="roll of the camera beside quarter turns, positive = turned clockwise",
         function=_roll,
@@ -174,7 +182,7 @@ _TABLE = (
         level="image",
         unit="degrees",
         range=(-90.0, 90.0),
-        bins=bins("down", -15, "level", 15, "up"),
+        bins=bins("down", -15, "level", 15, "up", judged=((0, 0, 0), (0, 78, 0), (0, 5, 0))),
         why="down 2.5% of the photos that tell: over tables and screens; none looks up that far",
         definition="angle of the camera above the horizon, positive = looks up",
         function=angle.pitch,
@@ -220,7 +228,7 @@ _TABLE = (
         level="object",
         unit="",
         range=(0.0, 1.0),
-        bins=bins("whole", 0.001, "cut"),
+        bins=bins("whole", 0.001, "cut", judged=((217, 57), (51, 229))),
         why="a box on the edge is flagged as truncated 80% of the time, a box off it 38%",
         definition="share of the box's outline that lies on the photo's edge",
         function=objects.truncation,

@@ -18,7 +18,9 @@ def bin_of(name: str, values: Floats) -> Counts:
     return np.searchsorted([part.low for part in ATTRIBUTES[name].bins[1:]], values, side="right")
 
 
-def judge_bins(ledger: Ledger, name: str, truth: Counts, told: Counts, note: str) -> None:
+def judge_bins(
+    ledger: Ledger, name: str, truth: Counts, told: Counts, note: str, everyday: Counts | None = None
+) -> None:
     """Add the share of values whose bin is wrong, then what that means for each bin.
 
     Args:
@@ -27,13 +29,14 @@ def judge_bins(ledger: Ledger, name: str, truth: Counts, told: Counts, note: str
         truth: (n,) index of the bin that each value lies in.
         told: (n,) index of the bin that it was told as.
         note: what was judged.
+        everyday: (m,) index of the bin that everyday photos were told as.
     """
     wrong = float(np.mean(truth != told))
     ledger.add(f"{name}: bin wrong", wrong, ATTRIBUTES[name].bin_error, "lower", note)
-    judge_each(ledger, name, truth, told)
+    judge_each(ledger, name, truth, told, everyday)
 
 
-def judge_each(ledger: Ledger, name: str, truth: Counts, told: Counts) -> None:
+def judge_each(ledger: Ledger, name: str, truth: Counts, told: Counts, everyday: Counts | None = None) -> None:
     """Add for each bin how many of the values told as in it lie in another, and print the counts for the catalog."""
     stated = ATTRIBUTES[name].bins
     counts = np.zeros((len(stated), len(stated)), dtype=np.int64)
@@ -41,14 +44,17 @@ def judge_each(ledger: Ledger, name: str, truth: Counts, told: Counts) -> None:
     parts: list[str | float] = [stated[0].name]
     for part in stated[1:]:
         parts += [float(part.low or 0), part.name]
-    for place, (found, kept) in enumerate(zip(bins(*parts, judged=counts.tolist()), stated, strict=True)):
+    usual = [] if everyday is None else np.bincount(everyday, minlength=len(stated)).tolist()
+    judged = bins(*parts, judged=counts.tolist(), everyday=usual)
+    for place, (found, kept) in enumerate(zip(judged, stated, strict=True)):
         if found.error is None:
             continue
         lying = f"{counts[place].sum()} lie in it, {_percent(found.missed)} of them told as another"
         note = f"{counts[:, place].sum()} told so; {lying}; so told {_percent(found.stray)} of the rest"
         ledger.add(f"{name}: told as {found.name}, wrongly", found.error, kept.error, "lower", note)
     rows = ", ".join(f"({', '.join(map(str, row))})" for row in counts.tolist())
-    print(f"for the catalog, {name}: judged=({rows})")
+    beside = f", everyday=({', '.join(map(str, usual))})" if usual else ""
+    print(f"for the catalog, {name}: judged=({rows}){beside}")
 
 
 def _percent(share: float | None) -> str:

@@ -127,6 +127,7 @@ def bin_errors(ledger: Ledger, folder: Path) -> None:
     """How often the bin is wrong after a change of a strength drawn evenly; where the attribute is told."""
     rng = np.random.default_rng(0)
     photos = [data.to_size(data.pixels(path), SIDE) for path in data.paths(folder / "voc/eval/JPEGImages", most=PHOTOS)]
+    everyday = Views([data.pixels(path) for path in data.paths(folder / "voc/eval/JPEGImages")])
     for name, item in BINNED.items():
         strengths = rng.uniform(*item.strengths, (len(photos), DRAWS))
         changed = [
@@ -139,7 +140,9 @@ def bin_errors(ledger: Ledger, folder: Path) -> None:
         used = np.isfinite(after) & item.clean(before)[:, None]
         truth = item.truth(before[:, None], strengths)
         note = f"{used.sum()} photos with {item.change} of any strength in {item.strengths}"
-        judge_bins(ledger, name, bin_of(name, truth[used]), bin_of(name, after[used]), note)
+        usual = _known(name, ATTRIBUTES[name].function(everyday))
+        usual = bin_of(name, usual[np.isfinite(usual)])
+        judge_bins(ledger, name, bin_of(name, truth[used]), bin_of(name, after[used]), note, usual)
 
 
 def _known(name: str, values: Floats) -> Floats:

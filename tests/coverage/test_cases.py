@@ -71,7 +71,9 @@ def test_shares_are_of_reports_production_photos_and_training_photos(world: tupl
     assert (told["eval_count"], told["eval_photos"], told["eval_share"]) == (40, 40, 0.04)
     assert (told["train_count"], told["train_share"]) == (2, 0.004)
     assert told["risk_ratio"] == pytest.approx((12 / 40) / (4 / 960))
-    assert told["risk_ratio_low"] < told["risk_ratio"] < told["risk_ratio_high"]
+    assert 1 < told["risk_ratio_low"] < told["risk_ratio"]
+    # As often as strong glare is overlooked, all four reports without it may have it.
+    assert told["risk_ratio_high"] is None
     assert told["q_value"] < 1e-6
     assert told["assessment"] == "coverage_gap"
     assert told["collect"] > 0

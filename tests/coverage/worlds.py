@@ -12,6 +12,7 @@ from xai.coverage.bins import Range
 class Item:
     level: str
     bins: tuple[Range, ...]
+    bin_error: float | None = None
 
 
 @dataclass(frozen=True)

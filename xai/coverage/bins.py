@@ -32,7 +32,10 @@ _OF_OBJECTS, _OF_PHOTOS = "label_", "meta_"
 
 
 class BinLike(Protocol):
-    """``attributes.Bin``: ``low <= value < high``, the last bin's ``high`` inclusive, None = open."""
+    """``attributes.Bin``: ``low <= value < high``, the last bin's ``high`` inclusive, None = open.
+
+    ``error``, ``missed`` and ``stray`` are its measured shares of wrongly told values, None = exact or not judged.
+    """
 
     @property
     def name(self) -> str: ...  # noqa: D102
@@ -40,15 +43,23 @@ class BinLike(Protocol):
     def low(self) -> float | None: ...  # noqa: D102
     @property
     def high(self) -> float | None: ...  # noqa: D102
+    @property
+    def error(self) -> float | None: ...  # noqa: D102
+    @property
+    def missed(self) -> float | None: ...  # noqa: D102
+    @property
+    def stray(self) -> float | None: ...  # noqa: D102
 
 
 class AttributeLike(Protocol):
-    """What of ``attributes.Attribute`` is needed to bin it."""
+    """What of ``attributes.Attribute`` is needed to bin it and to doubt its bins."""
 
     @property
     def level(self) -> str: ...  # noqa: D102
     @property
     def bins(self) -> Sequence[BinLike]: ...  # noqa: D102
+    @property
+    def bin_error(self) -> float | None: ...  # noqa: D102
 
 
 Catalog = Mapping[str, AttributeLike]
@@ -56,11 +67,14 @@ Catalog = Mapping[str, AttributeLike]
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """A bin of a numeric user column; bounds as in ``attributes.Bin``."""
+    """A bin of a numeric user column, which is exact; fields as in ``attributes.Bin``."""
 
     name: str
     low: float | None
     high: float | None
+    error: float | None = None
+    missed: float | None = None
+    stray: float | None = None
 
 
 UserBins = Mapping[str, tuple[str, ...] | tuple[Range, ...]]

@@ -113,6 +113,25 @@ def rates(
     """
     within = inside.astype(np.float64)
     counts, lost = photos @ within, photos @ (within * miss[:, None])
+    return _of_totals(lost, counts, icc, (1 - confidence) / (2 if two_sided else 1))
+
+
+def shares(inside: Bools, photos: sparse.csr_array) -> Rates:
+    """Estimate the share of objects in each cell with a 95% interval, as ``rates`` does; NaN without objects.
+
+    The objects of a photo are taken to be alike, as they are in what is measured on the photo.
+
+    Args:
+        inside: (n, T).
+        photos: (P, n) indicator.
+    """
+    held = photos @ inside.astype(np.float64)
+    counts = np.broadcast_to(photos.sum(axis=1)[:, None], held.shape)
+    return _of_totals(held, counts, 1.0, 0.025)
+
+
+def _of_totals(lost: Floats, counts: Floats, icc: float, alpha: float) -> Rates:
+    """Estimate lost / counts, (P, T) by photo and cell; each bound is missed with probability ``alpha``."""
     size, misses = counts.sum(axis=0), lost.sum(axis=0)
     clusters = (counts > 0).sum(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -122,8 +141,7 @@ def rates(
         own = variance * size / (rate * (1 - rate))
     trusted = (np.minimum(misses, size - misses) >= MIN_EVENTS) & (clusters >= MIN_CLUSTERS)
     effect = np.maximum(pooled, np.where(trusted, own, 1.0))
-    alpha = (1 - confidence) / (2 if two_sided else 1)
-    freedom = np.where(trusted & (own > pooled), clusters, max(photos.shape[0], 2)) - 1.0
+    freedom = np.where(trusted & (own > pooled), clusters, max(len(counts), 2)) - 1.0
     correction = np.minimum((_t_quantile(alpha, size - 1) / _t_quantile(alpha, freedom)) ** 2, 1.0)
     low, high = clopper_pearson(rate, size / effect * correction, alpha)
     return Rates(rate, low, high, effect)

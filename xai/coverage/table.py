@@ -9,7 +9,8 @@ import polars.selectors as cs
 from xai import tables
 from xai.coverage.assess import ELEVATED_RATIO, Counts, assess, held, photos_to_collect
 from xai.coverage.bins import UNKNOWN, Catalog, UserBins, bin_names, is_of_photos
-from xai.coverage.intervals import Bools, Floats, Integers, false_discovery, rates, risk_ratios
+from xai.coverage.intervals import Bools, Floats, Integers, Ratios, false_discovery, rates, risk_ratios, shares
+from xai.coverage.misread import COLUMNS, Misread, misread, widen_ratios, widen_shares
 from xai.coverage.sample import Sample, Side, strata
 from xai.rules import RARE_COUNT
 
@@ -23,7 +24,7 @@ MIN_LABEL_OBJECTS = 30
 def tabulate(
     train: Sample | None, evaluation: Sample, catalog: Catalog, user: UserBins, *, labels: bool = True
 ) -> pl.DataFrame:
-    """Return the coverage table, columns as in ``tables.TABLES["coverage"]``.
+    """Return the coverage table, columns as in ``tables.TABLES["coverage"]``, then ``misread.COLUMNS``.
 
     Rows with a null ``label`` are over all objects, all bins of the catalog and of the user's columns, and ``unknown``
     where it occurs; further rows per label of at least 30 scored evaluation objects, for the bins that occur. Counts
@@ -32,6 +33,10 @@ def tabulate(
     known bins; the adjusted one is Mantel–Haenszel over object size × label (for ``object_size`` over labels, per label
     over sizes). q-values are Benjamini–Hochberg over the adjusted ratios' p-values, one family over all labels and one
     of the rows per label. An infinite upper bound is null.
+
+    Intervals of ratios and of shares (``train_share_low`` and so on, of objects, 95% over photos) are widened by the
+    measured error of the bin, as ``misread`` says; figures, p-values and q-values are of the bins as told.
+    ``tag_error`` is the share of the values told as in the bin that were measured to lie in another.
 
     ``assessment`` (null for ``unknown``), the first that applies:
 
@@ -63,7 +68,7 @@ def tabulate(
     table = tables.stack(
         [assess(family, pl.col("bin") != UNKNOWN) for family in families if len(family)], tables.TABLES["coverage"]
     )
-    return table.select(list(tables.TABLES["coverage"]))
+    return table.select(*tables.TABLES["coverage"], *(pl.col(name).cast(dtype) for name, dtype in COLUMNS.items()))
 
 
 def _frequent_labels(sample: Sample) -> list[str | None]:
@@ -99,7 +104,8 @@ def _block(
     image_level = is_of_photos(attribute, catalog)
     count_photos = image_level and label is None
     by_label, by_size = label is None, attribute != "object_size"
-    columns: dict[str, Floats | Integers | Bools] = {}
+    told = misread(attribute, len(names), catalog)
+    columns: dict[str, Floats | Integers | Bools] = {"tag_error": told.error}
     ours = Counts.of_attribute(evaluation.sample, attribute, len(names), count_photos)
     seen = ours.objects > 0
     theirs = None
@@ -108,7 +114,9 @@ def _block(
         seen |= theirs.objects > 0
         risk, elevated = _training_risk(train, attribute, len(names), by_label=by_label, by_size=by_size)
         columns |= theirs.columns("train") | {"train_miss_rate": risk, "train_elevated": elevated}
-    columns |= ours.columns("eval") | _risk(evaluation, attribute, len(names), by_label=by_label, by_size=by_size)
+        columns |= _share_bounds(train.sample, attribute, told, "train")
+    columns |= ours.columns("eval") | _share_bounds(evaluation.sample, attribute, told, "eval")
+    columns |= _risk(evaluation, attribute, told, by_label=by_label, by_size=by_size)
     columns["collect"] = photos_to_collect(theirs, ours, photos_only=image_level)
     always = label is None and attribute in catalog
     keep = seen | np.array([always and name != UNKNOWN for name in names])
@@ -137,15 +145,24 @@ _FIGURES: dict[str, pl.DataType | type[pl.DataType]] = {
     "collect": pl.Float64,
     "train_elevated": pl.Boolean,
     "p_value": pl.Float64,
+    **COLUMNS,
 }
 
 
+def _share_bounds(sample: Sample, attribute: str, told: Misread, side: str) -> dict[str, Floats | Integers | Bools]:
+    """Return ``SIDE_share_low`` and ``SIDE_share_high``."""
+    inside = sample.codes[attribute][:, None] == np.arange(len(told.missed))
+    found = shares(inside, sample.clusters())
+    low, high = widen_shares(found.low, found.high, told)
+    return {f"{side}_share_low": low, f"{side}_share_high": high}
+
+
 def _risk(
-    side: Side, attribute: str, bins: int, *, by_label: bool, by_size: bool
+    side: Side, attribute: str, told: Misread, *, by_label: bool, by_size: bool
 ) -> dict[str, Floats | Integers | Bools]:
     """Misses, miss rates and risk ratios per bin (K,); ratios of the last, ``unknown``, are NaN."""
     sample = side.asked
-    codes = sample.codes[attribute]
+    codes, bins = sample.codes[attribute], len(told.missed)
     inside = codes[:, None] == np.arange(bins)
     misses = np.bincount(codes[sample.miss], minlength=bins)
     holding = held(sample.photo[sample.miss], sample.photos, codes[sample.miss], bins)
@@ -158,6 +175,8 @@ def _risk(
     adjusted = crude
     if layers is not None:
         adjusted = risk_ratios(known, compared, sample.miss, clusters, layers, icc=side.correlation)
+    crude_low, crude_high = _widened(crude, known, told)
+    adjusted_low, adjusted_high = _widened(adjusted, known, told)
     return {
         "miss_count": misses,
         "miss_photos": holding.sum(axis=1),
@@ -166,13 +185,20 @@ def _risk(
         "miss_rate_low": rate.low,
         "miss_rate_high": rate.high,
         "risk_ratio": _tested(crude.ratio),
-        "risk_ratio_low": _tested(crude.low),
-        "risk_ratio_high": _tested(crude.high),
+        "risk_ratio_low": _tested(crude_low),
+        "risk_ratio_high": _tested(crude_high),
         "adjusted_risk_ratio": _tested(adjusted.ratio),
-        "adjusted_low": _tested(adjusted.low),
-        "adjusted_high": _tested(adjusted.high),
+        "adjusted_low": _tested(adjusted_low),
+        "adjusted_high": _tested(adjusted_high),
         "p_value": _tested(adjusted.p_value),
     }
+
+
+def _widened(found: Ratios, known: Bools, told: Misread) -> tuple[Floats, Floats]:
+    """Bounds of the known bins (K − 1,), widened by how these are told."""
+    count = max(int(known.sum()), 1)
+    bins = Misread(told.missed[:-1], told.stray[:-1], told.error[:-1])
+    return widen_ratios(found.low, found.high, known.sum(axis=0) / count, bins)
 
 
 def _training_risk(side: Side, attribute: str, bins: int, *, by_label: bool, by_size: bool) -> tuple[Floats, Bools]:

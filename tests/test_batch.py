@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
+from attributes.angle import DEFAULT_FOCAL
 from attributes.decode import Photo
 from attributes.frames import stored_boxes, stored_pixels
 from xai import batch, detect
@@ -92,6 +94,30 @@ def test_a_detector_that_ignores_exif_sees_stored_pixels(
     np.testing.assert_allclose(target[0], upright.candidates["cand_target"].reshape(-1, count)[0], atol=1e-4)
     assert (target[ORIENTATIONS.index(3)] < target[0] - 0.1).any(), "the detector knows no cars on their roofs"
     np.testing.assert_array_equal(result.measured.objects["object_size"], upright.measured.objects["object_size"])
+
+
+def test_the_pitch_is_told_with_the_focal_length_of_exif(tmp_path: Path) -> None:
+    # Twelve posts that lean to the middle at the top, as seen by a camera that looks up.
+    photo = np.full((240, 320, 3), 90, dtype=np.uint8)
+    for x in range(20, 320, 25):
+        cv2.line(photo, (x, 239), (round(160 + 0.7 * (x - 160)), 0), (230, 230, 230), 6, cv2.LINE_AA)
+    told = Image.Exif()
+    told[0x0112] = 1
+    told.get_ifd(0x8769).update({0xA405: 100})
+    Image.fromarray(photo).save(tmp_path / "told.png", exif=told)
+    Image.fromarray(photo).save(tmp_path / "bare.png")
+    (result,) = batch.process(
+        tmp_path,
+        ["told.png", "bare.png"],
+        label=lambda ids, read: [Labelled(np.empty((0, 4)), np.empty(0, np.int64), np.empty(0, np.bool_))] * len(ids),
+        detector=None,
+        detect_ids=set(),
+        match_iou=0.5,
+        workers=1,
+    )
+    # The posts meet 680 px above the middle; 100 mm on film are 100 / 43.27 of the diagonal of 400 px.
+    focal = np.array([400 * 100 / 43.27, DEFAULT_FOCAL * 320])
+    np.testing.assert_allclose(result.measured.images["pitch"], np.degrees(np.arctan(focal / 680)), atol=1.0)
 
 
 def test_a_box_that_repeats_another_crowds_and_hides_nothing(photos: tuple[Path, Pixels, Boxes]) -> None:

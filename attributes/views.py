@@ -33,7 +33,7 @@ At 320 px averaging halves noise and hides blur. Above 640 px both would be meas
 resizing throws away, and the cost would grow with the camera.
 """
 
-
+# Of the corners of a summed-area table: bottom right, bottom left, top right, top left.
 _SIGNS = np.array([1.0, -1.0, -1.0, 1.0])
 
 
@@ -110,11 +110,6 @@ class Views:
         return tuple(cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY) for photo in self.small)
 
     @cached_property
-    def histograms(self) -> tuple[Floats, ...]:
-        """Share of pixels at each of the 256 luma levels of ``gray``."""
-        return tuple(cv2.calcHist([gray], [0], None, [256], [0, 256]).ravel() / float(gray.size) for gray in self.gray)
-
-    @cached_property
     def sizes(self) -> Floats:
         """(B, 2) width and height of the photos."""
         return np.array([photo.shape[1::-1] for photo in self.photos], dtype=np.float64).reshape(-1, 2)
@@ -144,21 +139,34 @@ class Views:
 def fit(photo: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
     """Reduce a photo so that its longest side is at most ``longest`` px; never enlarge it.
 
-    Area averaging by a whole factor first, which is exact and cheap, then bilinear by what is left (less than 2).
+    Args:
+        photo: H×W[×C].
+        longest: in px.
     """
     height, width = photo.shape[:2]
-    factor = max(height, width) / longest
-    if factor <= 1:
-        return photo
-    size = (max(1, round(width / factor)), max(1, round(height / factor)))
-    whole = int(factor)
-    if whole > 1 and min(height, width) >= whole:
+    whole, size = reductions(height, width, longest)
+    if whole > 1:
         reduced = (width // whole, height // whole)
         cut = photo[: reduced[1] * whole, : reduced[0] * whole]
         photo = np.asarray(cv2.resize(cut, reduced, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-    if photo.shape[1::-1] == size:
+    if photo.shape[:2] == size:
         return photo
-    return np.asarray(cv2.resize(photo, size, interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
+    return np.asarray(cv2.resize(photo, size[::-1], interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
+
+
+def reductions(height: int, width: int, longest: int) -> tuple[int, tuple[int, int]]:
+    """How a photo is reduced to at most ``longest`` px: by a whole factor first, which is exact and cheap.
+
+    Returns:
+        The whole factor, 1 for none, by which areas are averaged; height and width in px to which what is left, less
+        than a factor of 2, is interpolated.
+    """
+    factor = max(height, width) / longest
+    if factor <= 1:
+        return 1, (height, width)
+    # A side shorter than the factor has no area to average.
+    whole = int(factor) if min(height, width) >= int(factor) else 1
+    return whole, (max(1, round(height / factor)), max(1, round(width / factor)))
 
 
 def integral(values: NDArray[np.uint8] | NDArray[np.float32]) -> Floats:

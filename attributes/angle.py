@@ -30,7 +30,7 @@ def pitch(views: Views) -> Floats:
     their side or upside down are turned upright first where ``rotation`` is told.
 
     Args:
-        views: B photos; ``focal_px`` is used where known, else ``DEFAULT_FOCAL``.
+        views: B photos; ``focal_px`` is used where known, as files tell it in EXIF, else ``DEFAULT_FOCAL``.
 
     Returns:
         (B,) degrees in [-90, 90], positive = the camera looks up; NaN where too few verticals agree.

@@ -186,7 +186,7 @@ _TABLE = (
         why="down 2.5% of the photos that tell: over tables and screens; none looks up that far",
         definition="angle of the camera above the horizon, positive = looks up",
         function=angle.pitch,
-        source="as roll; without a known focal length that of a 32 mm lens is assumed",
+        source="as roll; with the focal length that EXIF states, else that of a 32 mm lens",
         accuracy="median error 0.7 degrees on York Urban photos, told of 90%",
         bin_error=0.07,
     ),

@@ -13,7 +13,7 @@ FIGURES: dict[str, Any] = {
     "train_share": 0.021, "train_miss_rate": None, "eval_count": 40, "eval_share": 0.08, "miss_share": 0.41,
     "miss_rate": 0.31, "other_rate": 0.06, "adjusted_risk_ratio": 5.2, "adjusted_low": 3.1, "adjusted_high": 8.4,
     "assessment": "coverage_gap", "elevated": True, "before": 0.1, "after": 0.81, "placebo": 0.15, "succeeded": True,
-    "failed": False,
+    "failed": False, "tag_error": None,
 }  # fmt: skip
 
 
@@ -34,6 +34,14 @@ def test_a_gap_reads_like_this() -> None:
         "interval 3.1–8.4). With the glare toned down, the detector finds it (score × overlap 0.81, 0.10 before; "
         "changes that mean nothing reach 0.15 at most)."
     )
+
+
+def test_a_tag_that_errs_says_so() -> None:
+    doubted = sentence("coverage_gap", scene({**FIGURES, "tag_error": 0.0526}))
+    assert doubted.startswith("Strong glare covers this car (object glare 0.41; 5.3% of such tags are wrong). Only ")
+    assert "tags" not in sentence("coverage_gap", scene({**FIGURES, "tag_error": 0.0}))
+    words = {**FIGURES, "value": None, "tag_error": 0.2}
+    assert sentence("coverage_gap", scene(words)).startswith("Strong glare covers this car (20% of such tags are wrong). ")
 
 
 def test_a_hard_condition_says_why_it_is_not_a_gap() -> None:

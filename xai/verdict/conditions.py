@@ -23,6 +23,7 @@ HARMLESS_RATIO = 1.5
 _FIGURES = [
     "train_count", "train_share", "train_miss_rate", "eval_count", "eval_share", "miss_share", "miss_rate",
     "adjusted_risk_ratio", "adjusted_low", "adjusted_high", "assessment", "collect", "other_rate",
+    "tag_error",
 ]  # fmt: skip
 
 
@@ -41,7 +42,7 @@ def show(
         objects: evaluation objects with outcome and object attributes.
         images: evaluation photos with image attributes.
         bins: scored evaluation objects with ``image_id object_id label`` and bins (``coverage.Analysis.bins``).
-        coverage: columns of ``tables.TABLES["coverage"]``.
+        coverage: columns of ``tables.TABLES["coverage"]`` and ``tag_error``.
 
     Returns:
         Columns ``error_id label cause attribute bin value tail_share scope`` and figures of the coverage row that

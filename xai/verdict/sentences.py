@@ -82,17 +82,28 @@ def _condition(verdict: str, scene: Scene) -> list[str]:
     if condition is None:
         raise ValueError(f"a verdict {verdict} names a condition, got none")
     here, _ = phrase(condition)
-    value = condition["value"]
-    measured = ""
-    if value is not None:
-        unit = ATTRIBUTES[condition["attribute"]].unit if condition["attribute"] in ATTRIBUTES else ""
-        measured = f" ({condition['attribute'].replace('_', ' ')} {with_unit(value, unit)})"
+    known = [*_measured(condition), *_doubted(condition)]
+    measured = f" ({'; '.join(known)})" if known else ""
     return [
         f"{capitalise(here.format(this=f'this {scene.label}'))}{measured}.",
         _reports(scene, condition) if scene.reported else _coverage(verdict, scene, condition),
         _report_risk(condition) if scene.reported else _risk(scene, condition),
         _repair(scene, condition),
     ]
+
+
+def _measured(condition: Mapping[str, Any]) -> list[str]:
+    name, value = condition["attribute"], condition["value"]
+    if value is None:
+        return []
+    unit = ATTRIBUTES[name].unit if name in ATTRIBUTES else ""
+    return [f"{name.replace('_', ' ')} {with_unit(value, unit)}"]
+
+
+def _doubted(condition: Mapping[str, Any]) -> list[str]:
+    """Say how often the attribute errs that tells the condition, where that was measured."""
+    error = condition["tag_error"]
+    return [f"{percent(error)} of such tags are wrong"] if error else []
 
 
 def _coverage(verdict: str, scene: Scene, condition: Mapping[str, Any]) -> str:

@@ -268,6 +268,7 @@ _TABLE = (
         definition="mean of the glare map in the box",
         function=objects.object_glare,
         source="as glare",
+        accuracy="that of the map of glare; the bins were not judged",
     ),
     Attribute(
         name="object_brightness",

@@ -75,14 +75,14 @@ def markdown(catalog: Mapping[str, Attribute]) -> str:
 
 def _block(attribute: Attribute, width: int) -> str:
     facts = " · ".join([attribute.level, _values(attribute), _cost(attribute)])
-    lines = [f"{attribute.name:<{_MARGIN + 8}}{facts}", *_wrapped("", attribute.definition, width)]
+    lines = [f"{attribute.name:<{_MARGIN + 8}}{facts}", *_wrapped("is", attribute.definition, width)]
     lines += _wrapped("bins", _scale(attribute.bins), width)
     lines += _wrapped("why", attribute.why, width)
     lines += _wrapped("source", attribute.source, width)
     lines += _wrapped("accuracy", attribute.accuracy or "exact by its definition", width)
-    judged = [f"{part.name} {_shares(part)}" for part in attribute.bins if part.error is not None]
     if attribute.bin_error is not None:
-        lines += _wrapped("wrong bin", "; ".join([f"{_percent(attribute.bin_error)} in all", *judged]), width)
+        lines += _wrapped("wrong bin", f"{_percent(attribute.bin_error)} in all", width)
+        lines += [" " * _MARGIN + _shares(part) for part in attribute.bins if part.error is not None]
     return "\n".join(lines) + "\n"
 
 
@@ -97,8 +97,8 @@ def _wrapped(title: str, said: str, width: int) -> list[str]:
 
 
 def _section(attribute: Attribute) -> str:
-    lines = [f"## {attribute.name}", "", f"{_sentence(attribute.definition)} Thresholds: {_sentence(attribute.why)}"]
-    lines += ["", f"Source: {_sentence(attribute.source)} Accuracy: {_sentence(attribute.accuracy or 'exact')}"]
+    lines = [f"## {attribute.name}", "", f"{_sentence(attribute.definition)} Thresholds: {attribute.why}."]
+    lines += ["", f"Source: {attribute.source}. Accuracy: {attribute.accuracy or 'exact by its definition'}."]
     judged = [part for part in attribute.bins if part.error is not None]
     if judged:
         lines += ["", _row(["bin", "wrong", "missed", "stray"]), _row(["---"] * 4)]
@@ -130,7 +130,7 @@ def _cost(attribute: Attribute) -> str:
 
 
 def _shares(part: Bin) -> str:
-    return f"{_percent(part.error)} (missed {_percent(part.missed)}, stray {_percent(part.stray)})"
+    return f"{part.name}: {_percent(part.error)} wrong, {_percent(part.missed)} missed, {_percent(part.stray)} stray"
 
 
 def _percent(share: float | None) -> str:

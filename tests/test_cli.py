@@ -77,6 +77,10 @@ def test_tag_lists_the_catalog() -> None:
     done = xai("tag", "--list", "--json")
     names = [json.loads(line)["name"] for line in done.stdout.splitlines()]
     assert {"glare", "roll", "rotation", "object_size", "crowding"} <= set(names)
+    shown = xai("tag", "--list").stdout
+    assert all(name in shown for name in names)
+    assert max(map(len, shown.splitlines())) <= 100
+    assert xai("tag", "--list", "--format", "md").stdout.startswith("# Attributes\n")
 
 
 @pytest.mark.parametrize(
@@ -84,6 +88,7 @@ def test_tag_lists_the_catalog() -> None:
     [
         (["tag", ".", "--out", "tags.xlsx"], "FILE.parquet or FILE.csv"),
         (["tag", "nowhere", "--out", "tags.csv"], "found nothing at nowhere"),
+        (["tag", "--list", "--format", "html"], "expected --format text or md, got 'html'"),
         (["tag", ".", "--out", "file/tags.csv"], "expected a folder to write to at file"),
         (["demo", "--out", "file"], "expected a folder to write to at file"),
         (["report", "nowhere"], "expected a finished run"),

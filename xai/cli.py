@@ -223,6 +223,7 @@ def tag(
     photos: Annotated[Path, typer.Argument(help="a photo or a folder of photos")] = Path("."),
     out: Annotated[Path | None, typer.Option(help="FILE.parquet or FILE.csv")] = None,
     list_: Annotated[bool, typer.Option("--list", help="print the catalog of attributes and stop")] = False,
+    format_: Annotated[str, typer.Option("--format", help="of --list: text or md")] = "text",
     workers: Workers = None,
     quiet: Quiet = False,
     json_: Json = False,
@@ -231,7 +232,7 @@ def tag(
     import attributes
 
     if list_:
-        _print_catalog(attributes.ATTRIBUTES, _Voice(quiet, json_))
+        _print_catalog("json" if json_ else format_)
         return
     if out is None or out.suffix not in {".parquet", ".csv"}:
         raise RequestError(f"expected --out FILE.parquet or FILE.csv, got {out}")
@@ -376,20 +377,15 @@ def _print_score(score: Any) -> None:
     Console(highlight=False).print(table)
 
 
-def _print_catalog(catalog: Mapping[str, Any], voice: _Voice) -> None:
-    if voice.json:
-        for name, attribute in catalog.items():
-            bins = {item.name: [item.low, item.high] for item in attribute.bins}
-            told = {
-                "definition": attribute.definition,
-                "accuracy": attribute.accuracy,
-                "bin_error": attribute.bin_error,
-            }
-            voice.emit({"name": name, "level": attribute.level, "unit": attribute.unit, "bins": bins, **told})
-        return
-    table = Table("attribute", "level", "unit", "bins", "wrong bin", "definition", box=None, pad_edge=False)
-    for name, attribute in catalog.items():
-        names = " ".join(part.name for part in attribute.bins)
-        wrong = "–" if attribute.bin_error is None else f"{attribute.bin_error:.0%}"
-        table.add_row(name, attribute.level, attribute.unit, names, wrong, attribute.definition)
-    Console(highlight=False).print(table)
+def _print_catalog(form: str) -> None:
+    from attributes import ATTRIBUTES, listing
+
+    if form not in ("text", "md", "json"):
+        raise RequestError(f"expected --format text or md, got {form!r}")
+    if form == "json":
+        for told in listing.rows(ATTRIBUTES):
+            sys.stdout.write(json.dumps(told, ensure_ascii=False) + "\n")
+    elif form == "md":
+        sys.stdout.write(listing.markdown(ATTRIBUTES))
+    else:
+        sys.stdout.write(listing.text(ATTRIBUTES, width=min(Console().width, 100)))

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from xai.checking import check
+    from xai.explaining import explain
     from xai.pipeline import profile, sample, triage
     from xai.run import Run
 
-__all__ = ["Run", "check", "profile", "sample", "triage"]
+__all__ = ["Run", "check", "explain", "profile", "sample", "triage"]
 
 _HOMES = {
     "Run": "xai.run",
     "check": "xai.checking",
+    "explain": "xai.explaining",
     "profile": "xai.pipeline",
     "sample": "xai.sampling",
     "triage": "xai.pipeline",

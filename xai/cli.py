@@ -337,6 +337,33 @@ def report(
     _summarise(run, _Voice(quiet, json_))
 
 
+@app.command()
+def explain(
+    run: Annotated[Path, typer.Argument(help="run directory")],
+    error_id: Annotated[str, typer.Argument(help="of the miss, or its beginning; the report names it at each photo")],
+    masks: Annotated[int, typer.Option(min=2, help="masked copies of the photo; more make a steadier map")] = 600,
+    device: Device = None,
+    seed: Seed = None,
+    quiet: Quiet = False,
+    json_: Json = False,
+) -> None:
+    """Explain one miss in depth: a heat map with as many masks as asked, and the ledger of evidence."""
+    from xai.explaining import explain as explain_miss
+
+    voice = _Voice(quiet, json_)
+    with voice.progress() as progress:
+        found = explain_miss(run, error_id, n_masks=masks, device=device, seed=seed, progress=progress)
+    if voice.json:
+        for line in found.evidence.iter_rows(named=True):
+            voice.emit({"event": "evidence", **line})
+        voice.emit({"event": "done", "error_id": found.error_id, "picture": str(found.picture)})
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    for text in found.text:
+        console.print(_shown(text))
+    console.print(f"heat map: {_shown(found.picture)}")
+
+
 def _shared(device: str | None, workers: int | None, seed: int | None) -> list[str]:
     """Turn the shared options into config overrides."""
     given = {"device": device, "workers": workers, "seed": seed}

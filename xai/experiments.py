@@ -10,9 +10,10 @@ import numpy as np
 import polars as pl
 
 from attributes import frames
-from attributes.decode import read
+from attributes.decode import DecodeError, read
 from xai import evidence, tables, verdict
 from xai.config import Config
+from xai.exceptions import RunError
 from xai.rules import MISSES
 from xai.scan import Split
 from xai.types import Detector, Pixels, PredictedOnly, Progress
@@ -54,14 +55,7 @@ def experiment(
     )
     for name in ("gallery", "maps"):
         shutil.rmtree(folder / name, ignore_errors=True)
-
-    def as_displayed(image_id: str) -> Pixels:
-        return read(root / image_id).pixels
-
-    def as_stored(image_id: str) -> Pixels:
-        photo = read(root / image_id)
-        return frames.stored_pixels(photo.pixels, photo.exif_orientation)
-
+    as_displayed, as_stored = _loaders(root)
     placed = misses.filter(pl.col("x1").is_not_null())
     if isinstance(detector, PredictedOnly) or not len(placed):
         evidence.keep_photos(misses, load_pixels=as_displayed, folder=folder)
@@ -85,6 +79,80 @@ def experiment(
         _turn_back(misses, as_displayed, folder)
     _keep_others(misses.filter(pl.col("x1").is_null()), as_displayed, folder)
     return tried
+
+
+def map_miss(
+    config: Config,
+    miss: pl.DataFrame,
+    objects: pl.DataFrame,
+    images: pl.DataFrame,
+    detector: Detector,
+    root: Path,
+    folder: Path,
+    *,
+    n_masks: int,
+    seed: int,
+) -> pl.DataFrame:
+    """Map one miss with as many masks as asked; return the lines of evidence of the map.
+
+    Args:
+        config: of the run.
+        miss: its row of objects, with ``error_id``.
+        objects: of its photo.
+        images: rows of the split's photos, with ``exif_orientation`` and ``sha256``.
+        detector: is asked again.
+        root: folder of the photos.
+        folder: where ``ERROR_ID.png`` and ``.npz`` go.
+        n_masks: masked copies of the photo.
+        seed: of the masks.
+
+    Raises:
+        RunError: the photo cannot be read any more, or is another one now.
+    """
+    image_id = str(miss["image_id"][0])
+    told = images.filter(pl.col("image_id") == image_id)
+    try:
+        photo = read(root / image_id)
+    except DecodeError as error:
+        raise RunError(f"the photo of the miss cannot be read any more: {error}") from error
+    if photo.sha256 != told["sha256"][0]:
+        raise RunError(f"{root / image_id} is not the photo that the run was made of; run xai triage again")
+    stored = config.detector.exif == "ignore"
+    placed = objects.filter(pl.col("x1").is_not_null())
+    if stored:
+        sizes = told.select("image_id", "width", "height", "exif_orientation")
+        miss, placed = (_stored_boxes(frame.join(sizes, on="image_id")) for frame in (miss, placed))
+    seen = frames.stored_pixels(photo.pixels, photo.exif_orientation) if stored else photo.pixels
+    mapped = evidence.explain_maps(
+        miss,
+        placed,
+        load_pixels=lambda _: seen,
+        detector=detector,
+        n_maps=1,
+        budget=2**31,
+        out_dir=folder,
+        n_masks=n_masks,
+        seed=seed,
+    )
+    if stored:
+        displayed = frames.displayed_boxes(
+            miss.select(_CORNERS).to_numpy().astype(np.float64), photo.exif_orientation or 1, photo.width, photo.height
+        )
+        evidence.turn_map(folder / str(miss["error_id"][0]), photo.pixels, displayed[0], photo.exif_orientation)
+    return mapped.evidence
+
+
+def _loaders(root: Path) -> tuple[Callable[[str], Pixels], Callable[[str], Pixels]]:
+    """Return what loads a photo as displayed, and as stored."""
+
+    def as_displayed(image_id: str) -> Pixels:
+        return read(root / image_id).pixels
+
+    def as_stored(image_id: str) -> Pixels:
+        photo = read(root / image_id)
+        return frames.stored_pixels(photo.pixels, photo.exif_orientation)
+
+    return as_displayed, as_stored
 
 
 def _turn_back(misses: pl.DataFrame, load_pixels: Callable[[str], Pixels], folder: Path) -> None:

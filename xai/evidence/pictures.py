@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from xai.types import Boxes, Pixels
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 HELPS = (255, 176, 0)
 SUPPRESSES = (100, 143, 255)
@@ -47,6 +51,31 @@ def write_overlay(pixels: Pixels, saliency: NDArray[np.floating], box: Boxes, pa
     for shade, thickness in ((0, 4), (255, 2)):
         cv2.rectangle(picture, (x1, y1), (x2 - 1, y2 - 1), (shade, shade, shade), thickness)
     _write(picture, path, ".png", [])
+
+
+def figure(overlay: Path, scale: float, title: str) -> Figure:
+    """Show a picture made by ``write_overlay`` with its colours' scale, for notebooks.
+
+    Args:
+        overlay: the picture.
+        scale: change of the target, overlap × score, that the strongest colour stands for.
+        title: above the picture.
+    """
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import LinearSegmentedColormap, Normalize
+    from matplotlib.figure import Figure
+
+    picture = cv2.cvtColor(cv2.imdecode(np.fromfile(overlay, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    shades = np.array([SUPPRESSES, (128, 128, 128), HELPS]) / 255
+    colours = LinearSegmentedColormap.from_list("helps", shades)
+    drawn = Figure(figsize=(8, 8 * picture.shape[0] / picture.shape[1]), layout="constrained")
+    axes = drawn.add_subplot()
+    axes.imshow(picture)
+    axes.set_axis_off()
+    axes.set_title(title, wrap=True)
+    bar = drawn.colorbar(ScalarMappable(Normalize(-scale, scale), colours), ax=axes, shrink=0.8)
+    bar.set_label("holds back  ←  overlap × score of the best candidate  →  helps")
+    return drawn
 
 
 def _shrink(pixels: Pixels) -> Pixels:

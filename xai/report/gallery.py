@@ -124,6 +124,13 @@ def build(source: Source, summary: Summary, *, max_cards: int = MAX_CARDS, max_r
     )
 
 
+def facts(miss: pl.DataFrame, evidence: pl.DataFrame, predictions: pl.DataFrame) -> dict[str, Any]:
+    """Return ``row``, ``nearby`` and ``ledger`` of one miss, as in ``Card``."""
+    row = miss.row(0, named=True)
+    nearby = _nearby(miss, predictions).get(row["error_id"], [])
+    return {"row": row, "nearby": nearby, "ledger": _ledger(evidence.rows(named=True), row["cause"])}
+
+
 def _order(misses: pl.DataFrame, causes: Sequence[str]) -> pl.DataFrame:
     """Sort by cause, most frequent first, then by strength; unclear ones come last.
 

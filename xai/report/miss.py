@@ -1,0 +1,34 @@
+"""One miss as text: its verdict, where it was lost, and the ledger of evidence, for a terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+
+from xai.exceptions import RunError
+from xai.report import gallery
+from xai.report.sentences import environment
+from xai.report.source import open_run
+from xai.report.summarize import summarize_source
+
+
+def miss_lines(run_dir: Path, error_id: str, evidence: pl.DataFrame | None = None) -> list[str]:
+    """Return what a run says of one miss, as lines of plain text.
+
+    Args:
+        run_dir: a finished run.
+        error_id: of the miss.
+        evidence: its lines, columns of ``tables.TABLES["evidence"]``; the run's own if left out.
+
+    Raises:
+        RunError: the run is missing, incomplete, from another version, or has no such miss.
+    """
+    source = open_run(Path(run_dir))
+    misses = source.misses.filter(pl.col("error_id") == error_id)
+    if misses.is_empty():
+        raise RunError(f"expected a miss of {run_dir}, it has none with the id {error_id!r}")
+    told = source.table("evidence").filter(pl.col("error_id") == error_id) if evidence is None else evidence
+    card = gallery.facts(misses, told, source.table("predictions").filter(pl.col("split") == source.split))
+    text = environment(autoescape=False).get_template("miss.txt.j2").render(s=summarize_source(source), **card)
+    return [line.rstrip() for line in text.splitlines() if line.strip()]

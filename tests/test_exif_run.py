@@ -92,6 +92,22 @@ def test_labels_in_the_stored_frame_are_turned(world: Path) -> None:
     same(upright.filter(pl.col("image_id").is_in(quarter)), told.filter(pl.col("image_id").is_in(quarter)))
 
 
+def test_labels_on_the_wrong_places_are_told_by_the_detector(world: Path) -> None:
+    triage(world, "stored")
+    run = xai.Run(world / "run stored apply ")
+    named = run.issues.filter(pl.col("code") == "exif_mismatch")
+    turned = run.images.filter((pl.col("split") == "eval") & (pl.col("exif_orientation") == 3))
+    assert len(named) >= 1
+    assert set(named["image_id"]) <= set(turned["image_id"])
+    misses = run.errors.join(named, on="image_id", how="semi").join(run.verdicts, on="error_id")
+    assert len(misses) >= 1
+    assert set(misses.select("verdict", "cause").unique().rows()) == {("label", "exif_mismatch")}
+    assert all("label_frame: stored" in text for text in misses["sentence"])
+    assert "exif_mismatch" not in xai.Run(world / "run stored apply stored").issues["code"].to_list()
+    sound = xai.Run(world / "run displayed apply ")
+    assert "exif_mismatch" not in sound.issues["code"].to_list()
+
+
 def test_a_detector_that_ignores_exif_misses_what_lies_on_its_side(world: Path) -> None:
     applied = triage(world, "displayed")
     ignored = triage(world, "displayed", exif="ignore", budget=4)

@@ -14,7 +14,19 @@ from typing import Any
 
 import polars as pl
 
-from xai import coverage, dataset, detect, provenance, question, reference, report, run_json, tables, verdict
+from xai import (
+    coverage,
+    dataset,
+    detect,
+    label_frames,
+    provenance,
+    question,
+    reference,
+    report,
+    run_json,
+    tables,
+    verdict,
+)
 from xai import run as runs
 from xai.config import Config, load
 from xai.dataset import metadata
@@ -71,6 +83,7 @@ def triage(
             match_iou=config.match.iou,
             neighbours=not asked.reported,
         )
+        evaluation, misplaced = _with_mismatches(asked, evaluation)
     with clock("cover"):
         analyse = coverage.analyse_cases if asked.reported else coverage.analyse
         found = analyse(train.tables if train else None, evaluation, train_detected=bool(train and train.detected))
@@ -85,7 +98,7 @@ def triage(
             score_threshold=detector.score_threshold,
         )
         tried = experiment(config, detector, evaluation, asked.data.root, errors, lines, folder, progress)
-        lines = tables.stack([lines, tried], tables.TABLES["evidence"])
+        lines = tables.stack([lines, tried, label_frames.evidence(misplaced, errors)], tables.TABLES["evidence"])
         verdicts = verdict.judge(
             errors,
             found.compared,
@@ -128,6 +141,16 @@ def _with_leaks(train: Reference | None, evaluation: Split) -> Split:
         return evaluation
     leaked = dataset.leaks(train.tables.images, evaluation.images)
     return replace(evaluation, issues=tables.stack([evaluation.issues, leaked], tables.ISSUES))
+
+
+def _with_mismatches(asked: Question, evaluation: Split) -> tuple[Split, pl.DataFrame]:
+    """Name the photos whose labels seem to be drawn on another frame, where the labels do not say on which."""
+    # Beside a reported miss nothing is annotated: a detection that it fits when turned may be of a neighbour.
+    is_open = asked.data.label_frame == "auto" and not asked.reported
+    labels = asked.data.labels if is_open else asked.data.labels.clear()
+    found = label_frames.mismatches(evaluation.objects, evaluation.predictions, evaluation.images, labels)
+    named = label_frames.issues(found, asked.data.split)
+    return replace(evaluation, issues=tables.stack([evaluation.issues, named], tables.ISSUES)), found
 
 
 def _promises(

@@ -41,7 +41,9 @@ def test_a_tag_that_errs_says_so() -> None:
     assert doubted.startswith("Strong glare covers this car (object glare 0.41; 5.3% of such tags are wrong). Only ")
     assert "tags" not in sentence("coverage_gap", scene({**FIGURES, "tag_error": 0.0}))
     words = {**FIGURES, "value": None, "tag_error": 0.2}
-    assert sentence("coverage_gap", scene(words)).startswith("Strong glare covers this car (20% of such tags are wrong). ")
+    assert sentence("coverage_gap", scene(words)).startswith(
+        "Strong glare covers this car (20% of such tags are wrong). "
+    )
 
 
 def test_a_hard_condition_says_why_it_is_not_a_gap() -> None:
@@ -175,3 +177,11 @@ def test_an_unexplained_miss_says_where_it_was_lost() -> None:
 def test_a_case_without_a_box_says_so() -> None:
     text = sentence("unexplained", scene(placed=False, reported=True))
     assert "Nobody said where in the photo it is, so the object itself was not measured and nothing was tried." in text
+
+
+def test_labels_of_another_frame_say_what_to_set() -> None:
+    assert sentence("label", scene(frames=(0.12, 0.784))) == (
+        "The labels of this photo overlap what is detected by 12% as they are, by 78% turned from the photo as stored "
+        "into the photo as displayed, so that this car seems to lie elsewhere: set label_frame: stored if all labels "
+        "were drawn so, or draw them on the photo as displayed."
+    )

@@ -107,6 +107,11 @@ CODES: Mapping[str, Code] = {
         "the labels were drawn on the photo before it was turned; the boxes were turned with it",
         "set label_frame: stored if all labels were, or draw them on the photo as displayed",
     ),
+    "exif_mismatch": Code(
+        "warning",
+        "the labels fit what is detected once they are turned with the photo, and were not moved",
+        "set label_frame: stored if all labels were drawn so, or draw them on the photo as displayed",
+    ),
     "path_leaves_root": Code("error", "a listed path lies outside the data set", "list paths inside the data set"),
     "path_not_unicode": Code("error", "the file's name is not valid UTF-8; it is left out", "rename the file"),
     "listed_twice": Code("info", "the split lists the photo more than once; it counts once", "remove the repetition"),

@@ -35,7 +35,8 @@ def place(labels: pl.DataFrame, images: pl.DataFrame, frame: str) -> tuple[pl.Da
     With ``auto``, the boxes of a photo that is displayed on its side (orientation 5–8) are taken for drawn in the
     stored frame where the file states that frame's size and not the displayed one, unless boxes fit the displayed photo
     only; where it states none and counts in pixels, where all boxes fit the stored photo and not all fit the displayed
-    one. Anything else stays as displayed: orientations 2–4 have one size in both frames, and fractions fit both.
+    one. Anything else stays as displayed: orientations 2–4 have one size in both frames, and fractions fit both. There
+    the detector may tell (``xai.label_frames``).
 
     Args:
         labels: as for ``validate.resolve``.

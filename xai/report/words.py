@@ -65,7 +65,10 @@ QUESTIONS: Mapping[str, Mapping[str, str]] = {
 
 OTHER_CAUSES: Mapping[str, tuple[str, str]] = {
     "label_error": ("a doubtful annotation", "review and correct the labels"),
-    "exif_mismatch": ("labels drawn on a turned photo", "turn the labels into the displayed frame"),
+    "exif_mismatch": (
+        "labels drawn on a turned photo",
+        "set label_frame: stored if all labels were drawn so, or draw them on the photo as displayed",
+    ),
     "score_threshold": (
         "a score just below the threshold",
         "lower the score threshold slightly and watch the false alarms",

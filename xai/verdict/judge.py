@@ -18,6 +18,9 @@ from xai.verdict.weights import WEIGHTS, mark_log_ratio, repair_log_ratio
 
 UNEXPLAINED = "unexplained"
 
+SPECIAL = ["exif_mismatch", "label_error", "score_threshold"]
+"""Causes that lie in no condition of photo or object."""
+
 
 class AnsweredPromise(Protocol):
     """What of ``coverage.Answer`` the verdict reads."""
@@ -52,11 +55,11 @@ def judge(
     A cause is admissible if the object shows its condition, and the condition's risk is elevated in the coverage table
     or its repair found the object where neither the untouched photo nor a placebo did, and its weight
     (``verdict.weights``) is at least that of ``unexplained``, and the mechanism does not rule it out. The admissible
-    cause of the greatest weight is the verdict's. Verdicts, the first that applies: ``label`` (mechanism
-    ``annotation``), ``coverage_gap`` and ``hard`` (by the coverage table where it calls the condition elevated, else
-    ``coverage_gap`` where the condition is rare in training), ``threshold`` (best score within 0.05 below the
-    threshold, and no cause is admissible), ``chance`` (nothing stands out and the promised recall is shown to be kept),
-    ``unexplained``. The cause of the last two is ``unexplained``.
+    cause of the greatest weight is the verdict's. Verdicts, the first that applies: ``label`` (the photo's labels fit
+    the detections better in another frame, or mechanism ``annotation``), ``coverage_gap`` and ``hard`` (by the coverage
+    table where it calls the condition elevated, else ``coverage_gap`` where the condition is rare in training),
+    ``threshold`` (best score within 0.05 below the threshold, and no cause is admissible), ``chance`` (nothing stands
+    out and the promised recall is shown to be kept), ``unexplained``. The cause of the last two is ``unexplained``.
 
     ``train_share``, ``eval_share``, ``miss_share`` and ``risk_ratio`` (adjusted) are those of the condition in the
     coverage table, of the label's own row where that decided. ``repair`` is the repair that brought the object back.
@@ -67,7 +70,7 @@ def judge(
         objects: evaluation objects with outcome and object attributes.
         images: evaluation photos with image attributes.
         coverage: the coverage table.
-        evidence: lines of ``rank`` and of the experiments (``repair``, ``repair_found``).
+        evidence: lines of ``rank``, of ``label_frames`` and of the experiments (``repair``, ``repair_found``).
         bins: bins of the scored evaluation objects (``coverage.Analysis.bins``).
         promises: answers of ``coverage.promise``.
         score_threshold: the deployed threshold.
@@ -86,8 +89,10 @@ def judge(
         "promise": _recall_promise(promises),
     }
     by_miss = {str(key[0]): part.to_dicts() for key, part in causes.partition_by("error_id", as_dict=True).items()}
-    marks = evidence.filter((pl.col("kind") == "mechanism") & pl.col("name").is_in(["label_error", "score_threshold"]))
+    marks = evidence.filter((pl.col("kind") == "mechanism") & pl.col("name").is_in(SPECIAL))
     special = {(error_id, name): effect for error_id, name, effect in marks.select("error_id", "name", "effect").rows()}
+    turned = marks.filter(pl.col("name") == "exif_mismatch").select("error_id", "before", "after")
+    frames = {error_id: (drawn, fitting) for error_id, drawn, fitting in turned.iter_rows()}
     vain = dict(trials.filter(~pl.col("succeeded")).group_by("error_id").len().iter_rows())
     rescued = trials.filter("succeeded").group_by("error_id", maintain_order=True).agg("cause")
     restored = {key: [CAUSES[cause].repair for cause in names if cause in CAUSES] for key, names in rescued.iter_rows()}
@@ -103,6 +108,7 @@ def judge(
             "tried": vain.get(key, 0),
             "restored": restored.get(key, []),
             "untold": blind.get(key, []),
+            "frames": frames.get(key),
         }
         rows.append(_verdict(miss, by_miss.get(key, []), special, seen))
     schema = dict(tables.TABLES["verdicts"])
@@ -198,9 +204,10 @@ def _verdict(
     admissible = [cause for cause in causes if cause["admissible"]]
     odds = {cause["cause"]: cause["weight"] for cause in admissible}
     chosen: dict[str, Any] | None = None
-    if (error_id, "label_error") in special:
-        verdict, cause = "label", "label_error"
-        odds[cause] = special[error_id, "label_error"] or 1.0
+    doubted = next((name for name in ("exif_mismatch", "label_error") if (error_id, name) in special), None)
+    if doubted is not None:
+        verdict, cause = "label", doubted
+        odds[cause] = special[error_id, doubted] or 1.0
     elif admissible:
         chosen = admissible[0]
         verdict, cause = _gap_or_hard(chosen, context["has_training"]), chosen["cause"]

@@ -44,6 +44,8 @@ class Scene:
         placed: False: nobody said where in the photo the object is.
         mechanism: of the error.
         seen: ``best_label`` of the error.
+        frames: overlap of the photo's labels with what is detected, as drawn and turned from the photo as stored into
+            the photo as displayed, where turned they fit clearly better.
     """
 
     label: str
@@ -62,6 +64,7 @@ class Scene:
     placed: bool = True
     mechanism: str | None = None
     seen: str | None = None
+    frames: tuple[float, float] | None = None
 
 
 def sentence(verdict: str, scene: Scene) -> str:
@@ -188,6 +191,13 @@ def _repair(scene: Scene, condition: Mapping[str, Any]) -> str:
 
 
 def _label(verdict: str, scene: Scene) -> list[str]:
+    if scene.frames is not None:
+        drawn, turned = (percent(overlap) for overlap in scene.frames)
+        return [
+            f"The labels of this photo overlap what is detected by {drawn} as they are, by {turned} turned from the "
+            f"photo as stored into the photo as displayed, so that this {scene.label} seems to lie elsewhere: set "
+            "label_frame: stored if all labels were drawn so, or draw them on the photo as displayed."
+        ]
     if scene.score is None or scene.iou is None:
         return [f"The annotation of this {scene.label} contradicts what the detector sees: check the label."]
     if scene.iou >= 0.5:

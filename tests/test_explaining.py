@@ -9,9 +9,11 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 from rendered import write_world
+from typer.testing import CliRunner
 
 import xai
 from xai import tables
+from xai.cli import app
 from xai.exceptions import RequestError, RunError
 from xai.explaining import FOLDER
 from xai.rules import MISSES
@@ -105,3 +107,17 @@ def test_what_has_changed_since_is_not_explained(world: Path, tmp_path: Path) ->
     path.write_text(json.dumps(info))
     with pytest.raises(RequestError, match="heat maps need a model"):
         xai.explain(run.path, name, n_masks=MASKS)
+
+
+def test_the_command_tells_the_same(run: xai.Run) -> None:
+    name = misses(run)[0]
+    done = CliRunner().invoke(app, ["explain", str(run.path), name, "--masks", str(MASKS), "--quiet"])
+    assert done.exit_code == 0
+    found = xai.explain(run.path, name, n_masks=MASKS)
+    assert done.stdout.splitlines() == [*found.text, f"heat map: {found.picture}"]
+    lines = (
+        CliRunner().invoke(app, ["explain", str(run.path), name, "--masks", str(MASKS), "--json"]).stdout.splitlines()
+    )
+    told = [json.loads(line) for line in lines]
+    assert [row["kind"] for row in told if row["event"] == "evidence"] == found.evidence["kind"].to_list()
+    assert told[-1] == {"event": "done", "error_id": name, "picture": str(found.picture)}

@@ -9,15 +9,17 @@ detectors via saliency maps", CVPR 2021) without its objectness term, taken over
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from xai.types import Candidates
+from xai.types import Candidates, Prepared
 
 if TYPE_CHECKING:
-    from xai.types import Boxes, Prepared
+    from xai.types import Boxes, Detector
 
 
 class Target(Protocol):
@@ -69,6 +71,83 @@ def box_quality(candidates: Candidates, boxes: Tensor, labels: Tensor) -> Tensor
 def other_class(candidates: Candidates, boxes: Tensor, labels: Tensor, *, others: Tensor) -> Tensor:
     """How much closer the detector is to finding the object as ``others`` (k,) than as ``labels``; −1 to 1."""
     return iou_times_score(candidates, boxes, others) - iou_times_score(candidates, boxes, labels)
+
+
+def strongest_rival(candidates: Candidates, boxes: Tensor, labels: Tensor) -> Tensor:
+    """Find the other class as which each object comes closest to being found: the ``others`` of ``other_class``.
+
+    Args:
+        candidates: of one input, as in ``iou_times_score``.
+        boxes: (k, 4).
+        labels: (k,).
+
+    Returns:
+        (k,) columns of the scores, never the object's own; the first one where no other class comes close.
+
+    Raises:
+        ValueError: more than one input, or a detector of a single class.
+    """
+    n, _, classes = candidates.scores.shape
+    if n != 1 or classes < 2:
+        raise ValueError(f"expected the candidates of one input for at least 2 classes, got {n} and {classes}")
+    every = torch.arange(classes, device=labels.device)
+    closeness = torch.stack([iou_times_score(candidates, boxes, every[code].expand(len(labels)))[0] for code in every])
+    return closeness.scatter(0, labels[None].to(closeness.device), -torch.inf).argmax(0)
+
+
+def deployed_score(detector: Detector, prepared: Prepared) -> Target:
+    """Make the target of D-RISE as it was published, for comparison: it sees deployed detections and nothing else.
+
+    Highest IoU(detection, box) × score over the detections of the class, 0 where there are none: on a miss it is flat.
+    It passes no gradient.
+
+    Args:
+        detector: chooses the detections.
+        prepared: one photo, whose changed copies are scored.
+    """
+
+    def target(candidates: Candidates, boxes: Tensor, labels: Tensor) -> Tensor:
+        _check(candidates, boxes, labels)
+        n = len(candidates.scores)
+        copies = Prepared(
+            indices=tuple(range(n)),
+            inputs=prepared.inputs[:1].expand(n, -1, -1, -1),
+            scale=np.repeat(prepared.scale[:1], n, axis=0),
+            offset=np.repeat(prepared.offset[:1], n, axis=0),
+            sizes=np.repeat(prepared.sizes[:1], n, axis=0),
+        )
+        values = candidates.scores.new_zeros(n, len(labels))
+        seen = Candidates(candidates.boxes.detach(), candidates.scores.detach(), proposals=candidates.proposals)
+        for row, found in enumerate(detector.select(seen, copies)):
+            own = boxes if boxes.ndim == 2 else boxes[row]
+            overlap = iou(to_input(found.boxes, copies, row)[:, None], own.to(values))
+            same = torch.as_tensor(found.labels)[:, None].to(labels) == labels
+            scores = torch.as_tensor(found.scores)[:, None].to(values)
+            values[row] = _highest((overlap * scores * same.to(values))[None])[0]
+        return values
+
+    return target
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Score:
+    """How close a detector comes to finding k objects of a photo: a forward function in Captum's sense.
+
+    Attributes:
+        detector: whose ``forward`` is asked.
+        boxes: (k, 4) pixels of the network's input (``to_input``).
+        labels: (k,) columns of the candidates' scores.
+        target: what is told of the candidates.
+    """
+
+    detector: Detector
+    boxes: Tensor
+    labels: Tensor
+    target: Target = iou_times_score
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """Score inputs (n, 3, h, w) → (n, k), one column per object."""
+        return self.target(self.detector.forward(inputs), self.boxes, self.labels)
 
 
 def forward_func(

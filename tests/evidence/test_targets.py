@@ -146,3 +146,64 @@ def test_partial_targets_fit_the_protocol() -> None:
         ToyDetector().forward, torch.tensor([[0.0, 0, 16, 16]]), torch.tensor([0]), partial(targets.class_score, near=0)
     )
     assert forward(torch.rand(2, 3, SIDE, SIDE)).shape == (2, 1)
+
+
+def test_deployed_score_sees_detections_only() -> None:
+    detector = ToyDetector()
+    lights = (0.3, 0.9, 1.0)
+    photos = [photo_with((32, 32, 64, 64), light=light) for light in lights]
+    prepared = detector.prepare(photos[:1])[0]
+    inputs = torch.cat([detector.prepare([photo])[0].inputs for photo in photos])
+    boxes = targets.to_input(
+        np.array([[32.0, 32, 64, 64], [32, 40, 64, 72], [32, 32, 64, 64], [0, 0, 9, 9]]), prepared, 0
+    )
+    labels = torch.tensor([0, 0, 1, 0])
+    found = targets.Score(detector, boxes, labels, targets.deployed_score(detector, prepared))(inputs)
+    assert found.shape == (3, 4)
+    assert (found[0] == 0).all(), "a miss is flat"
+    score = detector.forward(inputs).scores.amax((1, 2))
+    assert float(score[1]) > detector.score_threshold
+    torch.testing.assert_close(found[1:, 0], score[1:])
+    overlap = torchvision.ops.box_iou(boxes[:1], boxes[1:2]).item()
+    torch.testing.assert_close(found[1:, 1], score[1:] * overlap)
+    assert (found[:, 2:] == 0).all(), "another class, another place"
+    everything = targets.iou_times_score(detector.forward(inputs), boxes, labels)
+    assert (found <= everything + 1e-6).all()
+
+
+def test_deployed_score_takes_candidates_with_a_gradient_and_moved_boxes() -> None:
+    detector = ToyDetector()
+    prepared = detector.prepare([photo_with((32, 32, 64, 64))])[0]
+    candidates = detector.forward(prepared.inputs.clone().requires_grad_())
+    target = targets.deployed_score(detector, prepared)
+    box = targets.to_input(np.array([[32.0, 32, 64, 64]]), prepared, 0)
+    found = target(candidates, box[None], torch.tensor([0]))
+    assert not found.requires_grad
+    assert found.item() == pytest.approx(candidates.scores.max().item())
+    with pytest.raises(ValueError, match="expected labels in 0–1"):
+        target(candidates, box, torch.tensor([2]))
+
+
+@pytest.mark.parametrize("per_class", [False, True])
+def test_the_strongest_rival_equals_brute_force(per_class: bool) -> None:
+    candidates = Candidates(random_boxes(1, 9, 5) if per_class else random_boxes(1, 9), torch.rand(1, 9, 5))
+    boxes, labels = random_boxes(4), torch.tensor([0, 4, 2, 2])
+    expected = []
+    for box, label in zip(boxes, labels, strict=True):
+        rivals = [code for code in range(5) if code != label]
+        expected.append(max(rivals, key=lambda code: float(brute_force(candidates, box[None], torch.tensor([code])))))
+    found = targets.strongest_rival(candidates, boxes, labels)
+    assert found.tolist() == expected
+    why = targets.other_class(candidates, boxes, labels, others=found)
+    assert why.shape == (1, 4)
+
+
+def test_the_strongest_rival_where_nothing_is_near_is_another_class() -> None:
+    candidates = Candidates(torch.zeros(1, 0, 4), torch.zeros(1, 0, 3))
+    assert targets.strongest_rival(candidates, random_boxes(2), torch.tensor([0, 1])).tolist() == [1, 0]
+    for wrong in (
+        Candidates(random_boxes(2, 4), torch.rand(2, 4, 3)),
+        Candidates(random_boxes(1, 4), torch.rand(1, 4, 1)),
+    ):
+        with pytest.raises(ValueError, match="one input for at least 2 classes"):
+            targets.strongest_rival(wrong, random_boxes(1), torch.tensor([0]))

@@ -1,4 +1,8 @@
-"""How well a heat map tells what the detector uses: insertion and deletion (Petsiuk et al., RISE, BMVC 2018)."""
+"""How well a heat map tells what the detector uses, and whether it lies where the object does.
+
+Insertion and deletion: Petsiuk et al., "RISE", BMVC 2018. Infidelity: Yeh et al., "On the (in)fidelity and sensitivity
+of explanations", NeurIPS 2019.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
+from captum import metrics
 from torch import Tensor
+
+from xai.evidence.columns import each_column
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,6 +91,134 @@ def random_difference(
     return (insertion - deletion).abs()
 
 
+def pointing_game(maps: Tensor, boxes: Tensor, *, tolerance: float = 0.0) -> Tensor:
+    """Tell whether the highest pixel of each map lies in its object's box.
+
+    Zhang et al., "Top-down neural attention by excitation backprop", ECCV 2016.
+
+    Args:
+        maps: (k, h, w), higher = more helpful.
+        boxes: (k, 4) in pixels of the maps.
+        tolerance: pixels by which the box is widened; 15 in the paper.
+
+    Returns:
+        (k,) 1 for a hit, 0 for none; where several pixels are equally high, the share of them that hits, so that a
+        constant map gets what chance gives it.
+
+    Raises:
+        ValueError: shapes do not fit, or the maps are not finite.
+    """
+    widened = boxes + tolerance * boxes.new_tensor([-1, -1, 1, 1])
+    inside = _inside(maps, widened)
+    highest = maps == maps.amax((1, 2), keepdim=True)
+    return (highest & inside).sum((1, 2)) / highest.sum((1, 2))
+
+
+def energy_pointing_game(maps: Tensor, boxes: Tensor) -> Tensor:
+    """Share of each map's helping mass that lies in its object's box, in 0–1 (Wang et al., "Score-CAM", CVPRW 2020).
+
+    Compare it with the box's share of the photo, which a map without knowledge reaches.
+
+    Args:
+        maps: (k, h, w), signed; what suppresses is left out.
+        boxes: (k, 4) in pixels of the maps; pixels count whose centre the box holds.
+
+    Returns:
+        (k,); 0 for a map without helping mass, which points nowhere.
+
+    Raises:
+        ValueError: shapes do not fit, or the maps are not finite.
+    """
+    inside = _inside(maps, boxes)
+    helping = maps.clamp(min=0)
+    total = helping.sum((1, 2))
+    return torch.where(total > 0, (helping * inside).sum((1, 2)) / total.where(total > 0, 1.0), 0.0)
+
+
+def _inside(maps: Tensor, boxes: Tensor) -> Tensor:
+    """Mark the pixels of maps (k, h, w) whose centre lies in the map's box."""
+    if maps.ndim != 3 or boxes.shape != (len(maps), 4):
+        raise ValueError(f"expected maps (k, h, w) and boxes (k, 4), got {tuple(maps.shape)} and {tuple(boxes.shape)}")
+    _check_finite(maps)
+    x1, y1, x2, y2 = boxes.to(maps.device)[..., None].unbind(1)
+    across = torch.arange(maps.shape[2], device=maps.device) + 0.5
+    down = torch.arange(maps.shape[1], device=maps.device) + 0.5
+    columns, rows = (across >= x1) & (across < x2), (down >= y1) & (down < y2)
+    return rows[:, :, None] & columns[:, None, :]
+
+
+def infidelity(
+    forward_func: Callable[[Tensor], Tensor],
+    inputs: Tensor,
+    maps: Tensor,
+    baseline: Tensor,
+    *,
+    n_samples: int = 32,
+    perturbations_per_eval: int = 8,
+    seed: int = 0,
+    normalize: bool = True,
+) -> Tensor:
+    """Captum's ``infidelity``: mean squared error of the drop that a map foretells where a random square is hidden.
+
+    The drop foretold is the map's sum over the square. 0 is perfect; the mean squared drop itself is what an empty map
+    gets. Costs ``n_samples`` forwards and one a batch, whatever the number of objects.
+
+    Args:
+        forward_func: (m, c, h, w) → (m, k).
+        inputs: (1, c, h, w), the photo.
+        maps: (k, h, w).
+        baseline: (1, c, h, w), what hidden pixels show.
+        n_samples: squares; their sides are drawn from 1/8 to 1/2 of the longest side.
+        perturbations_per_eval: changed copies a forward.
+        seed: of the squares.
+        normalize: scale each map by the factor that fits best, so that maps of any unit compare. The factor may be
+            negative: a map and its negative are then the same.
+
+    Returns:
+        (k,), in squared units of the target.
+
+    Raises:
+        ValueError: the maps do not fit the photo, or are not finite.
+    """
+    _check(inputs, maps)
+
+    def hide_squares(copies: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what is hidden, 1 or 0, and the copies (m, c, h, w) with it hidden."""
+        squares = _random_squares(len(copies), copies.shape[-2:]).to(copies.device)[:, None]
+        return squares.to(copies).expand_as(copies), torch.where(squares, baseline, copies)
+
+    columns = iter(maps)
+
+    def measure(one_column: Callable[..., Tensor]) -> Tensor:
+        # The map belongs to the pixel: divided among the channels, which are hidden together.
+        spread = (next(columns) / inputs.shape[1]).expand_as(inputs)
+        result: Tensor = metrics.infidelity(
+            one_column,
+            hide_squares,
+            inputs,
+            spread,
+            n_perturb_samples=n_samples,
+            max_examples_per_batch=min(perturbations_per_eval, n_samples),
+            normalize=normalize,
+        )
+        return result[0].clamp(min=0)
+
+    with torch.no_grad():
+        found = each_column(measure, forward_func, range(len(maps)), seed=seed)
+    return torch.stack(found) if found else maps.new_zeros(0)
+
+
+def _random_squares(count: int, size: torch.Size) -> Tensor:
+    """Draw squares that lie on the photo wholly or in part, (count, h, w), from the CPU's global random numbers."""
+    side, *centres = torch.split(torch.rand(count, 3), 1, dim=1)
+    reach = (max(size) * (0.125 + 0.375 * side)).clamp(min=1.0) / 2
+    rows, columns = (
+        (torch.arange(length) + 0.5 - centre * length).abs() <= reach
+        for length, centre in zip(size, centres, strict=True)
+    )
+    return rows[:, :, None] & columns[:, None, :]
+
+
 def _curves(
     forward_func: Callable[[Tensor], Tensor], inputs: Tensor, maps: Tensor, baseline: Tensor, steps: int, batch: int
 ) -> Tensor:
@@ -124,5 +259,9 @@ def _check(inputs: Tensor, maps: Tensor) -> None:
         raise ValueError(f"expected one photo (1, channels, h, w), got {tuple(inputs.shape)}")
     if maps.ndim != 3 or maps.shape[1:] != inputs.shape[-2:]:
         raise ValueError(f"expected maps (k, {inputs.shape[-2]}, {inputs.shape[-1]}), got {tuple(maps.shape)}")
+    _check_finite(maps)
+
+
+def _check_finite(maps: Tensor) -> None:
     if not bool(torch.isfinite(maps).all()):
         raise ValueError("expected finite maps, got NaN or infinity")

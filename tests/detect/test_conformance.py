@@ -14,6 +14,9 @@ import untrained_torchvision
 
 from xai.config import DetectorConfig
 from xai.detect.detector import load
+from xai.evidence.gradients import METHODS
+from xai.evidence.perturbations import PERTURBATION_METHODS
+from xai.evidence.targets import Score
 from xai.exceptions import DetectorError
 from xai.types import Detections, Detector, Pixels, Prepared
 
@@ -266,6 +269,31 @@ def test_leaves_the_model_as_it_was(detector: Detector) -> None:
     with torch.inference_mode():
         detector.forward(prepared.inputs)
     assert state() == before
+
+
+FEW_FORWARDS: dict[str, dict[str, int]] = {
+    "drise": {"n_masks": 6},
+    "integrated_gradients": {"n_steps": 2},
+    "feature_ablation": {"cells": 2},
+    "occlusion": {"cells": 1},
+    "kernel_shap": {"cells": 2, "n_samples": 6},
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_attribution_methods_map_two_objects(detector: Detector, name: str) -> None:
+    (prepared,) = detector.prepare(untrained.photos((48, 64)))
+    height, width = prepared.inputs.shape[-2:]
+    boxes = torch.tensor([[0.1, 0.1, 0.7, 0.8], [0.4, 0.3, 1.0, 0.9]]) * torch.tensor([width, height] * 2)
+    score = Score(detector, boxes, torch.tensor([0, 1]))
+    if not detector.differentiable and name not in PERTURBATION_METHODS:
+        with pytest.raises(ValueError, match="differentiable"):
+            METHODS[name](score, prepared.inputs)
+        return
+    maps = METHODS[name](score, prepared.inputs, **FEW_FORWARDS.get(name, {}))
+    assert maps.shape == (1, 2, height, width)
+    assert torch.isfinite(maps).all()
+    assert maps.abs().sum() > 0
 
 
 def test_no_photos(detector: Detector) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -13,12 +15,49 @@ from attributes import frames
 from attributes.decode import DecodeError, read
 from xai import evidence, tables, verdict
 from xai.config import Config
+from xai.evidence.upright import FORWARDS, SCHEMA, which_way_up
 from xai.exceptions import RunError
 from xai.rules import MISSES
 from xai.scan import Split
 from xai.types import Detector, Pixels, PredictedOnly, Progress
 
 _CORNERS = ("x1", "y1", "x2", "y2")
+
+UPRIGHT_SHARE = 10
+"""Of the forwards, at most one in so many is spent on which way up photos are."""
+
+
+class Asked(NamedTuple):
+    """Rows of ``evidence.upright.which_way_up``, and the photos that were put through the detector for them."""
+
+    told: pl.DataFrame
+    forwards: int
+
+
+def ask_upright(
+    config: Config,
+    detector: Detector | PredictedOnly,
+    evaluation: Split,
+    root: Path,
+    errors: pl.DataFrame,
+    progress: Progress,
+) -> Asked:
+    """Ask the detector which way up the photos of misses are whose ``rotation`` could not be told.
+
+    Photos with most misses come first; a tenth of the budget is spent at most, which at 40 forwards a miss is enough
+    for all of them. Arguments are those of ``experiment``.
+    """
+    if isinstance(detector, PredictedOnly) or not config.explain.repairs or "rotation" not in evaluation.images.columns:
+        return Asked(pl.DataFrame(schema=SCHEMA), 0)
+    lost = errors.filter(pl.col("kind").is_in(MISSES))
+    blind = evaluation.images.filter((pl.col("status") == "ok") & pl.col("rotation").is_null())
+    counts = lost.join(blind, on="image_id", how="semi").group_by("image_id").len()
+    most = config.explain.budget * len(lost) // UPRIGHT_SHARE // FORWARDS
+    photos = counts.sort(["len", "image_id"], descending=[True, False])["image_id"].head(most).to_list()
+    told = which_way_up(
+        photos, load_pixels=lambda image_id: read(root / image_id).pixels, detector=detector, progress=progress
+    )
+    return Asked(told, FORWARDS * len(photos))
 
 
 def experiment(
@@ -30,6 +69,8 @@ def experiment(
     lines: pl.DataFrame,
     folder: Path,
     progress: Progress,
+    *,
+    spent: int = 0,
 ) -> pl.DataFrame:
     """Keep the misses' photos, repair and map them within the budget; return the lines of evidence that this adds.
 
@@ -45,6 +86,7 @@ def experiment(
         lines: lines of ``verdict.rank``, which say what is worth trying.
         folder: the run directory; ``gallery/`` and ``maps/`` are made anew.
         progress: told how far each stage is.
+        spent: forwards of the budget that are gone.
     """
     keys = ["image_id", "object_id"]
     misses = (
@@ -68,7 +110,7 @@ def experiment(
         objects=_stored_boxes(objects.join(evaluation.images.drop("split"), on="image_id")) if stored else objects,
         load_pixels=as_stored if stored else as_displayed,
         detector=detector,
-        budget=config.explain.budget,
+        budget=max(config.explain.budget - math.ceil(spent / len(placed)), 0),
         maps=config.explain.maps,
         match_iou=config.match.iou,
         seed=config.seed,

@@ -31,7 +31,7 @@ from xai import run as runs
 from xai.config import Config, load
 from xai.dataset import metadata
 from xai.exceptions import DataError
-from xai.experiments import experiment
+from xai.experiments import ask_upright, experiment
 from xai.files import make_folder
 from xai.question import Question, Scanned
 from xai.reference import Reference, profile
@@ -89,23 +89,30 @@ def triage(
         found = analyse(train.tables if train else None, evaluation, train_detected=bool(train and train.detected))
         promises = _promises(config, asked, evaluation, audit, scanned.info)
     with clock("explain"):
+        upright = ask_upright(config, detector, evaluation, asked.data.root, errors, progress)
+        images, bins = verdict.with_upright(evaluation.images, found.bins, upright.told)
         lines = verdict.rank(
             errors,
             found.compared,
-            evaluation.images,
+            images,
             found.coverage,
-            bins=found.bins,
+            bins=bins,
+            measured=found.bins,
             score_threshold=detector.score_threshold,
         )
-        tried = experiment(config, detector, evaluation, asked.data.root, errors, lines, folder, progress)
-        lines = tables.stack([lines, tried, label_frames.evidence(misplaced, errors)], tables.TABLES["evidence"])
+        shown = replace(evaluation, images=images)
+        tried = experiment(
+            config, detector, shown, asked.data.root, errors, lines, folder, progress, spent=upright.forwards
+        )
+        doubted = [label_frames.evidence(misplaced, errors), verdict.upright_lines(upright.told, errors)]
+        lines = tables.stack([lines, tried, *doubted], tables.TABLES["evidence"])
         verdicts = verdict.judge(
             errors,
             found.compared,
-            evaluation.images,
+            images,
             found.coverage,
             lines,
-            bins=found.bins,
+            bins=bins,
             promises=promises,
             score_threshold=detector.score_threshold,
             is_training_set=train.is_training_set if train else True,

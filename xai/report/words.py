@@ -160,6 +160,7 @@ EVIDENCE: Mapping[str, str] = {
     "joint_risk": "Risk, others allowed for",
     "coverage": "Coverage",
     "mechanism": "Inside the detector",
+    "upright": "Which way up",
     "repair": "Repair, score",
     "repair_found": "Repair, found",
     "saliency": "Heat map",

@@ -2,5 +2,6 @@
 
 from xai.verdict.judge import judge
 from xai.verdict.rank import plan, rank
+from xai.verdict.upright import upright_lines, with_upright
 
-__all__ = ["judge", "plan", "rank"]
+__all__ = ["judge", "plan", "rank", "upright_lines", "with_upright"]

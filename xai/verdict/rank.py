@@ -25,6 +25,7 @@ def rank(
     coverage: pl.DataFrame,
     *,
     bins: pl.DataFrame,
+    measured: pl.DataFrame | None = None,
     score_threshold: float | None = None,
 ) -> pl.DataFrame:
     """Return the lines of evidence that need no experiment, columns as in ``tables.TABLES["evidence"]``.
@@ -52,6 +53,8 @@ def rank(
         images: evaluation photos with image attributes, and ``group`` where photos are drawn in groups.
         coverage: the coverage table.
         bins: bins of the scored evaluation objects (``coverage.Analysis.bins``).
+        measured: those that were told alike of found and missed objects, which the joint risks are fitted on, where
+            ``bins`` hold more (``upright.with_upright``).
         score_threshold: the deployed threshold; None leaves the ``score_threshold`` lines out.
     """
     mechanism = _mechanism_lines(misses(errors), score_threshold)
@@ -71,7 +74,7 @@ def rank(
             -pl.col("tail_share").log10(),
         ),
         _lines(best, "risk", pl.col("other_rate"), pl.col("miss_rate"), pl.col("adjusted_risk_ratio")),
-        _joint_lines(shown, objects, images, bins),
+        _joint_lines(shown, objects, images, bins if measured is None else measured),
         _lines(
             best.filter(pl.col("train_count").is_not_null()),
             "coverage",

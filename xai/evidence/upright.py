@@ -1,0 +1,96 @@
+"""Which way up a photo is, with the detector as a second witness: it is surer of what stands as in its training.
+
+The attribute `rotation` is told from the photo alone, and not told of about half of all photos. The detector asked
+about all four turns knows more, at four forwards a photo: too much for every photo, little beside what is spent on a
+miss. Where the attribute says that a photo is turned, the repair `turn_upright` and its placebo ask about the turns
+anyway, object by object. A detector that was trained on photos of any turn is as sure of all four and tells nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+
+from attributes import upright
+from attributes.views import SMALL, fit
+from xai.evidence.trial import BATCH_SIZE
+from xai.types import Detector, Pixels, Progress, no_progress
+
+FORWARDS = 4
+"""Photos that are put through the detector to ask about one."""
+
+POWER, FLOOR = 3.0, 0.1
+"""Power of the detector's confidence beside the photo's own probability, and what is added to it, so that a photo
+without detections says nothing. Chosen on squares of VOC photos (tuning half): 98.6% of the surest 90% are right, with
+a power of 1 94%."""
+
+LEAST = 0.95
+"""Probability from which a turn is told. Of the 136 of 250 VOC photos of which the attribute tells nothing this tells
+49%, all of them right (YOLO11n at 320 px); from 0.9 on it would tell 58%, 3% of them wrongly."""
+
+SCHEMA: dict[str, type[pl.String] | type[pl.Float64]] = {
+    "image_id": pl.String,
+    "rotation": pl.Float64,
+    "alone": pl.Float64,
+    "together": pl.Float64,
+}
+
+Floats = NDArray[np.float64]
+
+
+def which_way_up(
+    image_ids: Sequence[str],
+    *,
+    load_pixels: Callable[[str], Pixels],
+    detector: Detector,
+    progress: Progress = no_progress,
+) -> pl.DataFrame:
+    """Ask the detector about the four turns of photos.
+
+    Args:
+        image_ids: the photos.
+        load_pixels: ``image_id`` → photo in the displayed frame.
+        detector: the detector.
+        progress: told after each photo.
+
+    Returns:
+        A row for each photo of which both together can tell: ``rotation`` is the clockwise turn that brings it upright,
+        ``alone`` the probability of that turn by the photo alone, ``together`` by both, 0–1.
+    """
+    rows = []
+    for index, image_id in enumerate(image_ids):
+        pixels = load_pixels(image_id)
+        if min(pixels.shape[:2]) >= upright.SMALLEST:
+            alone = upright.confidence(upright.describe(fit(pixels, SMALL)))
+            both = together(alone, _confidence(detector, pixels))
+            turns = int(both.argmax())
+            if both[turns] >= LEAST:
+                rows.append((image_id, 90.0 * turns, float(alone[turns]), float(both[turns])))
+        progress("which way up", index + 1, len(image_ids))
+    return pl.DataFrame(rows, schema=SCHEMA, orient="row")
+
+
+def together(alone: Floats, confidence: Floats) -> Floats:
+    """Return the probabilities (..., 4) of the turns by both witnesses, as if they were independent.
+
+    Args:
+        alone: (..., 4) probabilities by the photo alone.
+        confidence: (..., 4) the detector's in the photo turned by 0, 90, 180 and 270 degrees clockwise: the sum of its
+            squared scores, since many weak detections are what clutter gives, any way up.
+    """
+    product = alone * (confidence + FLOOR) ** POWER
+    return np.asarray(product / product.sum(axis=-1, keepdims=True))
+
+
+def _confidence(detector: Detector, pixels: Pixels) -> Floats:
+    turned = [np.ascontiguousarray(np.rot90(pixels, -turns)) for turns in range(4)]
+    sums = np.zeros(4)
+    with torch.no_grad():
+        for part in (part for group in detector.prepare(turned) for part in group.parts(BATCH_SIZE)):
+            for index, found in zip(part.indices, detector.select(detector.forward(part.inputs), part), strict=True):
+                sums[index] = (found.scores**2).sum()
+    return sums

@@ -63,8 +63,9 @@ def slices(
     two with almost the same members.
 
     The figures are of all evaluation photos, those on which the slice was found included; the risk ratios compare it
-    with all other objects, adjusted for object size and label where these are no conditions of it. Rows are sorted by
-    the lower bound of the adjusted ratio.
+    with all other objects, adjusted for object size and label where these are no conditions of it. Intervals are of
+    sampling alone: how often two or three bins are wrong at once nobody measured; errors draw ratios towards 1. Rows
+    are sorted by the lower bound of the adjusted ratio.
 
     Args:
         train: the training set, or None.

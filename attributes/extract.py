@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attributes.catalog import ATTRIBUTES
+from attributes.catalog import ATTRIBUTES, Attribute
 from attributes.decode import DecodeError, Photo, read
 from attributes.views import Boxes, Floats, Pixels, Views
 
@@ -45,8 +46,9 @@ def measure(
     boxes: Sequence[Boxes] | None = None,
     *,
     focal_px: Sequence[float | None] | None = None,
+    names: Collection[str] | None = None,
 ) -> Measured:
-    """Measure all attributes of photos and of the objects in them.
+    """Measure attributes of photos and of the objects in them.
 
     Thread-safe. Values of a photo do not depend on the others in the batch.
 
@@ -54,16 +56,18 @@ def measure(
         photos: B arrays H×W×3 uint8 RGB in the displayed frame, of any sizes.
         boxes: per photo (n, 4) ``x1 y1 x2 y2`` in its pixels; None measures photos only.
         focal_px: per photo the focal length in its pixels, None where unknown; makes ``pitch`` more exact.
+        names: of the attributes to measure; None measures all.
 
     Raises:
-        ValueError: a photo, its boxes or its focal length have another shape or make no sense.
+        ValueError: a photo, its boxes or its focal length have another shape or make no sense, or there is no attribute
+            of one of the names.
     """
+    wanted = _named(names)
     views = Views(photos, boxes, focal_px)
-    values = {name: attribute.function(views) for name, attribute in ATTRIBUTES.items()}
-    levels = {name: attribute.level for name, attribute in ATTRIBUTES.items()}
+    values = {attribute.name: attribute.function(views) for attribute in wanted}
     return Measured(
-        images={name: item for name, item in values.items() if levels[name] == "image"},
-        objects={name: item for name, item in values.items() if levels[name] == "object"},
+        images={attribute.name: values[attribute.name] for attribute in wanted if attribute.level == "image"},
+        objects={attribute.name: values[attribute.name] for attribute in wanted if attribute.level == "object"},
     )
 
 
@@ -72,6 +76,7 @@ def tag(
     *,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    names: Collection[str] | None = None,
 ) -> pl.DataFrame:
     """Measure the image attributes of a folder's photos, or of the files named.
 
@@ -81,6 +86,7 @@ def tag(
         photos: a folder, searched with its subfolders for ``SUFFIXES``; a file; or paths.
         workers: threads; default the number of processors.
         progress: told (done, total) after each batch.
+        names: of the image attributes to measure; None measures all.
 
     Returns:
         One row per photo, sorted by ``image_id`` (path relative to the folder, or as given): ``image_id status width
@@ -89,29 +95,42 @@ def tag(
 
     Raises:
         FileNotFoundError: there is nothing at the path.
+        ValueError: there is no image attribute of one of the names.
     """
     import polars as pl
 
+    columns = [attribute.name for attribute in _named(names, level="image")]
     named = _find(photos)
     count = workers or os.cpu_count() or 1
     batches = [named[start : start + BATCH_SIZE] for start in range(0, len(named), BATCH_SIZE)]
-    schema = _schema()
+    schema = _schema(columns)
     frames = [pl.DataFrame(schema=schema)]
     done = 0
     with ThreadPoolExecutor(max_workers=count) as pool:
-        for rows in _in_order(pool, _tag_batch, batches, ahead=2 * count):
+        for rows in _in_order(pool, partial(_tag_batch, columns), batches, ahead=2 * count):
             frames.append(pl.DataFrame(rows, schema=schema, orient="row"))
             done += len(rows)
             if progress is not None:
                 progress(done, len(named))
-    names = [name for name, attribute in ATTRIBUTES.items() if attribute.level == "image"]
-    return pl.concat(frames).with_columns(pl.col(names).fill_nan(None))
+    return pl.concat(frames).with_columns(pl.col(columns).fill_nan(None))
 
 
-def _schema() -> dict[str, pl.DataType | type[pl.DataType]]:
+def _named(names: Collection[str] | None, level: str | None = None) -> list[Attribute]:
+    """The attributes of the names, or all, in the order of the catalog."""
+    known = {name: attribute for name, attribute in ATTRIBUTES.items() if level in (None, attribute.level)}
+    if names is None:
+        return [*known.values()]
+    # A string is a collection of its letters.
+    unknown = [names] if isinstance(names, str) else [name for name in names if name not in known]
+    if unknown:
+        what = "attributes" if level is None else f"{level} attributes"
+        raise ValueError(f"expected names of {what}, got {', '.join(map(repr, unknown))}; there are {', '.join(known)}")
+    return [attribute for name, attribute in known.items() if name in names]
+
+
+def _schema(columns: Sequence[str]) -> dict[str, pl.DataType | type[pl.DataType]]:
     import polars as pl
 
-    attributes = {name: pl.Float64 for name, attribute in ATTRIBUTES.items() if attribute.level == "image"}
     return {
         "image_id": pl.String,
         "status": pl.String,
@@ -122,7 +141,7 @@ def _schema() -> dict[str, pl.DataType | type[pl.DataType]]:
         "camera": pl.String,
         "focal_length": pl.Float64,
         "sha256": pl.String,
-        **attributes,
+        **dict.fromkeys(columns, pl.Float64),
     }
 
 
@@ -139,7 +158,7 @@ def _find(photos: Path | Sequence[Path]) -> list[tuple[str, Path]]:
     return [(root.name, root)]
 
 
-def _tag_batch(batch: Sequence[tuple[str, Path]]) -> list[dict[str, object]]:
+def _tag_batch(columns: Collection[str], batch: Sequence[tuple[str, Path]]) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     read_rows: list[dict[str, object]] = []
     photos: list[Photo] = []
@@ -152,7 +171,8 @@ def _tag_batch(batch: Sequence[tuple[str, Path]]) -> list[dict[str, object]]:
             row["status"] = error.code
         else:
             read_rows.append(row)
-    measured = measure([photo.pixels for photo in photos], focal_px=[photo.focal_px for photo in photos])
+    focal_px = [photo.focal_px for photo in photos]
+    measured = measure([photo.pixels for photo in photos], focal_px=focal_px, names=columns)
     for index, (row, photo) in enumerate(zip(read_rows, photos, strict=True)):
         row.update(
             status="ok",

@@ -49,6 +49,26 @@ def test_every_attribute_is_measured() -> None:
     assert all(len(values) == 0 for values in (*nothing.images.values(), *nothing.objects.values()))
 
 
+def test_only_what_is_asked_for_is_measured(tmp_path: Path) -> None:
+    photo, boxes = scene(0), [np.array([[0.0, 0, 50, 50]])]
+    everything = measure([photo], boxes)
+    some = measure([photo], boxes, names={"object_size", "haze", "brightness"})
+    assert [*some.images] == ["brightness", "haze"]
+    assert [*some.objects] == ["object_size"]
+    assert some.images["haze"] == everything.images["haze"]
+    assert measure([photo], boxes, names=[]).images == {}
+    save(tmp_path / "one.png", photo)
+    frame = tag(tmp_path, names=["haze", "brightness"])
+    assert frame.columns[9:] == ["brightness", "haze"]
+    assert frame["haze"].to_list() == some.images["haze"].tolist()
+    with pytest.raises(ValueError, match=r"got 'hase', 'fog'; there are brightness, .*truncation"):
+        measure([photo], names=["haze", "hase", "fog"])
+    with pytest.raises(ValueError, match="expected names of attributes, got 'haze'"):
+        measure([photo], names="haze")
+    with pytest.raises(ValueError, match="expected names of image attributes, got 'object_size'"):
+        tag(tmp_path, names=["object_size"])
+
+
 def test_photos_are_left_as_they_were() -> None:
     photo = scene(1)
     before = photo.copy()

@@ -4,41 +4,45 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from attributes.views import Floats, Gray, Views
 
-# Difference of two Laplacians: blind to constant, sloped and evenly curved tone (Immerkær 1996). Its squares sum to 36.
-_KERNEL = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=np.float32)
-_GAIN = 6.0
+# Mean absolute residual of white noise of σ = 1: the residual's weights 1 −2 1 in both directions have squares that sum
+# to 36 (Immerkær 1996).
+GAIN = 6.0 * np.sqrt(2 / np.pi)
 
 BLOCK = 16
-"""Side of the blocks, in px at ``DETAIL``, that are searched for flat tone."""
+"""Side of the blocks, in px at ``DETAIL``, that are searched for flat tone; bands hold whole ones."""
 
 FLAT_SHARE = 0.1
 """Share of the usable blocks that count as the flattest."""
 
+MOST_BLOCKS = 64
+"""Flat blocks, more of which would tell nothing new: they hold 12,000 pixels."""
+
 MIN_BLOCKS = 4
 """Flat blocks below which noise cannot be told."""
 
-# Mean luma of usable blocks: nearer to black and white clipping cuts noise off.
-_DARKEST, _BRIGHTEST = 20.0, 235.0
+DARKEST, BRIGHTEST = 20, 235
+"""Mean luma of usable blocks: nearer to black and white clipping cuts noise off."""
 
-# White noise of σ is found as this many σ in the flattest tenth of its blocks, which are flat by luck too.
-_LUCK = 0.81
-
+# White noise of σ is found as this many σ: the flattest blocks of a half-sized photo are flat by luck too.
+LUCK = 1.07
 
 # Where even the flattest blocks keep half their energy at half size they hold texture, and whether there is noise
 # beside it cannot be told, unless what is left over is faint anyhow.
-_TEXTURED = 0.5
-_FAINT = 4.0
+TEXTURED = 0.5
+FAINT = 4.0
 
 
 def noise(views: Views) -> Floats:
     """Standard deviation of noise in luma, from the flattest blocks of each photo.
 
-    The residual of Immerkær, "Fast noise variance estimation" (CVIU 1996), is taken at full and at half size. Averaging
-    halves white noise; grass and fur keep their strength, as natural texture has about equal energy at every octave
-    (Field, JOSA A 1987). The difference of the two energies is therefore that of noise alone.
+    The residual of Immerkær, "Fast noise variance estimation" (CVIU 1996), blind to constant, sloped and evenly curved
+    tone, is taken at full and at half size. Averaging halves white noise; grass and fur keep their strength, as
+    natural texture has about equal energy at every octave (Field, JOSA A 1987). The difference of the two energies is
+    therefore that of noise alone.
 
     Args:
         views: B photos.
@@ -52,7 +56,7 @@ def noise(views: Views) -> Floats:
         >>> noise(Views([white])).tolist()
         [nan]
     """
-    return np.array([_noise(gray) for gray in views.detail], dtype=np.float64)
+    return np.array([_noise(bands.reshape(-1, bands.shape[2])) for bands in views.bands], dtype=np.float64)
 
 
 def _noise(gray: Gray) -> float:
@@ -60,22 +64,46 @@ def _noise(gray: Gray) -> float:
     if rows == 0 or columns == 0:
         return float("nan")
     gray = gray[: rows * BLOCK, : columns * BLOCK]
-    mean = cv2.resize(gray, (columns, rows), interpolation=cv2.INTER_AREA)
-    usable = (mean >= _DARKEST) & (mean <= _BRIGHTEST)
-    count = int(usable.sum() * FLAT_SHARE)
+    half = _halved(gray)
+    mean = _halved(_halved(_halved(half)))
+    usable = (mean >= DARKEST) & (mean <= BRIGHTEST)
+    count = min(int(usable.sum() * FLAT_SHARE), MOST_BLOCKS)
     if count < MIN_BLOCKS:
         return float("nan")
-    half = cv2.resize(gray, (gray.shape[1] // 2, gray.shape[0] // 2), interpolation=cv2.INTER_AREA)
-    fine, coarse = (_residual(level, (columns, rows))[usable] for level in (gray, half))
-    flattest = np.argpartition(fine, count - 1)[:count]
-    full_energy, half_energy = np.mean(fine[flattest] ** 2), np.mean(coarse[flattest] ** 2)
+    rough = np.where(usable, _roughness(half), np.iinfo(np.int32).max)
+    row, column = np.nonzero(rough <= np.partition(rough, count - 1, axis=None)[count - 1])
+    fine, coarse = (_residual(level, row, column, rows, columns) ** 2 for level in (gray, half))
     # Of white noise a quarter of the energy is left at half size.
-    sigma = float(np.sqrt(max(full_energy - half_energy, 0.0) / (1 - 1 / 4)) / _LUCK)
-    return float("nan") if sigma > _FAINT and half_energy > _TEXTURED * full_energy else sigma
+    sigma = float(np.sqrt(max(fine - coarse, 0.0) / (1 - 1 / 4)) / LUCK)
+    return float("nan") if sigma > FAINT and coarse > TEXTURED * fine else sigma
 
 
-def _residual(gray: Gray, blocks: tuple[int, int]) -> Floats:
-    """Standard deviation of normal noise that leaves the mean absolute residual of each block, rows×columns."""
-    residual = np.abs(cv2.filter2D(gray, cv2.CV_16S, _KERNEL)).astype(np.float32)
-    mean = cv2.resize(residual, blocks, interpolation=cv2.INTER_AREA)
-    return np.asarray(mean * (np.sqrt(np.pi / 2) / _GAIN), dtype=np.float64)
+def _halved(gray: Gray) -> Gray:
+    size = gray.shape[1] // 2, gray.shape[0] // 2
+    return np.asarray(cv2.resize(gray, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def _roughness(half: Gray) -> NDArray[np.int32]:
+    """(rows, columns) sums over each block of the absolute steps to the right and down within it."""
+    side = BLOCK // 2
+    steps = np.zeros_like(half)
+    here = half[:-1, :-1]
+    cv2.add(cv2.absdiff(half[:-1, 1:], here), cv2.absdiff(half[1:, :-1], here), dst=steps[:-1, :-1])
+    steps[side - 1 :: side] = 0
+    steps[:, side - 1 :: side] = 0
+    return np.asarray(np.diff(np.diff(cv2.integral(steps)[::side, ::side], axis=0), axis=1), dtype=np.int32)
+
+
+def _residual(gray: Gray, row: NDArray[np.int64], column: NDArray[np.int64], rows: int, columns: int) -> float:
+    """Standard deviation of normal noise that leaves the mean absolute residual of some blocks."""
+    side = gray.shape[0] // rows
+    blocks = gray.reshape(rows, side, columns, side).transpose(0, 2, 1, 3)[row, column]
+    # Side by side, so that one operation runs over all of them; what lies across their borders is cut off.
+    line = np.asarray(blocks.transpose(1, 0, 2), dtype=np.int16, order="C").reshape(side, -1)
+    bent = line[:, 2:] + line[:, :-2]
+    bent -= 2 * line[:, 1:-1]
+    residual = np.zeros((side - 2, line.shape[1]), dtype=np.int16)
+    np.add(bent[2:], bent[:-2], out=residual[:, :-2])
+    residual[:, :-2] -= 2 * bent[1:-1]
+    inside = np.abs(residual, out=residual).reshape(side - 2, row.size, side)[:, :, :-2]
+    return float(inside.mean() / GAIN)

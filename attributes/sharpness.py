@@ -45,10 +45,6 @@ MIXED_DETERMINANT = np.array([[0, 0, 0.5], [0, -1, 0], [0.5, 0, 0]]) + (_LEAST_S
 # Boxes compared with all edge pixels at a time, which bounds memory.
 _BOXES_AT_ONCE = 64
 
-BANDS, BAND_ROWS = 4, 48
-"""Bands of rows, evenly spread, on which a photo is judged. On all rows the values of 96 photos at 640×480 px differ by
-4% (standard deviation), and cost three times as much."""
-
 EDGE_GRADIENT = 3
 """Coarse gradient across an edge, in grey levels per px; noise of σ = 10 levels makes 0.7."""
 
@@ -64,15 +60,15 @@ MIN_SIDE = 8.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Edges:
-    """Edge pixels of an image.
+    """Edge pixels of images.
 
     Attributes:
-        shape: height and width of the image.
-        position: (e,) index of each edge pixel in the flattened image.
+        width: of the images.
+        position: (e,) index of each edge pixel in the flattened images.
         gradient: (4, e) x and y of the gradient after a further blur of 1 px, then of √3 px.
     """
 
-    shape: tuple[int, int]
+    width: int
     position: NDArray[np.int64]
     gradient: NDArray[np.float32]
 
@@ -93,7 +89,7 @@ def sharpness(views: Views) -> Floats:
         >>> sharpness(Views([flat])).tolist()
         [nan]
     """
-    sums = [_sum(_in_bands(gray)) for gray in views.detail]
+    sums = [_sum(find_edges(bands)) for bands in views.bands]
     return _from_energy(np.array(sums).reshape(-1, 7))
 
 
@@ -111,61 +107,46 @@ def object_sharpness(views: Views) -> Floats:
         if len(boxes):
             gray = views.detail[index]
             boxes = views.boxes_at(index, gray.shape)
-            sums.append(_sum_in_boxes(find_edges(gray), boxes))
+            sums.append(_sum_in_boxes(find_edges(gray[None]), boxes))
             sides.append((boxes[:, 2:] - boxes[:, :2]).min(axis=1))
     return np.where(np.concatenate(sides) >= MIN_SIDE, _from_energy(np.concatenate(sums)), np.nan)
 
 
-def find_edges(gray: Gray, bands: int = 1) -> Edges:
-    """Find the edges of an image and their gradients at both blurs, at every fifth pixel.
+def find_edges(bands: Gray) -> Edges:
+    """Find the edges of an image, or of several of one size, and their gradients at both blurs, at every fifth pixel.
 
     Edges are the ridges of the coarse gradient, which noise hardly moves: pixels where its larger component is no
     smaller than at the neighbour on one side and larger than at that on the other.
 
     Args:
-        gray: H×W luma.
-        bands: number of images of the same height that are stacked in it.
+        bands: (images, H, W) luma.
     """
-    height, width = gray.shape
-    if min(height // bands, width) <= 2 * MARGIN:
-        return Edges((height, width), np.empty(0, np.int64), np.empty((4, 0), np.float32))
+    images, height, width = bands.shape
+    if min(height, width) <= 2 * MARGIN:
+        return Edges(width, np.empty(0, np.int64), np.empty((4, 0), np.float32))
+    gray = bands.reshape(-1, width)
     fine = cv2.boxFilter(gray, cv2.CV_16U, (FINE, FINE), normalize=False)
     coarse = cv2.boxFilter(fine, cv2.CV_16U, (COARSE, COARSE), normalize=False)
-    within = looked_at(height, width, bands).copy()
+    within = looked_at(images, height, width).copy()
     inner = within[MARGIN:-MARGIN, MARGIN:-MARGIN]
     cv2.bitwise_and(inner, _ridges(coarse[MARGIN - 2 : 2 - MARGIN, MARGIN - 2 : 2 - MARGIN]), dst=inner)
     position = np.flatnonzero(within.view(bool))
     around = position + np.array([[1], [width], [-1], [-width]])
     finely, coarsely = (sums.ravel().take(around).astype(np.float32) for sums in (fine, coarse))
     parts = finely[:2] - finely[2:], (coarsely[:2] - coarsely[2:]) / COARSE**2
-    return Edges((height, width), position, np.concatenate(parts))
+    return Edges(width, position, np.concatenate(parts))
 
 
 @lru_cache(maxsize=32)
-def looked_at(height: int, width: int, bands: int = 1) -> Mask:
-    """(H, W) 1 at the pixels of stacked bands that may be edge pixels, else 0.
+def looked_at(images: int, height: int, width: int) -> Mask:
+    """(images · H, W) 1 at the pixels of images, one below the other, that may be edge pixels, else 0.
 
     An edge is told from every fifth of its pixels as well as from all: they are correlated. A lattice takes as many of
     an edge in any direction.
     """
     row, column = np.mgrid[:height, :width]
-    row %= height // bands
-    inside = (np.minimum(row, height // bands - 1 - row) >= MARGIN) & (np.minimum(column, width - 1 - column) >= MARGIN)
-    return np.asarray(inside & ((column + 2 * row) % 5 == 0), dtype=np.uint8)
-
-
-def starts_of_bands(height: int) -> tuple[int, ...]:
-    """First rows of the bands on which a photo is judged; empty where it is low enough to look at all rows."""
-    if height <= BANDS * BAND_ROWS:
-        return ()
-    return tuple((height - BAND_ROWS) * band // (BANDS - 1) for band in range(BANDS))
-
-
-def _in_bands(gray: Gray) -> Edges:
-    starts = starts_of_bands(gray.shape[0])
-    if not starts:
-        return find_edges(gray)
-    return find_edges(np.asarray(cv2.vconcat([gray[start : start + BAND_ROWS] for start in starts])), BANDS)
+    inside = (np.minimum(row, height - 1 - row) >= MARGIN) & (np.minimum(column, width - 1 - column) >= MARGIN)
+    return np.asarray(np.tile(inside & ((column + 2 * row) % 5 == 0), (images, 1)), dtype=np.uint8)
 
 
 def _ridges(coarse: Sums) -> Mask:
@@ -192,7 +173,7 @@ def _sum(edges: Edges) -> list[float]:
 
 def _sum_in_boxes(edges: Edges, boxes: Boxes) -> Floats:
     """(n, 7) as ``_sum``, of the edge pixels whose centres lie in each box."""
-    y, x = (np.stack(np.divmod(edges.position, edges.shape[1])) + 0.5).astype(np.float32)
+    y, x = (np.stack(np.divmod(edges.position, edges.width)) + 0.5).astype(np.float32)
     values = np.stack([*_energy(*edges.gradient[:2]), *_energy(*edges.gradient[2:]), np.ones_like(x)], axis=1)
     sums = np.empty((len(boxes), 7))
     for start in range(0, len(boxes), _BOXES_AT_ONCE):

@@ -33,6 +33,13 @@ At 320 px averaging halves noise and hides blur. Above 640 px both would be meas
 resizing throws away, and the cost would grow with the camera.
 """
 
+BANDS, BAND_ROWS = 4, 48
+"""Bands of rows, evenly spread over a photo at ``DETAIL``, on which its sharpness and noise are measured.
+
+Together 192 rows of 480: on all rows the sharpness of 96 photos differs by 4% (standard deviation) and costs two and a
+half times as much.
+"""
+
 # Of the corners of a summed-area table: bottom right, bottom left, top right, top left.
 _SIGNS = np.array([1.0, -1.0, -1.0, 1.0])
 
@@ -98,6 +105,11 @@ class Views:
     def detail(self) -> tuple[Gray, ...]:
         """Luma of at most ``DETAIL`` px."""
         return tuple(cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY) for photo in self._reduced)
+
+    @cached_property
+    def bands(self) -> tuple[Gray, ...]:
+        """(bands, rows, w) luma of bands of rows of each photo at ``DETAIL``; of all rows where they are few."""
+        return tuple(map(_bands, self._reduced))
 
     @cached_property
     def small(self) -> tuple[Pixels, ...]:
@@ -167,6 +179,20 @@ def reductions(height: int, width: int, longest: int) -> tuple[int, tuple[int, i
     # A side shorter than the factor has no area to average.
     whole = int(factor) if min(height, width) >= int(factor) else 1
     return whole, (max(1, round(height / factor)), max(1, round(width / factor)))
+
+
+def starts_of_bands(height: int) -> tuple[int, ...]:
+    """First rows of the bands of a photo at ``DETAIL``; one alone means all rows."""
+    if height <= BANDS * BAND_ROWS:
+        return (0,)
+    return tuple((height - BAND_ROWS) * band // (BANDS - 1) for band in range(BANDS))
+
+
+def _bands(photo: Pixels) -> Gray:
+    starts = starts_of_bands(photo.shape[0])
+    if len(starts) > 1:
+        photo = np.asarray(cv2.vconcat([photo[start : start + BAND_ROWS] for start in starts]), dtype=np.uint8)
+    return np.asarray(cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY), np.uint8).reshape(len(starts), -1, photo.shape[1])
 
 
 def integral(values: NDArray[np.uint8] | NDArray[np.float32]) -> Floats:

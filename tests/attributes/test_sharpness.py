@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from attributes.decode import read
-from attributes.sharpness import EDGE_GRADIENT, find_edges, object_sharpness, sharpness, starts_of_bands
-from attributes.views import Views
+from attributes.sharpness import EDGE_GRADIENT, find_edges, object_sharpness, sharpness
+from attributes.views import Views, starts_of_bands
 
 VOC = Path(__file__).resolve().parents[2] / "../shared/data/voc/eval/JPEGImages"
 
@@ -68,7 +68,7 @@ def test_bands_tell_what_all_rows_tell() -> None:
 
 def test_edge_pixels_and_gradients_equal_brute_force() -> None:
     gray = np.random.default_rng(0).integers(0, 256, (30, 37), dtype=np.uint8)
-    edges = find_edges(gray)
+    edges = find_edges(gray[None])
 
     def box(y: int, x: int, reach: int) -> int:
         return int(gray[y - reach : y + reach + 1, x - reach : x + reach + 1].astype(int).sum())
@@ -94,14 +94,11 @@ def test_edge_pixels_and_gradients_equal_brute_force() -> None:
     np.testing.assert_allclose(edges.gradient.T, list(expected.values()), rtol=1e-6)
 
 
-def test_stacked_bands_give_the_edges_of_each() -> None:
-    gray = disc(1.0)[..., 0]
-    apart = [find_edges(band) for band in (gray[:60], gray[60:120])]
-    stacked = find_edges(gray[:120], bands=2)
-    np.testing.assert_array_equal(
-        stacked.position, np.concatenate([apart[0].position, apart[1].position + 60 * gray.shape[1]])
-    )
-    np.testing.assert_array_equal(stacked.gradient, np.concatenate([part.gradient for part in apart], axis=1))
+def test_bands_have_the_edges_of_each() -> None:
+    bands = disc(1.0)[:120, :, 0].reshape(2, 60, 320)
+    apart, together = [find_edges(band[None]) for band in bands], find_edges(bands)
+    np.testing.assert_array_equal(together.position, np.concatenate([apart[0].position, apart[1].position + 60 * 320]))
+    np.testing.assert_array_equal(together.gradient, np.concatenate([part.gradient for part in apart], axis=1))
 
 
 def test_no_boxes() -> None:

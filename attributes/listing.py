@@ -21,8 +21,9 @@ Null says that a value could not be told; it is never written as 0. Accuracies a
 `python tests/benchmarks/attribute_accuracy.py`, on photos that nothing was tuned on. There, strengths are drawn evenly,
 so that more values lie near a threshold than in photos at large. "Wrong" is the share of the values told as in a bin
 that lie in another, "missed" the share of the values in the bin that are told as in another, "stray" the share of the
-values of other bins that are told as in this one. `xai` widens what it says of a bin by the last two. Costs are for one
-photo of 640×480 or for 8 boxes in it, on one core, all else that the attribute needs included.
+values of other bins that are told as in this one; `xai` widens what it says of a bin by the last two. Costs are for one
+photo of 640×480 or for 8 boxes in it, each attribute by itself with all that it needs, on one core of an AMD EPYC; many
+needs are shared, so that all together cost less than the sum.
 """
 
 

@@ -1,3 +1,4 @@
+import inspect
 from typing import Any
 
 import numpy as np
@@ -387,6 +388,9 @@ def test_wrong_requests_are_named(name: str) -> None:
         method(score, inputs, target=2)
     with pytest.raises(ValueError, match="perturbations_per_eval"):
         method(score, inputs, perturbations_per_eval=0)
+    for baselines in (inputs[..., 1:], inputs.repeat(2, 1, 1, 1), inputs[None], torch.nan):
+        with pytest.raises(ValueError, match="expected finite baselines"):
+            method(score, inputs, baselines=baselines)
     for wrong in (inputs[0], inputs[:0], inputs * torch.nan):
         with pytest.raises(ValueError, match="expected finite inputs"):
             method(score, wrong)
@@ -421,3 +425,13 @@ def test_a_detector_that_only_says_that_it_is_differentiable() -> None:
 def test_feature_scores_equal_scores() -> None:
     inputs, score = toy_score(FeatureDetector())
     torch.testing.assert_close(FeatureScore(score)(inputs).detach(), score(inputs))
+
+
+def test_options_are_named_and_checked() -> None:
+    assert list(inspect.signature(METHODS["occlusion"]).parameters)[-3:] == ["seed", "show_progress", "cells"]
+    inputs, score = toy_score(FeatureDetector())
+    for name in ("occlusion", "feature_ablation", "kernel_shap"):
+        with pytest.raises(ValueError, match="cells of at least 1"):
+            METHODS[name](score, inputs, cells=0)
+    with pytest.raises(TypeError, match="n_masks"):
+        METHODS["odam"](score, inputs, n_masks=5)

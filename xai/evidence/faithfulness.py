@@ -46,6 +46,8 @@ def insertion_deletion(
     """Measure maps of the k objects that ``forward_func`` scores, each by its own order of pixels.
 
     Costs ``2 · (steps − 1) · k + 2`` forwards; the untouched photo and the bare baseline serve all maps. No gradients.
+    Maps compare where they are alike in smoothness: an order that jumps from pixel to pixel, such as that of integrated
+    gradients, shows and hides texture that no region has, and is flattered.
 
     Args:
         forward_func: (m, c, h, w) → (m, k).

@@ -49,7 +49,9 @@ def integrated_gradients(request: Request, *, n_steps: int = 24) -> Tensor:
     """Captum's ``IntegratedGradients``, summed over colours; all objects from the same ``n_steps`` forwards a photo.
 
     Sundararajan et al., "Axiomatic attribution for deep networks", ICML 2017. The map sums to the score's difference
-    between photo and baseline, up to the error of the quadrature.
+    between photo and baseline, up to the error of the quadrature. It tells pixels, hardly regions: its insertion −
+    deletion, higher than that of DRISE, falls far below it once the map is blurred by a hundredth of the photo (from
+    0.58 to 0.13, DRISE 0.38; YOLO11n at 320 pixels, 6 found objects).
     """
     _need_gradient(request)
     method = IntegratedGradients(request.score)

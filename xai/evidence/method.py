@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -27,7 +28,7 @@ class Method(Protocol):
         perturbations_per_eval: inputs a forward.
         seed: of methods that draw random numbers.
         show_progress: draw a bar.
-        options: of this method alone, keywords of the function in this module.
+        options: of this method alone, told at its function.
 
     Returns:
         (n, k, h, w), with k = 1 where ``target`` is given: positive where the photo helps the object to be found,
@@ -144,12 +145,10 @@ def attribution_method(function: Callable[..., Tensor]) -> Method:
         with restored(model if isinstance(model, nn.Module) else None):
             # Clones, since tensors that were made in inference mode can take no part in a backward.
             photos = inputs.detach().clone()
-            hidden = blurred(photos) if baselines is None else torch.as_tensor(baselines).clone().to(photos)
+            hidden = blurred(photos) if baselines is None else _expanded(baselines, photos)
             own = dataclasses.replace(score, boxes=score.boxes.clone(), labels=score.labels.clone())
             columns = range(len(score.labels)) if target is None else [target % len(score.labels)]
-            request = Request(
-                own, photos, hidden.expand_as(photos), columns, perturbations_per_eval, seed, show_progress
-            )
+            request = Request(own, photos, hidden, columns, perturbations_per_eval, seed, show_progress)
             shape = (len(photos), len(columns), *photos.shape[-2:])
             maps = function(request, **options).detach() if columns else photos.new_zeros(shape)
         if not bool(torch.isfinite(maps).all()):
@@ -159,7 +158,20 @@ def attribution_method(function: Callable[..., Tensor]) -> Method:
             )
         return maps.expand(shape)
 
+    shared = [item for item in inspect.signature(Method.__call__).parameters.values() if item.name != "self"]
+    options = [item for item in inspect.signature(function).parameters.values() if item.kind is item.KEYWORD_ONLY]
+    # help() and editors then name the options instead of **options.
+    explain.__signature__ = inspect.Signature([*shared[:-1], *options], return_annotation="Tensor")  # type: ignore[attr-defined]
     return explain
+
+
+def _expanded(baselines: Tensor | float, photos: Tensor) -> Tensor:
+    """Bring what hidden pixels show to the shape of the photos."""
+    hidden = torch.as_tensor(baselines).clone().to(photos)
+    fits = all(side in (1, whole) for side, whole in zip(reversed(hidden.shape), reversed(photos.shape), strict=False))
+    if hidden.ndim > photos.ndim or not fits or not bool(torch.isfinite(hidden).all()):
+        raise ValueError(f"expected finite baselines that fit {tuple(photos.shape)}, got {tuple(hidden.shape)}")
+    return hidden.expand_as(photos)
 
 
 def _check(inputs: Tensor, count: int, target: int | None, batch: int) -> None:

@@ -58,6 +58,7 @@ def occlusion(request: Request, *, cells: int = 8) -> Tensor:
     Zeiler & Fergus, "Visualizing and understanding convolutional networks", ECCV 2014. Each pixel tells the mean change
     of the target over the squares that hide it. All objects from the same forwards.
     """
+    _check_cells(cells)
     height, width = request.photos.shape[-2:]
     side = max(1, round(max(height, width) / cells))
     window = (request.photos.shape[1], min(side, height), min(side, width))
@@ -147,6 +148,7 @@ PERTURBATION_METHODS: Mapping[str, Method] = {
 
 def _grid(photos: Tensor, cells: int) -> Tensor:
     """Number square cells, ``cells`` along the longest side or one a pixel, (1, 1, h, w)."""
+    _check_cells(cells)
     height, width = photos.shape[-2:]
     number = min(cells, max(height, width))
     down, across = (max(1, round(number * side / max(height, width))) for side in (height, width))
@@ -154,3 +156,8 @@ def _grid(photos: Tensor, cells: int) -> Tensor:
         torch.arange(side, device=photos.device) * count // side for side, count in ((height, down), (width, across))
     )
     return (rows[:, None] * across + columns)[None, None]
+
+
+def _check_cells(cells: int) -> None:
+    if cells < 1:
+        raise ValueError(f"expected cells of at least 1, got {cells}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +12,7 @@ from attributes.views import Floats, Gray, Views
 
 # Mean absolute residual of white noise of σ = 1: the residual's weights 1 −2 1 in both directions have squares that sum
 # to 36 (Immerkær 1996).
-GAIN = 6.0 * np.sqrt(2 / np.pi)
+GAIN = 6.0 * math.sqrt(2 / math.pi)
 
 BLOCK = 16
 """Side of the blocks, in px at ``DETAIL``, that are searched for flat tone; bands hold whole ones."""

@@ -55,8 +55,8 @@ MIN_EDGES = 8
 """Edge pixels, for each fifth that is looked at, below which sharpness cannot be told."""
 
 FIFTHS = 1
-"""Fifths of the pixels that are looked at in a photo: the pixels of an edge are correlated, so that looking at all moves
-the values of 96 photos by 0.7% (standard deviation)."""
+"""Fifths of the pixels that are looked at in a photo. The pixels of an edge are correlated: looking at all of them
+moves the values of 96 photos by 0.7% (standard deviation)."""
 
 # Boxes have fewer edges.
 _FIFTHS_IN_BOXES = 2

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from attributes.views import DETAIL, SMALL, reductions
+from attributes.views import BAND_ROWS, DETAIL, SMALL, reductions, starts_of_bands
 
 Shared = TypeVar("Shared")
 
@@ -58,6 +58,13 @@ class TensorViews:
     def detail(self) -> Tensor:
         """(n, h, w) luma of at most ``DETAIL`` px."""
         return luma(self._reduced)
+
+    @cached_property
+    def bands(self) -> Tensor:
+        """(n, bands, rows, w) luma of bands of rows of each photo at ``DETAIL``; of all rows where they are few."""
+        starts = starts_of_bands(self._reduced.shape[2])
+        rows = BAND_ROWS if len(starts) > 1 else self._reduced.shape[2]
+        return torch.stack([luma(self._reduced[:, :, start : start + rows]) for start in starts], dim=1)
 
     @cached_property
     def small(self) -> Tensor:

@@ -46,6 +46,7 @@ def test_all_versions_equal_those_of_arrays(size: tuple[int, int], device: str) 
     arrays, tensors = Views(photos), TensorViews(to_tensor(photos, device))
     assert len(tensors) == 2
     np.testing.assert_array_equal(tensors.detail.cpu(), np.stack(arrays.detail))
+    np.testing.assert_array_equal(tensors.bands.cpu(), np.stack(arrays.bands))
     np.testing.assert_array_equal(tensors.small.movedim(1, -1).cpu(), np.stack(arrays.small))
     np.testing.assert_array_equal(tensors.gray.cpu(), np.stack(arrays.gray))
     np.testing.assert_array_equal(tensors.sizes.cpu(), arrays.sizes)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from attributes.views import Views, box_area, box_sum, fit, integral
+from attributes.views import Views, box_area, box_sum, fit, integral, starts_of_bands
 
 
 @pytest.mark.parametrize(
@@ -48,6 +48,18 @@ def test_box_sum_equals_brute_force(channels: int | None) -> None:
     np.testing.assert_allclose(sums[40], image.reshape(13 * 17, -1).sum(axis=0).squeeze(), rtol=1e-12)
     np.testing.assert_allclose(sums[41], 0, atol=1e-6)
     np.testing.assert_allclose(sums[42], image[12, 16], rtol=1e-9)
+
+
+def test_bands_are_rows_of_the_detail() -> None:
+    photo = np.random.default_rng(0).integers(0, 256, (480, 30, 3), dtype=np.uint8)
+    views = Views([photo, photo[:192], photo[:1]])
+    detail = views.detail[0]
+    assert starts_of_bands(480) == (0, 144, 288, 432)
+    np.testing.assert_array_equal(
+        views.bands[0], np.stack([detail[start : start + 48] for start in (0, 144, 288, 432)])
+    )
+    np.testing.assert_array_equal(views.bands[1], detail[None, :192])
+    np.testing.assert_array_equal(views.bands[2], detail[None, :1])
 
 
 def test_box_area_of_reversed_boxes_is_zero() -> None:

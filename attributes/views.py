@@ -190,9 +190,11 @@ def starts_of_bands(height: int) -> tuple[int, ...]:
 
 def _bands(photo: Pixels) -> Gray:
     starts = starts_of_bands(photo.shape[0])
-    if len(starts) > 1:
-        photo = np.asarray(cv2.vconcat([photo[start : start + BAND_ROWS] for start in starts]), dtype=np.uint8)
-    return np.asarray(cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY), np.uint8).reshape(len(starts), -1, photo.shape[1])
+    rows = BAND_ROWS if len(starts) > 1 else photo.shape[0]
+    bands = np.empty((len(starts), rows, photo.shape[1]), dtype=np.uint8)
+    for band, start in zip(bands, starts, strict=True):
+        cv2.cvtColor(photo[start : start + rows], cv2.COLOR_RGB2GRAY, dst=band)
+    return bands
 
 
 def integral(values: NDArray[np.uint8] | NDArray[np.float32]) -> Floats:

@@ -16,7 +16,6 @@ from attributes.noise import (
     GAIN,
     LUCK,
     MIN_BLOCKS,
-    MOST_BLOCKS,
     TEXTURED,
 )
 from attributes.tensors.views import TensorViews, average
@@ -32,7 +31,7 @@ def noise(views: TensorViews) -> Tensor:
     half = average(gray, 2)
     mean = average(average(average(half, 2), 2), 2)
     usable = (mean >= DARKEST) & (mean <= BRIGHTEST)
-    count = (usable.sum(dim=(1, 2)).double() * FLAT_SHARE).long().clamp(max=MOST_BLOCKS)
+    count = (usable.sum(dim=(1, 2)).double() * FLAT_SHARE).long()
     levels, halves = (_blocks(image, rows, columns) for image in (gray, half))
     rough = torch.where(usable, _roughness(halves), torch.iinfo(torch.int32).max).flatten(1)
     last = rough.sort(dim=1).values.gather(1, (count - 1).clamp(min=0)[:, None])

@@ -17,7 +17,7 @@ from attributes.tensors.views import TensorViews
 def sharpness(views: TensorViews) -> Tensor:
     """(n,) float64 sharpness from 0, NaN where there are too few edges; as ``attributes.sharpness.sharpness``."""
     bands = views.bands
-    if min(bands.shape[2:]) <= 2 * MARGIN:
+    if bands.shape[2] < 2 * MARGIN + 2 or bands.shape[3] < 2 * MARGIN + 1:
         return torch.full((len(views),), math.nan, dtype=torch.float64, device=bands.device)
     # Whole numbers under 2 ** 24, which single precision holds exactly. A convolution might round them (TF32).
     fine = functional.avg_pool2d(bands.float(), FINE, stride=1, divisor_override=1)
@@ -43,8 +43,7 @@ def _ridges(across: Tensor, down: Tensor) -> Tensor:
 
 @lru_cache(maxsize=32)
 def _looked_at(height: int, width: int, device: torch.device) -> Tensor:
-    inside = looked_at(1, height, width, FIFTHS)[MARGIN:-MARGIN, MARGIN:-MARGIN]
-    return torch.from_numpy(inside).bool().to(device)
+    return torch.from_numpy(looked_at(height, width, FIFTHS)[MARGIN:-MARGIN, MARGIN:-MARGIN]).to(device)
 
 
 def _from_energy(energy: Tensor, count: Tensor) -> Tensor:

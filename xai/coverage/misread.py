@@ -66,8 +66,8 @@ def widen_shares(low: Floats, high: Floats, told: Misread) -> tuple[Floats, Floa
     """Widen the bounds (K,) of the shares of bins.
 
     >>> low, high = widen_shares(np.array([0.05]), np.array([0.08]), Misread(*np.array([[0.2], [0.01], [0.1]])))
-    >>> low.round(3), high.round(3)
-    (array([0.04]), array([0.1]))
+    >>> low.round(3).tolist(), high.round(3).tolist()
+    ([0.04], [0.1])
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         least = np.where(told.stray > 0, np.maximum((low - told.stray) / (1 - told.stray), 0.0), low)

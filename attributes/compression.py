@@ -37,27 +37,27 @@ Blocks are rounded each by themselves, so that even skies differ there: of 250 p
 Of 1,200 drawings of few shapes, never compressed, those whose repeated edges looked like a comb all exceeded 0.95."""
 
 # Vertical and horizontal frequency of the coefficients looked at, the lowest nine; higher ones are mostly zero.
-_VERTICAL = np.array([0, 1, 2, 1, 0, 0, 1, 2, 3])
-_HORIZONTAL = np.array([1, 0, 0, 1, 2, 3, 2, 1, 0])
+VERTICAL = np.array([0, 1, 2, 1, 0, 0, 1, 2, 3])
+HORIZONTAL = np.array([1, 0, 0, 1, 2, 3, 2, 1, 0])
 # Their steps at a quality of 50: luminance table of ITU-T T.81, annex K.1, in the same order.
 _STEPS_AT_50 = np.array([11.0, 12, 14, 12, 10, 16, 14, 13, 14])
 
-_QUALITIES = np.arange(10, 101)
-_CELLS_PER_LEVEL = 2
-_LARGEST = 256  # |coefficient|; none over it is rounded more coarsely than those under it
-_SMALLEST = 1  # |coefficient| up to which it may be a rounded zero
+QUALITIES = np.arange(10, 101)
+CELLS_PER_LEVEL = 2
+LARGEST = 256  # |coefficient|; none over it is rounded more coarsely than those under it
+SMALLEST = 1  # |coefficient| up to which it may be a rounded zero
 _LARGEST_STEP = 80
-_MOST_ROWS = 16  # of blocks; of more, every second one is as good
+MOST_ROWS = 16  # of blocks; of more, every second one is as good
 # Decoding to whole levels scatters coefficients by 0.3; a second, finer compression brings it to about this.
 _SCATTER = 0.5
 _OUTLIERS = 0.1  # share of coefficients that clipping and colour conversion have thrown off the comb
 # Cameras and editors have tables of their own shape: a step that differs by a factor e costs this log-likelihood.
 _OTHER_TABLE = 4.0
-_FEWEST_OF_ONE = 20
+FEWEST_OF_ONE = 20
 # Drawn patterns repeat one coefficient exactly. Photos of quality 20 and more have at most 0.35 in one cell.
-_MOST_IN_ONE_CELL = 0.6
-_AS_GOOD = 1e-3  # log-likelihood per coefficient within which neighbouring qualities, often of one table, are alike
-_PHASE_EVIDENCE = 2.0  # standard deviations; reached by 1 in 3 uncompressed photos and 9 of 10 of quality 80
+MOST_IN_ONE_CELL = 0.6
+AS_GOOD = 1e-3  # log-likelihood per coefficient within which neighbouring qualities, often of one table, are alike
+PHASE_EVIDENCE = 2.0  # standard deviations; reached by 1 in 3 uncompressed photos and 9 of 10 of quality 80
 
 Plane = NDArray[np.float32]
 
@@ -83,14 +83,19 @@ def jpeg_quality(views: Views) -> Floats:
     return np.array([_quality(luma) for luma in _middles(views)], dtype=np.float64)
 
 
+def middle_of(height: int, width: int) -> tuple[slice, slice]:
+    """The middle ``SIDE`` px, beginning where blocks begin that were laid from the photo's corner."""
+    top, left = (max(0, side - SIDE) // 16 * 8 for side in (height, width))
+    return slice(top, top + SIDE), slice(left, left + SIDE)
+
+
 def _middles(views: Views) -> Iterator[Gray]:
-    """Luma of the middle ``SIDE`` px, beginning where blocks begin that were laid from the photo's corner.
+    """Luma of the middles of photos.
 
     Whole levels are what an encoder is given and what a decoder begins with, so that rounding to them loses nothing.
     """
     for photo, detail in zip(views.photos, views.detail, strict=True):
-        top, left = (max(0, side - SIDE) // 16 * 8 for side in photo.shape[:2])
-        middle = slice(top, top + SIDE), slice(left, left + SIDE)
+        middle = middle_of(*photo.shape[:2])
         whole = photo.shape[:2] == detail.shape
         yield detail[middle] if whole else np.asarray(cv2.cvtColor(photo[middle], cv2.COLOR_RGB2GRAY), dtype=np.uint8)
 
@@ -100,7 +105,7 @@ def _quality(luma: Gray) -> float:
     if not np.isnan(quality) or min(luma.shape) < 32:
         return quality
     (down, sure_down), (right, sure_right) = _phase(luma), _phase(luma.T)
-    if (down == 0 and right == 0) or min(sure_down, sure_right) < _PHASE_EVIDENCE:
+    if (down == 0 and right == 0) or min(sure_down, sure_right) < PHASE_EVIDENCE:
         return quality
     return _fit(luma[down:, right:])
 
@@ -109,39 +114,39 @@ def _fit(luma: Gray) -> float:
     """Most likely quality of luma whose blocks begin at its corner; NaN where a smooth distribution fits as well."""
     counts = _histograms(_coefficients(luma))
     total = counts.sum(axis=1)
-    used = total * ((total >= _FEWEST_OF_ONE) & (counts.max(axis=1) <= _MOST_IN_ONE_CELL * total))
+    used = total * ((total >= FEWEST_OF_ONE) & (counts.max(axis=1) <= MOST_IN_ONE_CELL * total))
     if used.sum() < FEWEST or _continues(luma) > DRAWN:
         return np.nan
-    values, multiples, comb, tables = _tables()
+    values, multiples, comb, tables = comb_tables()
     shares = counts / np.maximum(total, 1.0)[:, None]
     # Multiples fall off geometrically, as a Laplacian's do; both distributions take their scale from the data.
     mean = np.maximum(shares @ multiples, 1.0 + 1e-6)
     on_comb = shares @ comb + (mean - 1) * np.log(1 - 1 / mean) - np.log(mean)
-    smooth = -np.log(np.maximum(shares @ values - _SMALLEST, 1e-6)) - 1
+    smooth = -np.log(np.maximum(shares @ values - SMALLEST, 1e-6)) - 1
     gain = ((on_comb - smooth).T[:, :, None] - tables).max(axis=0) * used[:, None]
     per_coefficient = gain.sum(axis=0) / used.sum()
     if per_coefficient.max() < LEAST_GAIN:
         return np.nan
-    return float(_QUALITIES[per_coefficient >= per_coefficient.max() - _AS_GOOD].mean())
+    return float(QUALITIES[per_coefficient >= per_coefficient.max() - AS_GOOD].mean())
 
 
-def _coefficients(luma: Gray) -> Plane:
+def _coefficients(luma: Gray) -> Floats:
     """(9, blocks) orthonormal DCT-II coefficients at the frequencies looked at."""
     rows, columns = luma.shape[0] // 8, luma.shape[1] // 8
-    blocks = luma[: rows * 8, : columns * 8].reshape(rows, 8, columns * 8)[:: 1 + (rows > _MOST_ROWS)]
-    waves = _waves()
-    vertical = waves @ blocks.transpose(1, 0, 2).astype(np.float32, order="C").reshape(8, -1)
+    blocks = luma[: rows * 8, : columns * 8].reshape(rows, 8, columns * 8)[:: 1 + (rows > MOST_ROWS)]
+    waves = dct_waves()
+    vertical = waves @ blocks.transpose(1, 0, 2).astype(np.float64, order="C").reshape(8, -1)
     both = (vertical.reshape(-1, 8) @ waves.T).reshape(4, -1, 4)
-    return np.asarray(both[_VERTICAL, :, _HORIZONTAL])
+    return np.asarray(both[VERTICAL, :, HORIZONTAL])
 
 
-def _histograms(coefficients: Plane) -> Plane:
-    """(9, cells) how many coefficients of each frequency lie in each cell from ``_SMALLEST`` to ``_LARGEST``."""
-    n_cells = _LARGEST * _CELLS_PER_LEVEL
-    cells = np.minimum((np.abs(coefficients) * _CELLS_PER_LEVEL).astype(np.int64), n_cells)
+def _histograms(coefficients: Floats) -> Plane:
+    """(9, cells) how many coefficients of each frequency lie in each cell from ``SMALLEST`` to ``LARGEST``."""
+    n_cells = LARGEST * CELLS_PER_LEVEL
+    cells = np.minimum((np.abs(coefficients) * CELLS_PER_LEVEL).astype(np.int64), n_cells)
     cells += (n_cells + 1) * np.arange(9)[:, None]
     counts = np.bincount(cells.ravel(), minlength=9 * (n_cells + 1)).reshape(9, n_cells + 1)
-    return _single(counts[:, _SMALLEST * _CELLS_PER_LEVEL : n_cells])
+    return _single(counts[:, SMALLEST * CELLS_PER_LEVEL : n_cells])
 
 
 def _continues(luma: Gray) -> float:
@@ -162,29 +167,29 @@ def _phase(luma: Gray) -> tuple[int, float]:
 
 
 @cache
-def _waves() -> Plane:
+def dct_waves() -> Floats:
     """(4, 8) the four lowest waves of the orthonormal DCT-II."""
     frequency, position = np.mgrid[:4, :8]
     scale = np.where(frequency == 0, np.sqrt(1 / 8), np.sqrt(2 / 8))
-    return np.asarray(scale * np.cos((2 * position + 1) * frequency * np.pi / 16), dtype=np.float32)
+    return np.asarray(scale * np.cos((2 * position + 1) * frequency * np.pi / 16))
 
 
 @cache
-def _tables() -> tuple[Plane, Plane, Plane, Plane]:
+def comb_tables() -> tuple[Plane, Plane, Plane, Plane]:
     """What does not depend on the photo.
 
     Returns:
         (cells, 1) values of the histogram's cells; (cells, steps) the nearest multiple of each step; (cells, steps) log
         density around it; (steps, 9, qualities) what a step costs where a quality's table has another one.
     """
-    cells = np.arange(_SMALLEST * _CELLS_PER_LEVEL, _LARGEST * _CELLS_PER_LEVEL)
-    values = (cells + 0.5)[:, None] / _CELLS_PER_LEVEL
+    cells = np.arange(SMALLEST * CELLS_PER_LEVEL, LARGEST * CELLS_PER_LEVEL)
+    values = (cells + 0.5)[:, None] / CELLS_PER_LEVEL
     steps = np.arange(1.0, _LARGEST_STEP + 1)
     multiples = np.rint(values / steps)
     density = np.exp(-0.5 * ((values - multiples * steps) / _SCATTER) ** 2) / (_SCATTER * np.sqrt(2 * np.pi))
     comb = np.log((1 - _OUTLIERS) * density + _OUTLIERS / steps)
     # The scale of libjpeg's jpeg_quality_scaling, in per cent.
-    scale = np.where(_QUALITIES < 50, 5000 // _QUALITIES, 200 - 2 * _QUALITIES)
+    scale = np.where(QUALITIES < 50, 5000 // QUALITIES, 200 - 2 * QUALITIES)
     expected = np.clip((_STEPS_AT_50[:, None] * scale + 50) // 100, 1, 255)
     cost = _OTHER_TABLE * np.log(steps[:, None, None] / expected) ** 2
     return _single(values), _single(multiples), _single(comb), _single(cost)

@@ -22,14 +22,14 @@ from attributes.views import Floats, Gray, Pixels, Views, fit
 
 Map = NDArray[np.float32]
 
-_WORKING = 64
+WORKING = 64
 """Longest side at which glare is measured; it is a matter of large, smooth shapes."""
 
-_SMALLEST = 24
+SMALLEST = 24
 """Shorter side in px below which glare cannot be told."""
 
 
-class _Disc(NamedTuple):
+class Disc(NamedTuple):
     """A disc around each pixel in which light is looked at.
 
     Attributes:
@@ -46,19 +46,19 @@ class _Disc(NamedTuple):
 
 
 # With these 2% of PASCAL VOC 2007 exceed severity 0.5.
-_DISCS = (_Disc(0.15, 1, 0.33, 1.0), _Disc(0.45, 2, 0.17, 0.55))
+DISCS = (Disc(0.15, 1, 0.33, 1.0), Disc(0.45, 2, 0.17, 0.55))
 
-_BRIGHT = (0.60, 0.95)
+BRIGHT = (0.60, 0.95)
 """Luma from which a pixel may be, and at which it surely is, part of a source."""
 
-_HALO = 0.07
+HALO = 0.07
 """Reach of the halo around a source, in longest sides."""
 
-_SOFTNESS = 0.04
+SOFTNESS = 0.04
 """Standard deviation by which the halo is blurred, in longest sides."""
 
 # Gradient in luma per px at which a direction counts half; flat interiors have no direction.
-_GRADIENT = 0.005
+GRADIENT = 0.005
 
 
 def glare(views: Views) -> Floats:
@@ -68,7 +68,7 @@ def glare(views: Views) -> Floats:
         views: B photos.
 
     Returns:
-        (B,) in 0–1; NaN for photos with a side under ``_SMALLEST`` px.
+        (B,) in 0–1; NaN for photos with a side under ``SMALLEST`` px.
 
     Example:
         >>> white = np.full((60, 80, 3), 255, dtype=np.uint8)
@@ -85,25 +85,25 @@ def glare_map(photo: Pixels) -> Map:
         photo: H×W×3 uint8 RGB.
 
     Returns:
-        H×W float32 in 0–1, all NaN where a side is under ``_SMALLEST`` px.
+        H×W float32 in 0–1, all NaN where a side is under ``SMALLEST`` px.
     """
     small = glare_maps(Views([photo]))[0]
     return np.asarray(cv2.resize(small, photo.shape[1::-1], interpolation=cv2.INTER_LINEAR), dtype=np.float32)
 
 
 def glare_maps(views: Views) -> tuple[Map, ...]:
-    """Glare maps at ``_WORKING``, computed once a batch."""
+    """Glare maps at ``WORKING``, computed once a batch."""
     return views.shared("glare", lambda: tuple(map(_map, views.gray, exposure.coarse(views))))
 
 
 def _map(gray: Gray, coarse: Gray) -> Map:
-    reduced = fit(coarse, _WORKING)
-    if min(gray.shape) < _SMALLEST:
+    reduced = fit(coarse, WORKING)
+    if min(gray.shape) < SMALLEST:
         return np.full(reduced.shape, np.nan, dtype=np.float32)
     tone = cv2.GaussianBlur(np.divide(reduced, 255.0, dtype=np.float32), (0, 0), 1.0)
     directions, bright = _directions(tone), _bright(tone)
     source = np.zeros_like(tone)
-    for disc in _DISCS:
+    for disc in DISCS:
         convergence = _convergence(directions, disc.radius * max(tone.shape), disc.cell)
         np.maximum(source, _ramp(convergence * bright, disc.start, disc.full), out=source)
     return np.asarray(_spread(source) * tone)
@@ -113,7 +113,7 @@ def _directions(tone: Map) -> Map:
     """(H, W, 2) x and y of the direction in which the photo gets brighter; shorter than 1 where it hardly does."""
     dx, dy = cv2.Sobel(tone, cv2.CV_32F, 1, 0, scale=1 / 8), cv2.Sobel(tone, cv2.CV_32F, 0, 1, scale=1 / 8)
     # cv2.magnitude would do, but its last digit depends on where its arguments lie in memory.
-    length = np.sqrt(dx * dx + dy * dy) + _GRADIENT
+    length = np.sqrt(dx * dx + dy * dy) + GRADIENT
     return np.asarray(cv2.merge([dx / length, dy / length]))
 
 
@@ -130,7 +130,7 @@ def _convergence(directions: Map, radius: float, cell: int) -> Map:
             directions, 0, rows * cell - height, 0, columns * cell - width, cv2.BORDER_CONSTANT, value=0
         )
         directions = cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_AREA)
-    spectrum, gain = _disc(max(2.0, radius / cell), (rows, columns))
+    spectrum, gain = disc_spectrum(max(2.0, radius / cell), (rows, columns))
     waves = np.zeros(spectrum.shape, dtype=np.float32)
     waves[:rows, :columns] = directions
     cv2.dft(waves, dst=waves)
@@ -143,7 +143,7 @@ def _convergence(directions: Map, radius: float, cell: int) -> Map:
 
 
 @lru_cache(maxsize=64)
-def _disc(radius: float, shape: tuple[int, int]) -> tuple[Map, Map]:
+def disc_spectrum(radius: float, shape: tuple[int, int]) -> tuple[Map, Map]:
     """What does not depend on the photo: directions to the middle of a disc, every distance weighted alike.
 
     Returns:
@@ -165,16 +165,16 @@ def _disc(radius: float, shape: tuple[int, int]) -> tuple[Map, Map]:
 
 
 def _bright(tone: Map) -> Map:
-    position = _ramp(tone, *_BRIGHT)
+    position = _ramp(tone, *BRIGHT)
     return np.asarray(position**2 * (3.0 - 2.0 * position))
 
 
 def _spread(source: Map) -> Map:
     """Carry the severity of sources into their surroundings."""
     longest = max(source.shape)
-    size = 2 * int(_HALO * longest) + 1
+    size = 2 * int(HALO * longest) + 1
     wide = cv2.dilate(source, np.ones((size, size), dtype=np.uint8))
-    return np.asarray(cv2.GaussianBlur(wide, (0, 0), _SOFTNESS * longest))
+    return np.asarray(cv2.GaussianBlur(wide, (0, 0), SOFTNESS * longest))
 
 
 def _ramp(values: Map, start: float, full: float) -> Map:

@@ -15,26 +15,26 @@ import numpy as np
 from attributes import exposure
 from attributes.views import Floats, Gray, Views
 
-_SMALLEST = 48
+SMALLEST = 48
 """Shorter side in px below which patches are too small to hold something dark."""
 
-_PATCHES = 6
+PATCHES = 6
 """Patches along each side."""
 
-_STRUCTURE = 0.1
+STRUCTURE = 0.1
 """Standard deviation of luma in a patch, relative to its distance from the veil's colour, from which it counts."""
 
-_FEWEST = 4
+FEWEST = 4
 """Patches with structure below which haze cannot be told."""
 
-_CLEARER = 0.25
+CLEARER = 0.25
 """Rank, among the patches with structure, of the one that is taken."""
 
-_AIRLIGHT = (0.6, 1.0)
+AIRLIGHT = (0.6, 1.0)
 """Range of the veil's own light. Taken from the photo's brightest part, which dusk must not make too dark."""
 
 # Luma that quantisation may add to the contrast of a flat patch near white.
-_FLOOR = 0.05
+FLOOR = 0.05
 
 
 def haze(views: Views) -> Floats:
@@ -46,7 +46,7 @@ def haze(views: Views) -> Floats:
         views: B photos.
 
     Returns:
-        (B,) in 0–1; NaN for photos with a side under ``_SMALLEST`` px or hardly any structure.
+        (B,) in 0–1; NaN for photos with a side under ``SMALLEST`` px or hardly any structure.
 
     Example:
         >>> flat = np.full((60, 80, 3), 200, dtype=np.uint8)
@@ -58,21 +58,21 @@ def haze(views: Views) -> Floats:
 
 
 def _haze(darkest: Gray, gray: Gray) -> float:
-    if min(darkest.shape) < _SMALLEST:
+    if min(darkest.shape) < SMALLEST:
         return np.nan
     # Reducing has averaged before the minimum is taken here: noise and compression make single pixels darker.
     dark = _patches(darkest).min(axis=1).min(axis=2).ravel() / 255.0
-    airlight = float(np.clip(_brightest(darkest), *_AIRLIGHT))
-    seen = np.sort(dark[_deviation(gray) > _STRUCTURE * (np.maximum(airlight - dark, 0.0) + _FLOOR)])
-    if len(seen) < _FEWEST:
+    airlight = float(np.clip(_brightest(darkest), *AIRLIGHT))
+    seen = np.sort(dark[_deviation(gray) > STRUCTURE * (np.maximum(airlight - dark, 0.0) + FLOOR)])
+    if len(seen) < FEWEST:
         return np.nan
-    return float(min(seen[int(_CLEARER * len(seen))] / airlight, 1.0))
+    return float(min(seen[int(CLEARER * len(seen))] / airlight, 1.0))
 
 
 def _patches(values: Gray) -> Gray:
     """Cut a plane into a grid of equal patches: (row, y, column, x); what is left at the end is dropped."""
-    height, width = (side // _PATCHES for side in values.shape)
-    return values[: height * _PATCHES, : width * _PATCHES].reshape(_PATCHES, height, _PATCHES, width)
+    height, width = (side // PATCHES for side in values.shape)
+    return values[: height * PATCHES, : width * PATCHES].reshape(PATCHES, height, PATCHES, width)
 
 
 def _deviation(gray: Gray) -> Floats:

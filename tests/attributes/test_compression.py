@@ -52,7 +52,7 @@ def test_steps_at_50_are_those_of_an_encoder() -> None:
     file = io.BytesIO()
     Image.fromarray(clouds()).save(file, "JPEG", quality=50)
     table = np.array(Image.open(file).quantization[0]).reshape(8, 8)
-    np.testing.assert_array_equal(table[compression._VERTICAL, compression._HORIZONTAL], compression._STEPS_AT_50)
+    np.testing.assert_array_equal(table[compression.VERTICAL, compression.HORIZONTAL], compression._STEPS_AT_50)
 
 
 @pytest.mark.parametrize("quality", [15, 20, 40, 60, 75, 85, 90])

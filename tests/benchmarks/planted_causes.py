@@ -1,0 +1,146 @@
+"""Do verdicts name the true cause? Conditions are planted into real photos, and triage is asked why objects are missed.
+
+Photos are split into two halves by their names; the weights of the verdicts were fitted on the half ``tune``
+(``train_verdict.py``), and what is reported is the other half. Every world draws anew which photo gets which condition;
+its figures are pooled. Truth is known of objects that were found before and are missed after.
+
+    planted_causes.py --data FOLDER:FORMAT ... --detector KEY=VALUE ... --worlds 2
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import planted_measure as measure
+import planted_world as worlds
+import polars as pl
+import yaml
+from harness import DATA, Ledger
+
+from xai import detect, evidence, pipeline
+
+VOC_NAMES = {
+    "aeroplane": "airplane", "diningtable": "dining table", "motorbike": "motorcycle",
+    "pottedplant": "potted plant", "sofa": "couch", "tvmonitor": "tv",
+}  # fmt: skip
+
+
+class Counter:
+    """Counts the photos that the experiments put through a detector."""
+
+    def __init__(self) -> None:
+        self.forwards = 0
+        self._explain = evidence.explain
+        self._load = detect.load
+        self.counting = False
+
+    def install(self) -> None:
+        """Count from the first repair on: what the scan needs is no cost of an explanation."""
+
+        def load(*arguments: Any, **named: Any) -> Any:
+            return _Counted(self._load(*arguments, **named), self)
+
+        def explain(*arguments: Any, **named: Any) -> Any:
+            self.counting = True
+            try:
+                return self._explain(*arguments, **named)
+            finally:
+                self.counting = False
+
+        detect.load = load
+        evidence.explain = explain
+
+
+class _Counted:
+    """A detector that tells a counter of every forward."""
+
+    def __init__(self, detector: Any, counter: Counter) -> None:
+        self._detector = detector
+        self._counter = counter
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._detector, name)
+
+    def forward(self, inputs: Any) -> Any:
+        if self._counter.counting:
+            self._counter.forwards += len(inputs)
+        return self._detector.forward(inputs)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    both = [f"{DATA / 'voc/train'}:voc", f"{DATA / 'voc/eval'}:voc"]
+    parser.add_argument("--data", nargs="+", default=both, help="FOLDER:FORMAT with format voc, coco or yolo")
+    parser.add_argument("--detector", nargs="*", default=[], help="KEY=VALUE of the config's section detector")
+    parser.add_argument("--classes", type=yaml.safe_load, default=VOC_NAMES, help="YAML: data set name: detector name")
+    parser.add_argument("--conditions", nargs="+", default=list(worlds.ACCEPTED), choices=list(worlds.ACCEPTED))
+    parser.add_argument("--half", default="report", choices=["tune", "report"])
+    parser.add_argument("--worlds", type=int, default=2, help="how often conditions are planted anew")
+    parser.add_argument("--planted", type=float, default=0.6, help="share of the evaluation photos with a condition")
+    parser.add_argument("--design", default="mixed", choices=["mixed", "rare", "held"])
+    parser.add_argument("--most", type=int, help="photos of the half at most")
+    parser.add_argument("--budget", type=int, default=40)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("runs/planted_causes"), help="picture, tables and cache")
+    parser.add_argument("--keep", action="store_true", help="keep the planted photos and runs")
+    return parser.parse_args()
+
+
+def section(pairs: list[str]) -> dict[str, Any]:
+    """The config's section ``detector``: the default one with what was asked."""
+    default = {
+        "kind": "ultralytics", "weights": str((DATA / "weights/yolo11n_coco.pt").resolve()),
+        "image_size": 480, "score_threshold": 0.25,
+    }  # fmt: skip
+    asked = {name: yaml.safe_load(value) for name, _, value in (pair.partition("=") for pair in pairs)}
+    return {**default, **asked}
+
+
+def main() -> None:
+    asked = parse()
+    detector = section(asked.detector)
+    asked.out.mkdir(parents=True, exist_ok=True)
+    sources = []
+    for item in asked.data:
+        path, _, form = item.rpartition(":")
+        sources.append(worlds.clean(Path(path).resolve(), form, detector, asked.classes, asked.out))
+    counter = Counter()
+    counter.install()
+    parts = []
+    started = time.perf_counter()
+    for number in range(asked.worlds):
+        folder = asked.out / f"{asked.half}-{number}" if asked.keep else Path(tempfile.mkdtemp())
+        shutil.rmtree(folder, ignore_errors=True)
+        world = worlds.build(
+            sources, (folder / "data").resolve(), part=asked.half, seed=asked.seed + number,
+            conditions=asked.conditions, planted=asked.planted, most=asked.most, design=asked.design,
+            explain={"budget": asked.budget, "maps": 0, "repairs": True}, detector=detector,
+        )  # fmt: skip
+        run = folder / "run"
+        pipeline.triage(world.config, out=run)
+        found = measure.known_misses(run, world.truth)
+        for baseline in measure.BASELINES.values():
+            found = found.join(baseline(run), on="error_id", how="left")
+        parts.append(found.with_columns(world=pl.lit(number)))
+        if asked.keep:
+            world.truth.write_parquet(folder / "truth.parquet")
+        else:
+            shutil.rmtree(folder)
+    misses = pl.concat(parts)
+    misses.write_parquet(asked.out / f"misses-{asked.half}.parquet")
+    ledger = Ledger("planted_causes")
+    note = f"half {asked.half}, {asked.worlds} worlds, {asked.design}, {time.perf_counter() - started:.0f} s"
+    measure.judge(ledger, misses, note)
+    measure.compare(ledger, misses)
+    ledger.add("detector forwards a miss", counter.forwards / len(misses), 40, "lower", f"{len(misses)} misses")
+    measure.draw(misses.filter("known"), asked.out / f"confusion-{asked.half}.png", f"Planted causes, {note}")
+    ledger.table()
+
+
+if __name__ == "__main__":
+    main()

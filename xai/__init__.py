@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from xai.checking import check
+    from xai.comparing import compare
     from xai.explaining import explain
     from xai.pipeline import profile, sample, triage
     from xai.run import Run
 
-__all__ = ["Run", "check", "explain", "profile", "sample", "triage"]
+__all__ = ["Run", "check", "compare", "explain", "profile", "sample", "triage"]
 
 _HOMES = {
     "Run": "xai.run",
     "check": "xai.checking",
+    "compare": "xai.comparing",
     "explain": "xai.explaining",
     "profile": "xai.pipeline",
     "sample": "xai.sampling",

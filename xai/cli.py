@@ -364,6 +364,36 @@ def explain(
     console.print(f"heat map: {_shown(found.picture)}")
 
 
+@app.command()
+def compare(
+    run_a: Annotated[Path, typer.Argument(help="run directory to compare with")],
+    run_b: Annotated[Path, typer.Argument(help="run directory that is judged")],
+    common: Annotated[
+        bool, typer.Option("--common", help="of different evaluation sets, compare what both hold")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="folder for comparison.md and changes.csv; default: in RUN_B")
+    ] = None,
+    seed: Seed = None,
+    json_: Json = False,
+) -> None:
+    """Compare two detectors on the same evaluation set: what the second fixes, what it breaks, where."""
+    from xai import comparing
+
+    found = comparing.compare(run_a, run_b, common=common, out=out, seed=seed or 0)
+    voice = _Voice(quiet=False, json=json_)
+    if voice.json:
+        for cell in found.cells.iter_rows(named=True):
+            voice.emit({"event": "cell", **cell})
+        paths = {"markdown": str(found.markdown_file), "changes": str(found.csv)}
+        voice.emit({"event": "done", **found.figures(), **paths})
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    for line in found.lines():
+        console.print(escape(line))
+    console.print(f"changed objects: {_shown(found.csv)}\nto pass on: {_shown(found.markdown_file)}")
+
+
 def _shared(device: str | None, workers: int | None, seed: int | None) -> list[str]:
     """Turn the shared options into config overrides."""
     given = {"device": device, "workers": workers, "seed": seed}

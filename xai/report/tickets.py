@@ -106,18 +106,18 @@ def markdown(tickets: Sequence[Ticket], *, title: str, summary: Sequence[str], a
         again: the command that checks the data again.
         renamed: YAML lines that map renamed classes, shown with their ticket.
     """
-    parts = [f"# {_escaped(title)}", *[_escaped(text) for text in summary]]
+    parts = [f"# {escaped(title)}", *[escaped(text) for text in summary]]
     for ticket in tickets:
         places = [
-            f"- {_code(item.place)}: {_escaped(item.message)}" if item.place else f"- {_escaped(item.message)}"
+            f"- {_code(item.place)}: {escaped(item.message)}" if item.place else f"- {escaped(item.message)}"
             for item in ticket.examples
         ]
         rest = "" if ticket.count <= len(places) else f" (the first {len(places)})"
         told = [
-            f"## {_escaped(_sentence(ticket.meaning).removesuffix('.'))}",
+            f"## {escaped(_sentence(ticket.meaning).removesuffix('.'))}",
             f"**Code:** `{ticket.code}` ({ticket.severity})  \n**Extent:** {ticket.extent}",
             f"**What it means:** {_OF_CLASSES if ticket.unit == 'classes' else _MEANS[ticket.severity]}",
-            f"**What to do:** {_escaped(_sentence(ticket.advice))}",
+            f"**What to do:** {escaped(_sentence(ticket.advice))}",
         ]
         if ticket.code == "class_renamed" and renamed:
             told.append(f"Or keep the names and say so in the config:\n\n```yaml\n{renamed.rstrip()}\n```")
@@ -149,10 +149,10 @@ def _one(unit: str) -> str:
     return {"classes": "class"}.get(unit, unit.removesuffix("s"))
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     r"""Write text so that Markdown and HTML leave it as it is.
 
-    >>> _escaped("<b>*a*_b_")
+    >>> escaped("<b>*a*_b_")
     '&lt;b&gt;\\*a\\*\\_b\\_'
     """
     safe = printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

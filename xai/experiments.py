@@ -84,7 +84,7 @@ def experiment(
         root: folder of the photos.
         errors: all errors of the run.
         lines: lines of ``verdict.rank``, which say what is worth trying.
-        folder: the run directory; ``gallery/`` and ``maps/`` are made anew.
+        folder: the run directory; ``gallery/``, ``maps/`` and ``repairs/`` are made anew.
         progress: told how far each stage is.
         spent: forwards of the budget that are gone.
     """
@@ -95,7 +95,7 @@ def experiment(
         .join(evaluation.objects, on=keys)
         .join(evaluation.images.drop("split"), on="image_id")
     )
-    for name in ("gallery", "maps"):
+    for name in ("gallery", "maps", "repairs"):
         shutil.rmtree(folder / name, ignore_errors=True)
     as_displayed, as_stored = _loaders(root)
     placed = misses.filter(pl.col("x1").is_not_null())

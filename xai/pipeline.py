@@ -121,7 +121,7 @@ def triage(
     with clock("write"):
         splits = [*([train.tables] if train else []), evaluation, *([audit] if audit else [])]
         made = {name: _stacked(splits, name) for name in SCANNED}
-        made |= {"errors": errors, "evidence": lines, "verdicts": verdicts}
+        made |= {"errors": _with_conditions(errors, found.bins), "evidence": lines, "verdicts": verdicts}
         made |= {"coverage": found.coverage, "slices": found.slices, "uncovered": found.uncovered}
         _write(made, folder)
         run_json.write(_info(config, asked, detector, described, promises, known, clock, command), folder)
@@ -182,6 +182,14 @@ def _promises(
 def _continued(sentence: str) -> str:
     """Write a sentence so that words can stand before it."""
     return sentence[:1].lower() + sentence[1:]
+
+
+def _with_conditions(errors: pl.DataFrame, bins: pl.DataFrame) -> pl.DataFrame:
+    """Add the bins that each missed object lies in, as slices name them (``conditions``: list of ``attribute=bin``)."""
+    keys = ["image_id", "object_id"]
+    named = [pl.format("{}={}", pl.lit(name), name) for name in bins.columns if name not in keys]
+    told = bins.select(*keys, conditions=pl.concat_list(named)) if named else bins.select(keys)
+    return errors.join(told.unique(keys, keep="first"), on=keys, how="left", maintain_order="left")
 
 
 def _write(made: Mapping[str, pl.DataFrame], folder: Path) -> None:

@@ -202,3 +202,24 @@ def test_photos_of_several_shapes_answer_in_their_own_order() -> None:
     ]
     np.testing.assert_allclose(answers.target[:, 0], single, atol=1e-6)
     assert answers.found[:, 0].tolist() == [True, True, False] * 4 or answers.found[0, 0]
+
+
+def test_the_repair_that_comes_nearest_is_kept_for_the_report() -> None:
+    small = photo_with((40, 40, 48, 48))
+    misses = misses_of([("s", "small.jpg", (40, 40, 48, 48))])
+    plan = plan_of(("s", "darkness", "lift_shadows", 1.0), ("s", "small_object", "zoom_in", 0.5))
+    kept: list[tuple[str, str, tuple[float, ...]]] = []
+    run_experiments(
+        plan,
+        misses,
+        misses,
+        load_pixels={"small.jpg": small}.__getitem__,
+        detector=ToyDetector(),
+        budget_per_miss=40,
+        match_iou=0.5,
+        keep=lambda error_id, cause, repaired: kept.append((error_id, cause, tuple(repaired.box))),
+    )
+    assert [(error_id, cause) for error_id, cause, _ in kept] == [("s", "small_object")]
+    left, top, right, bottom = kept[0][2]
+    assert right - left > 8, "the box is where the object lies in the repaired photo"
+    assert bottom - top > 8

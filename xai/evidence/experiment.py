@@ -53,6 +53,7 @@ def run_experiments(
     match_iou: float,
     progress: Progress = no_progress,
     done: Callable[[pl.DataFrame], None] | None = None,
+    keep: Callable[[str, str, Repaired], None] | None = None,
 ) -> Spent:
     """Test planned causes by repairing them, against placebos, on the very misses that they are to explain.
 
@@ -82,6 +83,7 @@ def run_experiments(
         match_iou: IoU at which a detection finds an object.
         progress: told after each photo.
         done: gets each photo's lines as soon as they are known.
+        keep: gets ``error_id``, cause and photo of the repair that brought each miss nearest to being found.
 
     Raises:
         ValueError: the plan names a repair that does not exist, or a miss has a class that the detector lacks.
@@ -105,6 +107,7 @@ def run_experiments(
             detector=detector,
             match_iou=match_iou,
             budget=left,
+            keep=keep,
         )
         left -= spent.forwards
         found.append(spent.evidence)
@@ -140,6 +143,7 @@ def _photo(
     detector: Detector,
     match_iou: float,
     budget: int,
+    keep: Callable[[str, str, Repaired], None] | None,
 ) -> Spent:
     """Try the placebos and the planned repairs of one photo's misses."""
     boxes, labels = boxes_of(misses), labels_of(misses, detector)
@@ -151,6 +155,12 @@ def _photo(
     variants = shared + own
     placed = np.stack([_placed(variant, boxes) for variant in variants])
     answers = ask(detector, [variant.repaired.pixels for variant in variants], placed, labels, match_iou=match_iou)
+    if keep is not None:
+        for row, error_id in enumerate(misses["error_id"]):
+            tried = [i for i, variant in enumerate(variants) if variant.row == row and variant.repair is not None]
+            if tried:
+                best = max(tried, key=lambda i: (answers.found[i, row], answers.target[i, row]))
+                keep(error_id, variants[best].name, variants[best].repaired)
     rows = _rows(variants, answers, misses["error_id"].to_list())
     return Spent(pl.DataFrame(rows, schema=dict(EVIDENCE), orient="row"), len(variants))
 

@@ -18,6 +18,9 @@ HELPS = (255, 176, 0)
 SUPPRESSES = (100, 143, 255)
 """Amber and blue differ in hue and lightness for every kind of colour vision, and from the grey photo below."""
 
+FRAME = (213, 94, 0)
+"""The frame of the missed object, as in the report."""
+
 _SIDE = 640
 """Longest side of a picture, pixels."""
 
@@ -26,6 +29,22 @@ def write_gallery_photo(pixels: Pixels, path: Path) -> None:
     """Write a photo as JPEG, at most 640 pixels on its longest side, with nothing drawn on it."""
     small = _shrink(pixels)
     _write(small, path, ".jpg", [cv2.IMWRITE_JPEG_QUALITY, 88])
+
+
+def write_repaired(pixels: Pixels, box: Boxes, path: Path) -> None:
+    """Write a changed photo as JPEG, at most 640 pixels on its longest side, with a frame around the object.
+
+    Args:
+        pixels: the photo as the detector was shown it.
+        box: (4,) the object's, in its pixels.
+        path: where to write.
+    """
+    small = _shrink(pixels).copy()
+    factor = np.array([small.shape[1] / pixels.shape[1], small.shape[0] / pixels.shape[0]])
+    x1, y1, x2, y2 = np.rint(box.reshape(2, 2) * factor).astype(int).ravel().tolist()
+    for colour, thickness in (((255, 255, 255), 4), (FRAME, 2)):
+        cv2.rectangle(small, (x1, y1), (x2 - 1, y2 - 1), colour, thickness)
+    _write(small, path, ".jpg", [cv2.IMWRITE_JPEG_QUALITY, 85])
 
 
 def write_overlay(pixels: Pixels, saliency: NDArray[np.floating], box: Boxes, path: Path) -> None:

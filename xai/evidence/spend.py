@@ -9,11 +9,12 @@ import polars as pl
 
 from xai import tables
 from xai.evidence.experiment import EVIDENCE, run_experiments
+from xai.evidence.geometric import Repaired
 from xai.evidence.maps import explain_maps
-from xai.evidence.pictures import write_gallery_photo
+from xai.evidence.pictures import write_gallery_photo, write_repaired
 from xai.types import Detector, Pixels, Progress, no_progress
 
-GALLERY = 300
+GALLERY = 2000
 """Misses at most whose photo is kept for the report, highest priority first."""
 
 
@@ -43,7 +44,8 @@ def explain(
         maps: misses that get a heat map, highest priority first.
         match_iou: IoU at which a detection finds an object.
         seed: of masks and random maps.
-        folder: the run directory; gets ``gallery/`` and ``maps/``.
+        folder: the run directory; gets ``gallery/``, ``maps/`` and ``repairs/ERROR_ID.CAUSE.jpg``, the repair that
+            brought the miss nearest to being found.
         progress: told how far each stage is.
 
     Returns:
@@ -53,6 +55,12 @@ def explain(
     waiting = _Gallery(ordered.head(GALLERY), folder / "gallery", load_pixels)
     left = budget * len(misses)
     lines = []
+    shown = set(ordered["error_id"].head(GALLERY))
+
+    def keep(error_id: str, cause: str, repaired: Repaired) -> None:
+        if error_id in shown:
+            write_repaired(repaired.pixels, repaired.box, folder / "repairs" / f"{error_id}.{cause}.jpg")
+
     if plan is not None and len(misses):
         tried = run_experiments(
             plan,
@@ -63,6 +71,7 @@ def explain(
             budget_per_miss=budget,
             match_iou=match_iou,
             progress=progress,
+            keep=keep,
         )
         left -= tried.forwards
         lines.append(tried.evidence)

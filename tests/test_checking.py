@@ -97,6 +97,28 @@ def test_classes_boxes_and_photos_are_compared_with_a_profile(tmp_path: Path, pr
         xai.check(folder, against=tmp_path, workers=1)
 
 
+def test_places_in_a_file_of_all_labels_name_the_photo_and_the_object(tmp_path: Path) -> None:
+    photo(tmp_path / "images/a.png", 0)
+    photo(tmp_path / "images/b.png", 1)
+    (tmp_path / "images/cut.png").write_bytes((tmp_path / "images/a.png").read_bytes()[:500])
+    boxes = [[10, 10, 20, 20], [10, 10, 0, 20]]
+    annotations = [{"id": n, "image_id": 1, "category_id": 0, "bbox": box} for n, box in enumerate(boxes)]
+    images = [{"id": n, "file_name": f"{name}.png"} for n, name in enumerate(("a", "b", "cut"))]
+    images[1] |= {"width": 640, "height": 480}
+    images += [{"id": 7, "file_name": "../x.png"}, {"id": 8, "file_name": "../y.png"}, {"file_name": "a.png"}, {}]
+    document = {"images": images, "annotations": annotations, "categories": [{"id": 0, "name": "car"}]}
+    (tmp_path / "labels.json").write_text(json.dumps(document))
+    codes = {ticket.code: ticket for ticket in xai.check(tmp_path, workers=1).tickets}
+    labels = (tmp_path / "labels.json").as_posix()
+    assert codes["zero_area"].examples[0].place == f"b.png object 1 in {labels}"
+    assert codes["size_mismatch"].examples[0].place == f"b.png in {labels}"
+    assert codes["path_leaves_root"].extent == "2 entries"
+    assert codes["photo_without_name"].extent == "2 entries"
+    (cut,) = codes["photo_truncated"].examples
+    assert cut.place == "cut.png"
+    assert str(tmp_path) not in cut.message
+
+
 def test_metadata_is_checked_too(tmp_path: Path) -> None:
     folder = make(tmp_path / "data", ["car"], [["0 0.5 0.5 0.4 0.2"]] * 24)
     speeds = [str(50 + index % 7) for index in range(24)]

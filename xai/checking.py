@@ -8,7 +8,7 @@ import shlex
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal
 
 import polars as pl
@@ -32,6 +32,7 @@ MAX_BAD = 0.05
 
 _ORDER = ("error", "warning", "info")
 _OF_CLASSES = ("class_new", "class_gone", "class_renamed", "class_spelling")
+_OF_LISTS = ("listed_twice", "path_leaves_root", "photo_without_name")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -255,6 +256,8 @@ def _ticket(code: str, rows: pl.DataFrame, photos: int, label_rows: int) -> tick
     unit: tickets.Unit
     if code in _OF_CLASSES:
         unit, number, total = "classes", len(rows), None
+    elif code in _OF_LISTS:
+        unit, number, total = "entries", len(rows), None
     elif code in provenance.ROWS_ALONE or rows["line"].count() or rows["object_id"].count():
         unit, number, total = "label rows", len(rows), label_rows
     elif concerned:
@@ -268,13 +271,18 @@ def _ticket(code: str, rows: pl.DataFrame, photos: int, label_rows: int) -> tick
     # One row of each photo before a second of any, so that the examples show how far the problem spreads.
     turn = pl.int_range(pl.len()).over("image_id", "file")
     shown = ordered.with_columns(turn=turn).sort("turn", maintain_order=True).head(tickets.MAX_EXAMPLES)
-    examples = [
-        tickets.Example(row["file"] or row["image_id"], row["line"], row["message"])
-        for row in shown.iter_rows(named=True)
-    ]
+    examples = [tickets.Example(_where(row), row["line"], row["message"]) for row in shown.iter_rows(named=True)]
     return tickets.Ticket(
         code, entry.severity, entry.meaning, entry.advice, number, unit, total, concerned, tuple(examples)
     )
+
+
+def _where(row: Mapping[str, Any]) -> str | None:
+    """Name the file; where it speaks of many photos and no line tells which (COCO), the photo and the object too."""
+    file, image_id, number = row["file"], row["image_id"], row["object_id"]
+    if file is None or image_id is None or row["line"] is not None or PurePath(file).stem == PurePath(image_id).stem:
+        return file or image_id
+    return f"{image_id}{'' if number is None else f' object {number}'} in {file}"
 
 
 def _command(

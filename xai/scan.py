@@ -187,7 +187,7 @@ def _scan_shard(
         as_stored=as_stored,
     ):
         images.append(_image_rows(data.split, result))
-        issues.append(_failure_rows(data.split, result))
+        issues.append(_failure_rows(data, result))
         formats = [photo.format for photo in result.photos]
         issues.append(dataset.misnamed(result.image_ids, formats, split=data.split))
         measured.append(_object_columns(result, names))
@@ -271,14 +271,14 @@ def _image_rows(split: str, result: batch.Batch) -> pl.DataFrame:
     return pl.concat([frame, failed], how="diagonal").with_columns(split=pl.lit(split))
 
 
-def _failure_rows(split: str, result: batch.Batch) -> pl.DataFrame:
+def _failure_rows(data: Dataset, result: batch.Batch) -> pl.DataFrame:
     rows = [
         {
-            "split": split,
+            "split": data.split,
             "image_id": image_id,
             "code": error.code,
             "severity": "error",
-            "message": str(error),
+            "message": str(error).removesuffix(f": {data.root / image_id}"),  # the row names the photo
             "file": image_id,
         }
         for image_id, error in result.failures

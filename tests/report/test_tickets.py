@@ -15,6 +15,7 @@ def test_the_extent_says_how_many_of_how_many() -> None:
     assert ticket(unit="photos", total=250, count=1).extent == "1 of 250 photos (0.4%)"
     assert ticket(unit="classes", total=None, count=1).extent == "1 class"
     assert ticket(unit="files", total=None, count=2).extent == "2 files"
+    assert ticket(unit="entries", total=None, count=1).extent == "1 entry"
     assert ticket(unit="data set", total=None).extent == "the data set"
     assert ticket(count=0, total=0).extent == "0 of 0 label rows (0%), in 9 photos"
 

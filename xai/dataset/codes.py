@@ -36,7 +36,7 @@ CODES: Mapping[str, Code] = {
         "error", "the row is not text, its class no whole number, or the annotation no object", "correct the row"
     ),
     "wrong_field_count": Code(
-        "error", "the row has more or fewer fields than a box needs", "export boxes, five fields"
+        "error", "the row has more or fewer fields than a box needs", "write one class and one box a row or object"
     ),
     "missing_field": Code("error", "the object has no class name or no complete box", "complete the object"),
     "not_a_number": Code("error", "a coordinate is not a number", "correct the row"),

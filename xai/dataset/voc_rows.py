@@ -111,8 +111,11 @@ def _judge(raw: pl.DataFrame) -> pl.DataFrame:
         .then(pl.lit("normalised_pixel_mixup"))
     )
     got = pl.format("name '{}', box {} {} {} {}", _short("label"), *[_short(corner) for corner in CORNERS])
+    several = pl.when(pl.col("boxes") > 1).then(pl.format("{} of one of them, the first: ", "boxes"))
     message = pl.format(
-        "expected one <name> and one <bndbox> with xmin ymin xmax ymax in pixels, got {}; not used", got
+        "expected one <name> and one <bndbox> with xmin ymin xmax ymax in pixels, got {}{}; not used",
+        several.otherwise(pl.lit("")),
+        got,
     )
     return (
         cast.with_columns(code=code)

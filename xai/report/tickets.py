@@ -20,7 +20,7 @@ MAX_EXAMPLES = 20
 SHOWN = 3
 """Of these, how many the terminal shows."""
 
-Unit = Literal["label rows", "photos", "files", "classes", "data set"]
+Unit = Literal["label rows", "photos", "files", "entries", "classes", "data set"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,7 @@ def _sentence(text: str) -> str:
 
 
 def _one(unit: str) -> str:
-    return {"classes": "class"}.get(unit, unit.removesuffix("s"))
+    return {"classes": "class", "entries": "entry"}.get(unit, unit.removesuffix("s"))
 
 
 def escaped(text: str) -> str:

@@ -12,16 +12,18 @@ if TYPE_CHECKING:
     from xai.checking import check
     from xai.comparing import compare
     from xai.explaining import explain
+    from xai.histories import history
     from xai.pipeline import profile, sample, triage
     from xai.run import Run
 
-__all__ = ["Run", "check", "compare", "explain", "profile", "sample", "triage"]
+__all__ = ["Run", "check", "compare", "explain", "history", "profile", "sample", "triage"]
 
 _HOMES = {
     "Run": "xai.run",
     "check": "xai.checking",
     "compare": "xai.comparing",
     "explain": "xai.explaining",
+    "history": "xai.histories",
     "profile": "xai.pipeline",
     "sample": "xai.sampling",
     "triage": "xai.pipeline",

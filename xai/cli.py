@@ -394,6 +394,33 @@ def compare(
     console.print(f"changed objects: {_shown(found.csv)}\nto pass on: {_shown(found.markdown_file)}")
 
 
+@app.command()
+def history(
+    runs: Annotated[list[Path], typer.Argument(help="two or more run directories, in any order")],
+    out: Annotated[
+        Path | None, typer.Option(help="folder for tables (CSV) and a picture; default: none written")
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """Line up runs by time: what was kept, whether the promise held, which shares moved more than chance."""
+    from xai import histories
+
+    told = histories.history(runs, out=out)
+    voice = _Voice(quiet=False, json=json_)
+    if voice.json:
+        for name in ("runs", "moves"):
+            for row in getattr(told, name).iter_rows(named=True):
+                voice.emit({"event": name.removesuffix("s"), **row})
+        files = {name: str(path) for name, path in told.files.items()}
+        voice.emit({"event": "done", "notes": list(told.notes), "files": files})
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    for line in told.lines():
+        console.print(escape(line))
+    for path in told.files.values():
+        console.print(f"written: {_shown(path)}")
+
+
 def _shared(device: str | None, workers: int | None, seed: int | None) -> list[str]:
     """Turn the shared options into config overrides."""
     given = {"device": device, "workers": workers, "seed": seed}

@@ -15,13 +15,13 @@ from scipy import special
 
 from xai import tables
 from xai.causes import CAUSES
-from xai.coverage.bins import catalog_or_default, fit_user_bins, inherit
+from xai.coverage.bins import UNKNOWN, catalog_or_default, fit_user_bins, inherit
 from xai.coverage.intervals import Bools, Floats, false_discovery, indicator
 from xai.coverage.onehot import Conditions, conditions
 from xai.coverage.paired import paired, sign_flip
 from xai.coverage.promise import WRONG_DETECTIONS
 from xai.coverage.sample import Sample, sample
-from xai.coverage.slices import slices
+from xai.coverage.slices import SAME, slices
 from xai.exceptions import RequestError, RunError
 from xai.files import make_folder, replacing
 from xai.report import comparison as rendering
@@ -38,8 +38,8 @@ That number is the same whichever run is called A, so leaving such conditions ou
 the outcome (Tarone, Biometrics 1990)."""
 
 USUAL = 0.5
-"""A bin of more than this share of the objects is the usual state: it repeats the comparison over all and is shown
-without a test."""
+"""A bin of more than this share of the objects whose attribute is known is the usual state: it repeats the comparison
+over all and is shown without a test."""
 
 _KEYS = ["image_id", "object_id"]
 
@@ -59,6 +59,7 @@ CELLS: Mapping[str, pl.DataType | type[pl.DataType]] = {
     "q_value": pl.Float64,
     "named": pl.Int64,
     "named_fixed": pl.Int64,
+    "same_as": pl.String,
 }
 """Columns of ``Comparison.cells``."""
 
@@ -99,7 +100,8 @@ class Comparison:
             minus that of A. ``q_value`` is Benjamini–Hochberg over all conditions that are tested; null for ``all``,
             for usual states, with fewer than 6 changed photos, and for the slices of one run, which were chosen because
             that run fails there, so that the other looks better by chance alone. ``named``: misses of A whose verdict
-            is the cause, ``named_fixed`` how many of them B finds.
+            is the cause, ``named_fixed`` how many of them B finds. ``same_as``: an earlier condition that holds almost
+            the same objects (Jaccard index of 0.8 or more), null if there is none.
         changes: one row per object whose outcome changed: ``image_id object_id label change`` (``fixed`` or
             ``broken``), outcomes, and the causes that the run with the miss names.
         false_alarms: likewise of detections.
@@ -197,7 +199,10 @@ def compare(
     members = _members(grid, columns, held, {"slice": either, "slice_a": first.slices, "slice_b": second.slices})
     causes = {side: _causes(run) for side, run in (("a", first), ("b", second))}
     changes = _changes(joined, causes)
-    cells = _cells(members, a, b, held, joined.join(causes["a"], on=_KEYS, how="left", maintain_order="left"))
+    usual = [kind == "bin" and _is_usual(name, part, held) for kind, name, part in members]
+    cells = _cells(
+        members, np.array(usual), a, b, held, joined.join(causes["a"], on=_KEYS, how="left", maintain_order="left")
+    )
     folder = Path(out) if out is not None else second.path / FOLDER / (first.path.resolve().name or "run")
     scored = [_scored(run) for run in (first, second)]
     found = Comparison(
@@ -311,13 +316,12 @@ def _members(
 
 
 def _cells(
-    members: list[tuple[str, str, Bools]], a: Bools, b: Bools, held: Sample, objects: pl.DataFrame
+    members: list[tuple[str, str, Bools]], usual: Bools, a: Bools, b: Bools, held: Sample, objects: pl.DataFrame
 ) -> pl.DataFrame:
     inside = np.column_stack([part for _, _, part in members])
     found = paired(inside, a, b, held.clusters())
     kinds = np.array([kind for kind, _, _ in members])
     shown_only = np.isin(kinds, ["all", "slice_a", "slice_b"])
-    usual = (found.objects > USUAL * len(a)) & (kinds != "label")
     tested = ~shown_only & ~usual & (found.changed >= MIN_CHANGED)
     named = {
         str(cause): (len(rows), int(rows["outcome_b"].eq("found").sum()))
@@ -341,10 +345,30 @@ def _cells(
             "q_value": false_discovery(np.where(tested, found.p_value, np.nan)),
             "named": [count for count, _ in counts],
             "named_fixed": [count for _, count in counts],
+            "same_as": _alike([(kind, name) for kind, name, _ in members], inside),
         },
-        schema_overrides={"named": pl.Int64, "named_fixed": pl.Int64},
+        schema_overrides={"named": pl.Int64, "named_fixed": pl.Int64, "same_as": pl.String},
     )
     return tables.conform(frame.with_columns(pl.col("difference", "low", "high", "q_value").fill_nan(None)), CELLS)
+
+
+def _is_usual(name: str, inside: Bools, held: Sample) -> bool:
+    """Tell whether a bin holds most of the objects whose attribute is known."""
+    known = int((held.objects[name.partition("=")[0]] != UNKNOWN).sum())
+    return bool(inside.sum() > USUAL * known)
+
+
+def _alike(names: list[tuple[str, str]], inside: Bools) -> list[str | None]:
+    """Return for each condition one that holds almost the same objects and is the plainer: cause, label, bin, slice."""
+    ones = inside.astype(np.float32)
+    overlap = ones.T @ ones
+    size = np.diagonal(overlap)
+    alike = overlap >= SAME * np.maximum(size[:, None] + size[None] - overlap, 1)
+    order = ["all", "cause", "label", "bin", "slice", "slice_a", "slice_b"]
+    rank = np.array([order.index(kind) for kind, _ in names]) * len(names) + np.arange(len(names))
+    earlier = alike & (rank[None] < rank[:, None]) & (np.array([kind for kind, _ in names]) != "all")
+    first = np.where(earlier, rank[None], np.iinfo(np.int64).max).argmin(axis=1)
+    return [names[place][1] if earlier[row, place] else None for row, place in enumerate(first)]
 
 
 def _causes(run: Run) -> pl.DataFrame:

@@ -59,12 +59,7 @@ def points(value: float | None) -> str:
 
 def _told(comparison: Comparison, *, every: bool = False) -> dict[str, Any]:
     """Choose what is said: conditions that changed more than chance explains, most net change first, no set twice."""
-    cells = comparison.cells.filter(pl.col("q_value") <= SURE)
-    # Conditions that hold the same objects read the same in every figure; the plainest name stays.
-    order = pl.col("kind").replace_strict({"cause": 0, "label": 1, "bin": 2, "slice": 3}, default=4)
-    figures = ["objects", "draws", "missed_a", "missed_b", "fixed", "broken"]
-    cells = cells.with_columns(order=order).sort("order", maintain_order=True)
-    cells = cells.unique(figures, keep="first", maintain_order=True)
+    cells = comparison.cells.filter((pl.col("q_value") <= SURE) & pl.col("same_as").is_null())
     net = (pl.col("fixed") - pl.col("broken")).abs()
     cells = cells.with_columns(net=net).sort(["net", "p_value", "name"], descending=[True, False, False])
     rows = [_named(row) for row in cells.iter_rows(named=True)]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -45,16 +47,16 @@ def _fit(middle: Tensor, down: Tensor, right: Tensor) -> Tensor:
     telling = (total >= cpu.FEWEST_OF_ONE) & (counts.amax(dim=2) <= cpu.MOST_IN_ONE_CELL * total)
     used = total * telling
     n_used = used.sum(dim=1)
-    values, multiples, comb, costs = _tables(middle.device)
+    constants = _constants(middle.device)
     shares = counts / total.clamp(min=1.0)[:, :, None]
-    mean = (shares @ multiples).clamp(min=1.0 + 1e-6)
-    on_comb = shares @ comb + (mean - 1) * torch.log(1 - 1 / mean) - torch.log(mean)
-    smooth = -torch.log((shares @ values - cpu.SMALLEST).clamp(min=1e-6)) - 1
-    gain = ((on_comb - smooth).transpose(1, 2)[..., None] - costs).amax(dim=1)
+    mean = (shares @ constants.multiples).clamp(min=1.0 + 1e-6)
+    on_comb = shares @ constants.comb + (mean - 1) * torch.log(1 - 1 / mean) - torch.log(mean)
+    smooth = -torch.log((shares @ constants.values - cpu.SMALLEST).clamp(min=1e-6)) - 1
+    gain = ((on_comb - smooth).transpose(1, 2)[..., None] - constants.costs).amax(dim=1)
     per_coefficient = (gain * used[:, :, None]).sum(dim=1) / n_used.clamp(min=1.0)[:, None]
     best = per_coefficient.amax(dim=1)
     alike = (per_coefficient >= best[:, None] - cpu.AS_GOOD).double()
-    quality = (alike * torch.as_tensor(cpu.QUALITIES, device=middle.device)).sum(dim=1) / alike.sum(dim=1)
+    quality = (alike * constants.qualities).sum(dim=1) / alike.sum(dim=1)
     untold = (n_used < cpu.FEWEST) | (best < cpu.LEAST_GAIN) | (_continues(shifted, y, x) > cpu.DRAWN)
     return torch.where(untold, math.nan, quality)
 
@@ -62,10 +64,10 @@ def _fit(middle: Tensor, down: Tensor, right: Tensor) -> Tensor:
 def _histograms(luma: Tensor, height: Tensor, width: Tensor) -> Tensor:
     """(n, 9, cells) float64 counts of coefficients, of the blocks that lie in the first (n,) rows and columns."""
     rows, columns = luma.shape[1] // 8, luma.shape[2] // 8
-    waves = torch.from_numpy(cpu.dct_waves()).to(luma.device)
+    constants = _constants(luma.device)
     blocks = luma[:, : rows * 8, : columns * 8].double().reshape(-1, rows, 8, columns, 8)
-    both = torch.einsum("vy,nrycx,hx->nvhrc", waves, blocks, waves)
-    cells = (both[:, cpu.VERTICAL, cpu.HORIZONTAL].abs() * cpu.CELLS_PER_LEVEL).long().clamp(max=_N_CELLS)
+    both = torch.einsum("vy,nrycx,hx->nvhrc", constants.waves, blocks, constants.waves)
+    cells = (both[:, constants.vertical, constants.horizontal].abs() * cpu.CELLS_PER_LEVEL).long().clamp(max=_N_CELLS)
     n_rows, n_columns = (height // 8)[:, None], (width // 8)[:, None]
     row, column = torch.arange(rows, device=luma.device), torch.arange(columns, device=luma.device)
     stride = 1 + (n_rows > cpu.MOST_ROWS).long()
@@ -99,7 +101,22 @@ def _phase(luma: Tensor) -> tuple[Tensor, Tensor]:
     return (best + 2) % 8, (top - others.mean(dim=1)) / (others.std(dim=1, correction=0) + 1e-3)
 
 
+class _Constants(NamedTuple):
+    """What does not depend on the photos."""
+
+    waves: Tensor
+    vertical: Tensor
+    horizontal: Tensor
+    qualities: Tensor
+    values: Tensor
+    multiples: Tensor
+    comb: Tensor
+    costs: Tensor
+
+
 @lru_cache(maxsize=8)
-def _tables(device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    values, multiples, comb, costs = (torch.from_numpy(table).double().to(device) for table in cpu.comb_tables())
-    return values, multiples, comb, costs
+def _constants(device: torch.device) -> _Constants:
+    """Kept on each device: every copy to a GPU would wait for it."""
+    tables = [table.astype(np.float64) for table in cpu.comb_tables()]
+    arrays = (cpu.dct_waves(), cpu.VERTICAL, cpu.HORIZONTAL, cpu.QUALITIES, *tables)
+    return _Constants(*(torch.from_numpy(array).to(device) for array in arrays))

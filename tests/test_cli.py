@@ -56,6 +56,14 @@ def test_unusable_data_is_exit_3(world: Path, tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_tagging_nothing_is_exit_3_and_no_file(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    done = xai("tag", tmp_path / "empty", "--out", tmp_path / "tags.csv", "--quiet")
+    assert done.returncode == 3
+    assert "found none" in done.stderr
+    assert not (tmp_path / "tags.csv").exists()
+
+
 def test_tag_writes_null_for_what_it_cannot_read(world: Path, tmp_path: Path) -> None:
     (world / "eval" / "JPEGImages" / "kaputt ü.jpg").write_bytes(b"\xff\xd8\xff")
     try:

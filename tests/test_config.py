@@ -49,6 +49,7 @@ def test_overrides_are_read_as_yaml(tmp_path: Path) -> None:
         (TEXT.replace("torchvision", "torchvison"), ["detector.kind", "torchvison", "did you mean 'torchvision'"]),
         (TEXT + "match: {iou: high}", ["match.iou", "'high'"]),
         (TEXT + "promise: {recall: 1.5}", ["promise.recall", "1.5", "less than 1"]),
+        (TEXT + "promise: {recall: 95}", ["promise.recall", "got 95; shares are", "did you mean 0.95?"]),
         ("detector: {kind: torchvision, weights: a.pt}", ["'data' is missing"]),
         (TEXT.replace(", format: yolo", ""), ["data.eval.format", "missing"]),
         (TEXT.replace("{path: train, format: voc}", "{path: train}"), ["data.train", "expected 'format'"]),

@@ -17,7 +17,6 @@ import yaml
 from xai import config as configs
 from xai import dataset, provenance, run_json, tables
 from xai.dataset import codes, implausible, metadata, renamed
-from xai.exceptions import ConfigError
 from xai.report import tickets
 from xai.report.format import count, percent, plural, share
 from xai.scan import Split, scan
@@ -172,8 +171,6 @@ def check(
         DataError: the data set has nothing at all that can be used.
     """
     root = Path(path)
-    if not root.exists():
-        raise ConfigError(f"expected a data set at {root}, found nothing there")
     form = format or dataset.guess_format(root)
     folder = Path(photos) if photos is not None else None
     data = dataset.read(root, form, role=ROLE, split=split, photos=folder)

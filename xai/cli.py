@@ -235,12 +235,14 @@ def tag(
         _print_catalog("json" if json_ else format_)
         return
     if out is None or out.suffix not in {".parquet", ".csv"}:
-        raise RequestError(f"expected --out FILE.parquet or FILE.csv, got {out}")
+        raise RequestError(f"expected --out FILE.parquet or FILE.csv, got {out or 'none'}")
     if not photos.exists():
         raise RequestError(f"expected a photo or a folder of photos, found nothing at {photos}")
     voice = _Voice(quiet, json_)
     with voice.progress() as progress:
         frame = attributes.tag(photos, workers=workers, progress=lambda done, total: progress("tag", done, total))
+    if not frame.height:
+        raise DataError(f"expected photos (JPEG, PNG, WebP, TIFF or BMP) in {photos}, found none")
     make_folder(out.parent)
     if out.suffix == ".csv":
         frame.write_csv(out)

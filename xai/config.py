@@ -326,6 +326,8 @@ def _explain(problem: Mapping[str, Any]) -> str:
     got = problem.get("input")
     came = f"; got {_SHORT.repr(got)}" if not isinstance(got, dict) else ""
     hint = ""
+    if problem["type"].startswith("less_than") and isinstance(got, int | float) and 10 <= got <= 100:
+        hint = f"; shares are written from 0 to 1: did you mean {got / 100:g}?"
     if problem["type"] == "literal_error" and isinstance(got, str):
         words = str(problem.get("ctx", {}).get("expected", "")).replace("'", "").replace(" or ", ", ").split(", ")
         close = difflib.get_close_matches(got, words, n=1, cutoff=0.4)

@@ -23,7 +23,8 @@ def read(folder: Path) -> dict[str, Any]:
     file = folder / "run.json"
     if not file.is_file():
         raise RunError(
-            f"expected a finished run or profile at {folder}, found no {file.name}: run 'xai triage' to the end"
+            f"expected a finished run or profile at {folder}, found no {file.name}: run 'xai triage' (or "
+            "'xai profile') to the end"
         )
     try:
         info = json.loads(file.read_text(encoding="utf-8"))

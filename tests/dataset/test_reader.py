@@ -42,6 +42,8 @@ def test_formats_that_name_their_photos_refuse_a_folder(tmp_path: Path, format: 
 
 
 def test_formats_are_told_from_the_files(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="found nothing there"):
+        dataset.guess_format(tmp_path / "nowhere")
     with pytest.raises(ConfigError, match="cannot tell the format"):
         dataset.guess_format(tmp_path)
     (tmp_path / "data.yaml").touch()

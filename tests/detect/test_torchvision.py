@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+import untrained
 from torch import nn
 from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
@@ -296,3 +297,9 @@ def test_checkpoints_that_tell_nonsense_are_refused(told: dict[str, object], mat
     torch.save(sound | told, path)
     with pytest.raises(DetectorError, match=match):
         load(DetectorConfig(kind="torchvision", weights=path), "cpu")
+
+
+def test_a_checkpoint_of_ultralytics_names_the_kind_that_reads_it(tmp_path: Path) -> None:
+    weights = untrained.yolo("yolo11n.yaml", tmp_path / "yolo.pt")
+    with pytest.raises(DetectorError, match=r"checkpoint of ultralytics.*: set detector\.kind: ultralytics"):
+        load(DetectorConfig(kind="torchvision", weights=weights), "cpu")

@@ -64,8 +64,10 @@ def guess_format(path: Path) -> str:
     """Tell a data set's format from its files.
 
     Raises:
-        ConfigError: it looks like none of them.
+        ConfigError: there is nothing, or it looks like none of them.
     """
+    if not path.exists():
+        raise ConfigError(f"expected a data set at {path}, found nothing there")
     if (path / "Annotations").is_dir():
         return "voc"
     if path.suffix.lower() in data_yaml.YAML or (path.is_dir() and data_yaml.find_yaml(path) is not None):

@@ -47,6 +47,11 @@ def read(path: Path, *, allow: Allow, trust: bool) -> Any:
     classes = {name: _NUMPY.get(name) or allow(name) for name in names}
     refused = sorted(name for name, known in classes.items() if known is None)
     if refused:
+        if any(name.startswith("ultralytics.") for name in refused) and allow(_YOLO) is None:
+            raise DetectorError(
+                f"{path} is a checkpoint of ultralytics, which this kind of detector does not read: "
+                "set detector.kind: ultralytics"
+            )
         more = f" and {len(refused) - 3} more" if len(refused) > 3 else ""
         raise DetectorError(
             f"{path} is refused: it is a pickle that asks for {', '.join(refused[:3])}{more}, which is not among the "
@@ -79,6 +84,10 @@ _NUMPY: dict[str, Any] = {
 """What a numpy number needs; training metrics are often kept as such."""
 
 _NUMPY_DTYPES = [type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64, np.int32, np.bool_)]
+
+
+_YOLO = "ultralytics.nn.tasks.DetectionModel"
+"""What every checkpoint of ultralytics holds and only its adapter allows."""
 
 
 class _ConstructorCalledError(Exception):

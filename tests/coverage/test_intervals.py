@@ -7,7 +7,8 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 from xai.coverage import intervals
-from xai.coverage.intervals import Ratios, indicator, intraclass_correlation, rates, risk_ratios
+from xai.coverage.intervals import indicator, intraclass_correlation, rates
+from xai.coverage.ratios import Ratios, risk_ratios
 
 
 def one(ratios: Ratios) -> tuple[float, float, float, float]:

@@ -9,8 +9,9 @@ from worlds import CATALOG, Item, Side, world
 
 from xai.coverage import analyse
 from xai.coverage.bins import Range
-from xai.coverage.intervals import indicator, risk_ratios, shares
+from xai.coverage.intervals import indicator, shares
 from xai.coverage.misread import COLUMNS, Misread, misread, widen_ratios, widen_shares
+from xai.coverage.ratios import risk_ratios
 
 PHOTOS, OBJECTS_EACH, DRAWS = 400, 3, 150
 

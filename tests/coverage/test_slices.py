@@ -10,7 +10,8 @@ from xai import tables
 from xai.coverage.bins import fit_user_bins
 from xai.coverage.onehot import conditions
 from xai.coverage.sample import Sample, sample
-from xai.coverage.slices import MIN_MISSES, _search, slices
+from xai.coverage.search import MIN_MISSES, search
+from xai.coverage.slices import slices
 
 USER = fit_user_bins(world(1).objects)
 
@@ -38,7 +39,7 @@ def test_counts_and_worst_parents_equal_brute_force(seed: int) -> None:
     part = prepared(world(seed, 150, base=0.2))
     grid = conditions(part, CATALOG, USER)
     columns = grid.columns_of(part, CATALOG, USER)
-    counted = _search(columns, part.miss, grid.combinable(), 3, 20)
+    counted = search(grid.codes_of(part, CATALOG, USER), grid.sizes(), part.miss, 3, 20)
 
     def rate(chosen: tuple[int, ...]) -> tuple[float, float]:
         members = columns[:, list(chosen)].all(axis=1)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
+from scipy import sparse
 
-from xai.coverage.intervals import Bools, Floats, Integers
-from xai.coverage.sample import Sample
+from xai.coverage.intervals import Floats, Integers, sum_rows
 from xai.rules import RARE_COUNT, RARE_SHARE
 
 ELEVATED_RATIO = 1.5
@@ -24,54 +24,45 @@ UNDECIDED = (1.0, 3.0)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Counts:
-    """How often each of K cells (bins or slices) occurs.
+    """How often each cell (bin or slice) occurs; in G groups apart with a first axis of G.
 
     Attributes:
-        objects: (K,) objects.
-        photos: (K,) photos: that have the bin (image attributes over all labels), else that hold such an object.
-        all_objects: objects in all.
-        all_photos: photos in all, or that hold an object.
-        neighbours: (K,) objects on the photos that hold an object of the bin.
+        objects: (..., K) objects.
+        photos: (..., K) photos: that have the bin (image attributes over all labels), else that hold such an object.
+        all_objects: (..., 1) objects in all.
+        all_photos: (..., 1) photos in all, or that hold an object.
+        neighbours: (..., K) objects on the photos that hold an object of the cell.
     """
 
-    objects: Integers
-    photos: Integers
-    all_objects: int
-    all_photos: int
-    neighbours: Integers
+    objects: Floats
+    photos: Floats
+    all_objects: Floats
+    all_photos: Floats
+    neighbours: Floats
 
     @classmethod
-    def of_attribute(cls, sample: Sample, attribute: str, bins: int, count_photos: bool) -> Counts:
-        """Count the bins of an attribute; with ``count_photos`` photos without objects count as photos too."""
-        codes = sample.codes[attribute]
-        holders = held(sample.photo, sample.photos, codes, bins)
-        objects = np.bincount(codes, minlength=bins)
-        on_photo = np.bincount(sample.photo, minlength=sample.photos)
-        photos, all_photos = holders.sum(axis=1), int((on_photo > 0).sum())
-        if count_photos:
-            photos = np.bincount(sample.image_codes[attribute], minlength=bins)
-            all_photos = len(sample.image_codes[attribute])
-        return cls(objects, photos, len(codes), all_photos, holders @ on_photo)
+    def of_rows(cls, held: Floats, groups: sparse.csr_array) -> Counts:
+        """Count cells.
 
-    @classmethod
-    def of_members(cls, sample: Sample, members: Bools) -> Counts:
-        """Count the slices whose members (n, K) are given."""
-        holders = (sample.by_photo() @ members.astype(np.float64)).T > 0
-        on_photo = np.bincount(sample.photo, minlength=sample.photos)
-        return cls(
-            members.sum(axis=0), holders.sum(axis=1), len(members), int((on_photo > 0).sum()), holders @ on_photo
-        )
+        Args:
+            held: (R, K) objects of each photo in each cell, every object in one of them.
+            groups: (G, R) indicator of the photos' groups.
+        """
+        on_photo, holds = held.sum(axis=1, keepdims=True), held > 0
+        parts = (held, holds, on_photo, on_photo > 0, holds * on_photo)
+        return cls(*(sum_rows(part, groups) for part in parts))
 
-    def columns(self, side: str) -> dict[str, Floats | Integers | Bools]:
+    def with_photos(self, codes: Integers) -> Counts:
+        """Count the photos themselves by their bins (P,), those without objects too."""
+        photos = np.bincount(codes, minlength=self.photos.shape[-1])
+        counted = np.broadcast_to(photos, self.photos.shape).astype(np.float64)
+        return replace(self, photos=counted, all_photos=np.full(self.all_photos.shape, float(len(codes))))
+
+    def columns(self, side: str) -> dict[str, Floats]:
         """Return ``SIDE_count``, ``SIDE_photos`` and ``SIDE_share``."""
-        share = self.objects / self.all_objects if self.all_objects else np.full(len(self.objects), np.nan)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            share = self.objects / self.all_objects
         return {f"{side}_count": self.objects, f"{side}_photos": self.photos, f"{side}_share": share}
-
-
-def held(photo: Integers, photos: int, codes: Integers, bins: int) -> Bools:
-    """Return (K, P) whether a photo holds an object of a bin."""
-    pairs = np.bincount(codes * photos + photo, minlength=bins * photos)
-    return np.asarray(pairs.reshape(bins, photos) > 0)
 
 
 def photos_to_collect(train: Counts | None, evaluation: Counts, *, photos_only: bool) -> Floats:
@@ -80,16 +71,16 @@ def photos_to_collect(train: Counts | None, evaluation: Counts, *, photos_only: 
     Of T training objects t are in the cell, and a new photo holds k objects, m of the cell, as evaluation photos do.
     With ``photos_only`` photos are counted in place of objects.
     """
-    missing = np.full(len(evaluation.objects), np.nan)
+    missing = np.full(evaluation.objects.shape, np.nan)
     if train is None:
         return missing
     if photos_only:
         present, everything = train.photos, train.all_photos
-        wanted = evaluation.photos / max(evaluation.all_photos, 1)
-        inside = among = np.ones(len(missing))
+        wanted = evaluation.photos / np.maximum(evaluation.all_photos, 1)
+        inside = among = np.ones(missing.shape)
     else:
         present, everything = train.objects, train.all_objects
-        wanted = evaluation.objects / max(evaluation.all_objects, 1)
+        wanted = evaluation.objects / np.maximum(evaluation.all_objects, 1)
         holders = np.maximum(evaluation.photos, 1)
         inside, among = evaluation.objects / holders, evaluation.neighbours / holders
     gain = inside - wanted * among

@@ -8,7 +8,8 @@ import polars as pl
 from xai import tables
 from xai.coverage.bins import Catalog, UserBins
 from xai.coverage.intervals import Bools, Integers
-from xai.coverage.onehot import conditions, count_pairs, count_triples, listed
+from xai.coverage.joint import Codes, count_pairs, count_triples
+from xai.coverage.onehot import conditions, listed
 from xai.coverage.sample import Sample
 
 MIN_EXAMPLES = 30
@@ -38,8 +39,8 @@ def uncovered(
         return tables.empty(schema)
     # An attribute that was not measured in training has no coverage to judge.
     grid = conditions(evaluation, catalog, user, among=train.codes)
-    held, shown = (grid.columns_of(side, catalog, user) for side in (train, evaluation))
-    combinations, counts = _search(held, shown, evaluation.miss, grid.combinable(), threshold)
+    held, shown = (grid.codes_of(side, catalog, user) for side in (train, evaluation))
+    combinations, counts = _search(held, shown, evaluation.miss, grid.sizes(), threshold)
     frame = pl.DataFrame(
         {
             "pattern": listed(combinations, grid.names),
@@ -54,24 +55,27 @@ def uncovered(
     return tables.conform(visited.sort(["miss_count", "eval_count", order], descending=[True, True, False]), schema)
 
 
-def _search(held: Bools, shown: Bools, miss: Bools, combinable: Bools, threshold: int) -> tuple[Integers, Integers]:
+def _search(held: Codes, shown: Codes, miss: Bools, sizes: Integers, threshold: int) -> tuple[Integers, Integers]:
     """Return uncovered maximal patterns (K, 3) and their training, evaluation and miss counts (K, 3)."""
-    sides = (held, shown, shown[miss])
-    pairs = np.stack([count_pairs(side) for side in sides], axis=-1)
-    single = np.diagonal(pairs, axis1=0, axis2=1).T
+    pairs = np.concatenate([count_pairs(held, sizes)[:1], count_pairs(shown, sizes, miss)])
+    single = np.diagonal(pairs, axis1=1, axis2=2).T
     covered = single[:, 0] >= threshold
     ones = np.flatnonzero(~covered)
     found = [np.column_stack([ones, np.full((len(ones), 2), -1)])]
     counts = [single[ones]]
-    candidates = combinable & covered[:, None] & covered[None, :]
-    thin = pairs[..., 0] < threshold
+    owner = np.repeat(np.arange(len(sizes)), sizes)
+    candidates = (owner[:, None] < owner[None]) & covered[:, None] & covered[None, :]
+    thin = pairs[0] < threshold
     first, second = np.nonzero(candidates & thin)
     found.append(np.column_stack([first, second, np.full(len(first), -1)]))
-    counts.append(pairs[first, second])
+    counts.append(pairs[:, first, second].T)
     allowed = candidates & ~thin
-    for position, partners, held_triples in count_triples(held, allowed):
-        left, right = np.nonzero((held_triples < threshold) & allowed[np.ix_(partners, partners)])
-        visited = [count_pairs(side[np.ix_(side[:, position], partners)])[left, right] for side in sides[1:]]
-        found.append(np.column_stack([np.full(len(left), position), partners[left], partners[right]]))
-        counts.append(np.column_stack([held_triples[left, right], *visited]))
+    stops = np.cumsum(sizes)
+    starts = stops - sizes
+    both = zip(count_triples(held, sizes), count_triples(shown, sizes, miss), strict=True)
+    for (group, in_training), (_, visited) in both:
+        a, b, c = (slice(starts[item], stops[item]) for item in group)
+        lacking = (in_training[0] < threshold) & allowed[a, b][:, :, None] & allowed[a, c][:, None] & allowed[b, c]
+        found.append(np.argwhere(lacking) + starts[list(group)])
+        counts.append(np.concatenate([in_training[:1, lacking], visited[:, lacking]]).T)
     return np.concatenate(found).astype(np.int64), np.concatenate(counts).astype(np.int64)

@@ -1,20 +1,18 @@
-"""Conditions as columns of ones: what the exact search over combinations of bins counts by matrix products."""
+"""Conditions: the bins and labels that slices and patterns are made of, and who shows them."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from xai.coverage.bins import OTHER, Catalog, UserBins, bin_names
 from xai.coverage.intervals import Bools, Integers
+from xai.coverage.joint import Codes
+from xai.coverage.members import Members
 from xai.coverage.sample import Sample
-
-Counts32 = NDArray[np.float32]
-"""Counts as float32, exact up to 16.7 million objects."""
 
 MAX_LABELS = 20
 """Labels, by frequency in the evaluation set, that are conditions of their own."""
@@ -49,6 +47,38 @@ class Conditions:
                 columns[:, position] = sample.codes[attribute] == bin_names(attribute, catalog, user).index(name)
         return columns
 
+    def sizes(self) -> Integers:
+        """Return (A,) how many conditions each attribute has."""
+        return np.bincount(np.array(self.attribute, dtype=np.int64))
+
+    def places(self) -> Integers:
+        """Return (B,) the place of each condition among those of its attribute."""
+        starts = np.cumsum(self.sizes()) - self.sizes()
+        attribute = np.array(self.attribute, dtype=np.int64)
+        return np.asarray(np.arange(len(attribute)) - starts[attribute])
+
+    def codes_of(self, sample: Sample, catalog: Catalog, user: UserBins) -> Codes:
+        """Return (A, n) the place of the condition that an object shows, as ``joint`` wants it."""
+        sizes, places = self.sizes(), self.places()
+        codes = np.repeat(sizes.astype(np.uint8)[:, None], len(sample.photo), axis=1)
+        for code, attribute in enumerate(dict.fromkeys(attribute for attribute, _ in self.pairs)):
+            here = {
+                name: int(place) for (owner, name), place in zip(self.pairs, places, strict=True) if owner == attribute
+            }
+            if attribute == "label":
+                labels = sample.objects["label"].replace_strict(here, default=int(sizes[code]), return_dtype=pl.UInt8)
+                codes[code] = labels.fill_null(int(sizes[code])).to_numpy()
+            elif attribute in sample.codes:
+                names = bin_names(attribute, catalog, user)
+                told = np.array([here.get(name, int(sizes[code])) for name in names], dtype=np.uint8)
+                codes[code] = told[sample.codes[attribute]]
+        return codes
+
+    def members(self, sample: Sample, catalog: Catalog, user: UserBins) -> Members:
+        """Return who shows which condition."""
+        attribute = np.array(self.attribute, dtype=np.int64)
+        return Members(self.codes_of(sample, catalog, user), attribute, self.places())
+
 
 def conditions(sample: Sample, catalog: Catalog, user: UserBins, *, among: Collection[str] | None = None) -> Conditions:
     """Return the known bins of attributes, and the labels, that occur in a sample; ``other`` is none.
@@ -75,39 +105,6 @@ def conditions(sample: Sample, catalog: Catalog, user: UserBins, *, among: Colle
         tuple(f"{attribute}={name}" for attribute, name in pairs),
         tuple(pairs),
     )
-
-
-def count_pairs(columns: Bools, weight: Bools | None = None) -> Counts32:
-    """Return (B, B) how many objects show two conditions, the diagonal how many show one.
-
-    Args:
-        columns: (n, B).
-        weight: (n,) counts only these objects.
-    """
-    chosen = (columns if weight is None else columns[weight]).astype(np.float32)
-    return np.asarray(chosen.T @ chosen)
-
-
-def count_triples(columns: Bools, allowed: Bools) -> Iterator[tuple[int, Integers, Counts32]]:
-    """Yield for each first condition a: a, the partners b that are allowed with it, and (b, b) counts of a ∧ b ∧ c.
-
-    Args:
-        columns: (n, B).
-        allowed: (B, B) upper triangle: pairs of which a triple may be made.
-    """
-    for first in range(columns.shape[1]):
-        partners = np.flatnonzero(allowed[first])
-        if len(partners) > 1:
-            yield first, partners, count_pairs(columns[np.ix_(columns[:, first], partners)])
-
-
-def members_of(columns: Bools, combinations: Integers) -> Bools:
-    """Return (n, K) which object shows all conditions of a combination; (K, 3) positions, −1 for none."""
-    members = np.ones((len(columns), len(combinations)), dtype=np.bool_)
-    for place in range(combinations.shape[1]):
-        used = combinations[:, place] >= 0
-        members[:, used] &= columns[:, combinations[used, place]]
-    return members
 
 
 def listed(combinations: Integers, names: tuple[str, ...]) -> pl.Series:

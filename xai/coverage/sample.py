@@ -31,6 +31,7 @@ class Sample:
         draw: (n,) the draw of each object, codes from 0.
         miss: (n,) not found.
         asked: (n,) whether the detector was asked, so that ``miss`` means something.
+        draws_are_photos: whether every photo is a draw of its own.
     """
 
     objects: pl.DataFrame
@@ -41,17 +42,33 @@ class Sample:
     draw: Integers
     miss: Bools
     asked: Bools
+    draws_are_photos: bool = False
 
     def where(self, keep: Bools) -> Sample:
-        """Return the sample with some of the objects; photos and draws keep their codes."""
+        """Return the sample with some of the objects; photos and draws keep their codes, ``objects`` its keys only."""
         return replace(
             self,
-            objects=self.objects.filter(pl.Series(keep)),
+            objects=self.objects.select("image_id", "object_id", "label").filter(pl.Series(keep)),
             codes={name: values[keep] for name, values in self.codes.items()},
             photo=self.photo[keep],
             draw=self.draw[keep],
             miss=self.miss[keep],
             asked=self.asked[keep],
+        )
+
+    def in_draws(self) -> Sample:
+        """Return the sample with the objects of each draw, and within it of each photo, side by side."""
+        order = np.lexsort((self.photo, self.draw))
+        if (order == np.arange(len(order))).all():
+            return self
+        return replace(
+            self,
+            objects=self.objects.select("image_id", "object_id", "label")[order],
+            codes={name: values[order] for name, values in self.codes.items()},
+            photo=self.photo[order],
+            draw=self.draw[order],
+            miss=self.miss[order],
+            asked=self.asked[order],
         )
 
     def by_photo(self) -> sparse.csr_array:
@@ -69,7 +86,13 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Side:
-    """A sample with what all its bins share: the part that the detector was asked about, and how its misses cluster."""
+    """A sample with what all its bins share; objects of one draw stand side by side.
+
+    Attributes:
+        sample: all scored objects.
+        asked: the part that the detector was asked about.
+        correlation: how its misses cluster within draws.
+    """
 
     sample: Sample
     asked: Sample
@@ -78,13 +101,9 @@ class Side:
     @classmethod
     def of(cls, sample: Sample) -> Side:
         """Derive the side of a sample."""
-        asked = sample.where(sample.asked)
+        sample = sample.in_draws()
+        asked = sample if sample.asked.all() else sample.where(sample.asked)
         return cls(sample, asked, asked.correlation())
-
-    def of_label(self, label: str) -> Side:
-        """Return the side's objects of one label; how misses cluster is still told by all objects."""
-        sample = self.sample.where((self.sample.objects["label"] == label).to_numpy())
-        return Side(sample, sample.where(sample.asked), self.correlation)
 
 
 def sample(
@@ -119,6 +138,7 @@ def sample(
         draw=tables.draws(scored["image_id"], images).to_numpy(),
         miss=scored["outcome"].is_in(list(MISSES)).fill_null(False).to_numpy() & detected,
         asked=scored["outcome"].is_not_null().to_numpy() & detected,
+        draws_are_photos="group" not in images.columns,
     )
 
 

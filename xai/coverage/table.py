@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import numpy as np
 import polars as pl
 import polars.selectors as cs
 
 from xai import tables
-from xai.coverage.assess import ELEVATED_RATIO, Counts, assess, held, photos_to_collect
+from xai.coverage.assess import ELEVATED_RATIO, Counts, assess, photos_to_collect
 from xai.coverage.bins import UNKNOWN, Catalog, UserBins, bin_names, is_of_photos
-from xai.coverage.intervals import Bools, Floats, Integers, Ratios, false_discovery, rates, risk_ratios, shares
+from xai.coverage.intervals import Bools, Floats, Integers, Moments, false_discovery, rates_of, sum_rows
+from xai.coverage.kinds import Kinds, Rows
 from xai.coverage.misread import COLUMNS, Misread, misread, widen_ratios, widen_shares
+from xai.coverage.ratios import Ratios, compare
 from xai.coverage.sample import Sample, Side, strata
 from xai.rules import RARE_COUNT
 
@@ -59,74 +64,122 @@ def tabulate(
         user: bins of the user's columns.
         labels: also one block of rows per label.
     """
-    attributes = list(evaluation.codes)
-    left = Side.of(train) if train else None
     right = Side.of(evaluation.where(evaluation.asked))
-    families = [_family([None], attributes, left, right, catalog, user)]
+    left = Side.of(train) if train else None
+    families = [_family(None, left, right, catalog, user)]
     if labels:
-        families.append(_family(_frequent_labels(right.sample), attributes, left, right, catalog, user))
+        families.append(_family(_frequent_labels(right.sample), left, right, catalog, user))
     table = tables.stack(
         [assess(family, pl.col("bin") != UNKNOWN) for family in families if len(family)], tables.TABLES["coverage"]
     )
     return table.select(*tables.TABLES["coverage"], *(pl.col(name).cast(dtype) for name, dtype in COLUMNS.items()))
 
 
-def _frequent_labels(sample: Sample) -> list[str | None]:
+def _frequent_labels(sample: Sample) -> list[str]:
     counts = sample.objects["label"].value_counts().filter(pl.col("count") >= MIN_LABEL_OBJECTS)
     return sorted(counts["label"].drop_nulls().to_list())
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Layout:
+    """One side, its objects sorted into rows by label (or all together), photo and draw, and their strata.
+
+    Attributes:
+        side: the side.
+        photos: rows of photos over the scored objects.
+        draws: rows of draws over the scored objects.
+        asked: rows of draws over the objects that the detector was asked about.
+        strata: by whether object size is a stratum: (n,) codes for the asked objects.
+    """
+
+    side: Side
+    photos: Rows
+    draws: Rows
+    asked: Rows
+    strata: Mapping[bool, Integers | None]
+
+    @classmethod
+    def of(cls, side: Side, labels: list[str] | None) -> _Layout:
+        count = 1 if labels is None else len(labels)
+
+        def rows(sample: Sample, unit: Integers) -> Rows:
+            return Rows.of(unit, None if labels is None else _positions(sample, labels), count)
+
+        layers = {size: strata(side.asked, size=size, label=labels is None) for size in (False, True)}
+        sample, asked = side.sample, side.asked
+        draws = rows(sample, sample.draw)
+        photos = draws if sample.draws_are_photos else rows(sample, sample.photo)
+        return cls(side, photos, draws, draws if asked is sample else rows(asked, asked.draw), layers)
+
+
+def _positions(sample: Sample, labels: list[str]) -> Integers:
+    """Return (n,) the position of each object's label, −1 where it is not among them."""
+    order = {name: place for place, name in enumerate(labels)}
+    codes = sample.objects["label"].replace_strict(order, default=-1, return_dtype=pl.Int64)
+    return codes.fill_null(-1).to_numpy()
+
+
 def _family(
-    labels: list[str | None],
-    attributes: list[str],
-    train: Side | None,
-    evaluation: Side,
-    catalog: Catalog,
-    user: UserBins,
+    labels: list[str] | None, train: Side | None, evaluation: Side, catalog: Catalog, user: UserBins
 ) -> pl.DataFrame:
-    blocks: list[pl.DataFrame] = []
-    for label in labels:
-        left = train.of_label(label) if train and label is not None else train
-        right = evaluation.of_label(label) if label is not None else evaluation
-        blocks.extend(_block(name, label, left, right, catalog, user) for name in attributes)
+    if labels is not None and not labels:
+        return pl.DataFrame()
+    right, left = _Layout.of(evaluation, labels), _Layout.of(train, labels) if train else None
+    blocks = [_block(name, labels, left, right, catalog, user) for name in evaluation.sample.codes]
     if not blocks:
         return pl.DataFrame()
     frame = pl.concat(blocks).with_columns(cs.float().fill_nan(None))
+    if labels is not None:
+        frame = frame.sort(pl.col("label").cast(pl.Enum(labels)), maintain_order=True)
     q_values = false_discovery(frame["p_value"].fill_null(np.nan).to_numpy())
     return frame.with_columns(q_value=pl.Series(q_values).fill_nan(None))
 
 
 def _block(
-    attribute: str, label: str | None, train: Side | None, evaluation: Side, catalog: Catalog, user: UserBins
+    attribute: str,
+    labels: list[str] | None,
+    train: _Layout | None,
+    evaluation: _Layout,
+    catalog: Catalog,
+    user: UserBins,
 ) -> pl.DataFrame:
-    """Rows of one attribute and label, NaN for null; assessment and q-value are still to come."""
+    """Rows of one attribute, label after label, NaN for null; assessment and q-value are still to come."""
     names = bin_names(attribute, catalog, user)
     image_level = is_of_photos(attribute, catalog)
-    count_photos = image_level and label is None
-    by_label, by_size = label is None, attribute != "object_size"
     told = misread(attribute, len(names), catalog)
-    columns: dict[str, Floats | Integers | Bools] = {"tag_error": told.error}
-    ours = Counts.of_attribute(evaluation.sample, attribute, len(names), count_photos)
+    shape = (1 if labels is None else len(labels), len(names))
+    columns: dict[str, Floats | Bools] = {"tag_error": np.broadcast_to(told.error, shape)}
+    count_photos = image_level and labels is None
+    here = _Cells.of(evaluation, attribute, len(names))
+    ours = _counts(evaluation, attribute, here, count_photos)
     seen = ours.objects > 0
     theirs = None
-    if train is not None and attribute in train.sample.codes:
-        theirs = Counts.of_attribute(train.sample, attribute, len(names), count_photos)
+    if train is not None and attribute in train.side.sample.codes:
+        there = _Cells.of(train, attribute, len(names))
+        theirs = _counts(train, attribute, there, count_photos)
         seen |= theirs.objects > 0
-        risk, elevated = _training_risk(train, attribute, len(names), by_label=by_label, by_size=by_size)
-        columns |= theirs.columns("train") | {"train_miss_rate": risk, "train_elevated": elevated}
-        columns |= _share_bounds(train.sample, attribute, told, "train")
-    columns |= ours.columns("eval") | _share_bounds(evaluation.sample, attribute, told, "eval")
-    columns |= _risk(evaluation, attribute, told, by_label=by_label, by_size=by_size)
+        columns |= theirs.columns("train") | _training_risk(train, there)
+        columns |= _share_bounds(train, there, told, "train")
+    columns |= ours.columns("eval") | _share_bounds(evaluation, here, told, "eval")
+    columns |= _risk(evaluation, here, told)
     columns["collect"] = photos_to_collect(theirs, ours, photos_only=image_level)
-    always = label is None and attribute in catalog
+    shown: list[str | None] = [None] if labels is None else [*labels]
+    always = labels is None and attribute in catalog
     keep = seen | np.array([always and name != UNKNOWN for name in names])
     return (
-        pl.DataFrame({"bin": names, **columns})
-        .filter(pl.Series(keep))
+        pl.DataFrame(
+            {
+                "bin": np.tile(np.array(names, dtype=np.object_), shape[0]),
+                "label": pl.Series(np.repeat(np.array(shown, dtype=np.object_), len(names)), dtype=pl.String),
+                **{name: np.ravel(values) for name, values in columns.items()},
+            },
+            schema_overrides={"bin": pl.String},
+        )
+        .filter(pl.Series(keep.ravel()))
         .select(
             pl.lit(attribute).alias("attribute"),
             "bin",
-            pl.lit(label, dtype=pl.String).alias("label"),
+            "label",
             pl.lit("image" if image_level else "object").alias("level"),
             *[
                 (pl.col(name) if name in columns else pl.lit(None)).cast(dtype).alias(name)
@@ -149,38 +202,71 @@ _FIGURES: dict[str, pl.DataType | type[pl.DataType]] = {
 }
 
 
-def _share_bounds(sample: Sample, attribute: str, told: Misread, side: str) -> dict[str, Floats | Integers | Bools]:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Cells:
+    """The bins of one attribute on one side, counted.
+
+    Attributes:
+        kinds: objects that the detector was asked about, by draw.
+        held: (R, K) those objects by draw and bin.
+        lost: (R, K) misses among them.
+        by_draw: (R', K) scored objects by draw.
+        by_photo: (R'', K) scored objects by photo.
+        lost_by_photo: (R'', K) misses among them.
+    """
+
+    kinds: Kinds
+    held: Floats
+    lost: Floats
+    by_draw: Floats
+    by_photo: Floats
+    lost_by_photo: Floats
+
+    @classmethod
+    def of(cls, layout: _Layout, attribute: str, bins: int) -> _Cells:
+        side = layout.side
+        stratum = layout.strata[attribute != "object_size"]
+        kinds = Kinds.of(layout.asked, side.asked.codes[attribute], bins, side.asked.miss, stratum)
+        held, lost = kinds.by_bin(bins)
+        sample = side.sample
+
+        def counted(rows: Rows) -> tuple[Floats, Floats]:
+            return Kinds.of(rows, sample.codes[attribute], bins, sample.miss, None).by_bin(bins)
+
+        by_draw = (held, lost) if layout.draws is layout.asked else counted(layout.draws)
+        by_photo = by_draw if layout.photos is layout.draws else counted(layout.photos)
+        return cls(kinds, held, lost, by_draw[0], *by_photo)
+
+
+def _counts(layout: _Layout, attribute: str, cells: _Cells, count_photos: bool) -> Counts:
+    counts = Counts.of_rows(cells.by_photo, layout.photos.sum_groups())
+    return counts.with_photos(layout.side.sample.image_codes[attribute]) if count_photos else counts
+
+
+def _share_bounds(layout: _Layout, cells: _Cells, told: Misread, side: str) -> dict[str, Floats | Bools]:
     """Return ``SIDE_share_low`` and ``SIDE_share_high``."""
-    inside = sample.codes[attribute][:, None] == np.arange(len(told.missed))
-    found = shares(inside, sample.clusters())
+    held = cells.by_draw
+    moments = Moments.of(held.sum(axis=1, keepdims=True), held, layout.draws.sum_groups())
+    found = rates_of(moments, 1.0, 0.025, layout.draws.units)
     low, high = widen_shares(found.low, found.high, told)
     return {f"{side}_share_low": low, f"{side}_share_high": high}
 
 
-def _risk(
-    side: Side, attribute: str, told: Misread, *, by_label: bool, by_size: bool
-) -> dict[str, Floats | Integers | Bools]:
-    """Misses, miss rates and risk ratios per bin (K,); ratios of the last, ``unknown``, are NaN."""
-    sample = side.asked
-    codes, bins = sample.codes[attribute], len(told.missed)
-    inside = codes[:, None] == np.arange(bins)
-    misses = np.bincount(codes[sample.miss], minlength=bins)
-    holding = held(sample.photo[sample.miss], sample.photos, codes[sample.miss], bins)
-    clusters = sample.clusters()
-    rate = rates(inside, sample.miss, clusters, icc=side.correlation)
-    known = inside[:, :-1]
-    compared = known.any(axis=1)[:, None]
-    crude = risk_ratios(known, compared, sample.miss, clusters, icc=side.correlation)
-    layers = strata(sample, size=by_size, label=by_label)
-    adjusted = crude
-    if layers is not None:
-        adjusted = risk_ratios(known, compared, sample.miss, clusters, layers, icc=side.correlation)
-    crude_low, crude_high = _widened(crude, known, told)
-    adjusted_low, adjusted_high = _widened(adjusted, known, told)
+def _risk(layout: _Layout, cells: _Cells, told: Misread) -> dict[str, Floats | Bools]:
+    """Misses, miss rates and risk ratios per label and bin (G, K); ratios of the last bin, ``unknown``, are NaN."""
+    groups = layout.asked.sum_groups()
+    rate = rates_of(Moments.of(cells.held, cells.lost, groups), layout.side.correlation, 0.025, layout.asked.units)
+    misses = sum_rows(cells.lost, groups)
+    crude, adjusted = _compared(layout, cells, [None, cells.kinds.stratum])
+    size = sum_rows(cells.held, groups)[:, :-1]
+    crude_low, crude_high = _widened(crude, size, told)
+    adjusted_low, adjusted_high = _widened(adjusted, size, told)
+    with np.errstate(invalid="ignore"):
+        share = misses / misses.sum(axis=1, keepdims=True)
     return {
         "miss_count": misses,
-        "miss_photos": holding.sum(axis=1),
-        "miss_share": misses / misses.sum() if misses.sum() else np.full(bins, np.nan),
+        "miss_photos": sum_rows(cells.lost_by_photo > 0, layout.photos.sum_groups()),
+        "miss_share": share,
         "miss_rate": rate.rate,
         "miss_rate_low": rate.low,
         "miss_rate_high": rate.high,
@@ -194,29 +280,37 @@ def _risk(
     }
 
 
-def _widened(found: Ratios, known: Bools, told: Misread) -> tuple[Floats, Floats]:
-    """Bounds of the known bins (K − 1,), widened by how these are told."""
-    count = max(int(known.sum()), 1)
+def _compared(layout: _Layout, cells: _Cells, strata: list[Integers | None]) -> list[Ratios]:
+    """Compare each known bin with the other known ones, under each stratification."""
+    known = cells.kinds.inside(cells.held.shape[1] - 1)
+    compared = np.asarray(known.any(axis=1))[:, None]
+    kinds, icc = cells.kinds, layout.side.correlation
+    return compare(known, compared, kinds.miss, kinds.counts, strata, icc=icc, groups=kinds.grouping)
+
+
+def _widened(found: Ratios, size: Floats, told: Misread) -> tuple[Floats, Floats]:
+    """Bounds of the known bins (G, K − 1) of ``size`` objects, widened by how these are told."""
+    share = size / np.maximum(size.sum(axis=1, keepdims=True), 1)
     bins = Misread(told.missed[:-1], told.stray[:-1], told.error[:-1])
-    return widen_ratios(found.low, found.high, known.sum(axis=0) / count, bins)
+    return widen_ratios(found.low, found.high, share, bins)
 
 
-def _training_risk(side: Side, attribute: str, bins: int, *, by_label: bool, by_size: bool) -> tuple[Floats, Bools]:
+def _training_risk(layout: _Layout, cells: _Cells) -> dict[str, Floats | Bools]:
     """Miss rate per bin among the training objects that the detector was asked about, and whether it is elevated."""
-    sample = side.asked
-    codes = sample.codes[attribute]
-    size, misses = np.bincount(codes, minlength=bins), np.bincount(codes[sample.miss], minlength=bins)
-    rate = np.divide(misses, size, out=np.full(bins, np.nan), where=size > 0)
-    if not len(codes):
-        return rate, np.zeros(bins, dtype=np.bool_)
-    known = codes[:, None] == np.arange(bins - 1)
-    layers = strata(sample, size=by_size, label=by_label)
-    compared = known.any(axis=1)[:, None]
-    ratios = risk_ratios(known, compared, sample.miss, sample.clusters(), layers, icc=side.correlation)
-    elevated = (ratios.ratio >= ELEVATED_RATIO) & (ratios.low > 1) & (size[:-1] >= RARE_COUNT)
-    return rate, np.append(elevated, False)
+    groups = layout.asked.sum_groups()
+    size, misses = sum_rows(cells.held, groups), sum_rows(cells.lost, groups)
+    with np.errstate(invalid="ignore"):
+        rate = misses / size
+    if not len(layout.side.asked.photo):
+        return {"train_miss_rate": rate, "train_elevated": np.zeros(rate.shape, dtype=np.bool_)}
+    (ratios,) = _compared(layout, cells, [cells.kinds.stratum])
+    elevated = (ratios.ratio >= ELEVATED_RATIO) & (ratios.low > 1) & (size[:, :-1] >= RARE_COUNT)
+    return {
+        "train_miss_rate": rate,
+        "train_elevated": np.concatenate([elevated, np.zeros((len(elevated), 1), dtype=np.bool_)], axis=1),
+    }
 
 
 def _tested(values: Floats) -> Floats:
     """The figures of the known bins, NaN for bounds that the data do not set and for ``unknown``, which comes last."""
-    return np.append(np.where(values <= UNBOUNDED, values, np.nan), np.nan)
+    return np.append(np.where(values <= UNBOUNDED, values, np.nan), np.full((len(values), 1), np.nan), axis=1)

@@ -1,0 +1,276 @@
+"""Risk ratios that respect photos: crude and Mantel–Haenszel, linearised, exact where events are few."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse, special
+
+from xai.coverage.intervals import MIN_EVENTS, Bools, Floats, Integers, clopper_pearson, indicator, sum_rows, t_quantile
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ratios:
+    """Risk ratios of T cells; NaN where nothing can be compared.
+
+    Attributes:
+        ratio: (T,) risk inside / risk outside.
+        low: (T,) lower bound, ≥ 0.
+        high: (T,) upper bound; ``inf`` where the data set none.
+        p_value: (T,) two-sided, of the ratio being 1.
+    """
+
+    ratio: Floats
+    low: Floats
+    high: Floats
+    p_value: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Grouping:
+    """Groups that are compared apart in one go: labels, each with photos and kinds of objects of its own.
+
+    Attributes:
+        of_row: (P,) group of each row of ``photos``: a photo counts once in each group that it holds objects of.
+        of_kind: (n,) group of each row of ``inside``.
+        count: G.
+    """
+
+    of_row: Integers
+    of_kind: Integers
+    count: int
+
+
+def risk_ratios(
+    inside: Bools,
+    compared: Bools,
+    miss: Bools,
+    photos: sparse.csr_array,
+    stratum: Integers | None = None,
+    *,
+    icc: float,
+    confidence: float = 0.95,
+) -> Ratios:
+    r"""Compare the miss rate inside each cell with that of the other compared objects, stratum by stratum.
+
+    Without strata this is the crude risk ratio. With strata k it is the Mantel–Haenszel risk ratio R / S with
+    R = Σ aₖ n₀ₖ / Nₖ and S = Σ bₖ n₁ₖ / Nₖ (Greenland & Robins, Biometrics 1985), where aₖ of n₁ₖ objects inside and bₖ
+    of n₀ₖ objects outside are missed; strata without objects on both sides carry no weight.
+
+    The interval is on the log scale with the linearised (Taylor) variance over photos (Binder, Int. Stat. Rev. 1983).
+    R and S are functions of the totals aₖ, bₖ, n₁ₖ, n₀ₖ; differentiating log R − log S by them gives each object's
+    influence, with y = 1 for a miss and μₖ = (aₖ + RR bₖ) / Nₖ, the common-ratio estimate of the risk inside:
+
+    - inside:  n₀ₖ / Nₖ · (y − μₖ) / R
+    - outside: −n₁ₖ / Nₖ · (RR y − μₖ) / R
+
+    Influences are summed per photo, and m / (m − 1) Σ u² is the variance; the quantile is Student's with one less than
+    the photos of the smaller side. Where a side has fewer than 5 misses, finds, or photos with either, the interval and
+    the p-value are exact instead: given the stratum's misses, those inside are binomial (Przyborowski & Wilenski,
+    Biometrika 1940, stratified), with counts divided by the pooled design effect of their side. There the ratio itself
+    stays R / S, and where no object outside is missed it is the one at which half a miss would have been added to both
+    sides, since R / 0 is no number.
+
+    Args:
+        inside: (n, T).
+        compared: (n, T) or (n, 1): objects that count at all, ``inside`` among them.
+        miss: (n,).
+        photos: (P, n) indicator, or how many objects of each kind a photo holds.
+        stratum: (n,) codes from 0; None for the crude ratio.
+        icc: pooled intraclass correlation, 0–1.
+        confidence: of the two-sided interval.
+    """
+    (result,) = compare(inside, compared, miss, photos, [stratum], icc=icc, confidence=confidence)
+    return Ratios(*(getattr(result, name)[0] for name in Ratios.__slots__))
+
+
+def compare(
+    inside: Bools,
+    compared: Bools,
+    miss: Bools,
+    photos: sparse.csr_array,
+    strata: list[Integers | None],
+    *,
+    icc: float,
+    confidence: float = 0.95,
+    groups: Grouping | None = None,
+) -> list[Ratios]:
+    """Return ``risk_ratios`` under each stratification, as (G, T) for G groups; arguments as there."""
+    if groups is None:
+        groups = Grouping(np.zeros(photos.shape[0], dtype=np.int64), np.zeros(len(miss), dtype=np.int64), 1)
+    inner = (inside & compared).astype(np.float64)
+    both = np.broadcast_to(compared, inner.shape).astype(np.float64)
+    lost = miss.astype(np.float64)[:, None]
+    all_of = compared.astype(np.float64)
+    parts = photos @ np.concatenate([inner, inner * lost, all_of, all_of * lost], axis=1)
+    width = inner.shape[1]
+    held_in, lost_in, rest = parts[:, :width], parts[:, width : 2 * width], parts[:, 2 * width :]
+    held, lost_all = np.split(rest, 2, axis=1)
+    by_photo = _ByPhoto(held_in, lost_in, held - held_in, lost_all - lost_in, indicator(groups.of_row, groups.count))
+    few = by_photo.few()
+    weight = np.asarray(photos.sum(axis=0))[:, None]
+    results = []
+    for stratum in strata:
+        codes = np.zeros(len(miss), dtype=np.int64) if stratum is None else stratum
+        width = int(codes.max(initial=0)) + 1
+        codes = groups.of_kind * width + codes
+        sums = indicator(codes, groups.count * width)
+        counted = (sums @ (weight * part) for part in (inner * lost, inner, (both - inner) * lost, both - inner))
+        table = Table(*(part.reshape(groups.count, width, -1).swapaxes(0, 1) for part in counted))
+        result = _linearised(table, inner, both - inner, lost, groups.of_kind, codes, photos, by_photo, 1 - confidence)
+        if few.any():
+            thin = by_photo.effects(icc)
+            exact = exact_ratios(table.cells(few), thin[0][few], thin[1][few], 1 - confidence)
+            result.ratio[few] = np.where(np.isinf(result.ratio[few]), exact.ratio, result.ratio[few])
+            result.low[few], result.high[few], result.p_value[few] = exact.low, exact.high, exact.p_value
+        results.append(result)
+    return results
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Table:
+    """Counts per stratum and cell, (S, ...) each: misses and objects inside, misses and objects outside."""
+
+    lost_in: Floats
+    size_in: Floats
+    lost_out: Floats
+    size_out: Floats
+
+    def cells(self, keep: Bools) -> Table:
+        """Return the counts of some cells, (S, kept)."""
+        return Table(*(getattr(self, name)[:, keep] for name in Table.__slots__))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _ByPhoto:
+    """Objects and misses inside and outside each cell by photo, (P, T) each, and the (G, P) indicator of groups."""
+
+    held_in: Floats
+    lost_in: Floats
+    held_out: Floats
+    lost_out: Floats
+    groups: sparse.csr_array
+
+    def clusters(self) -> tuple[Floats, Floats]:
+        """Return (G, T) photos that hold compared objects, and those of the smaller side."""
+        inside, outside = self.held_in > 0, self.held_out > 0
+        all_, left, right = (sum_rows(part, self.groups) for part in (inside | outside, inside, outside))
+        return all_, np.minimum(left, right)
+
+    def few(self) -> Bools:
+        """Whether any of misses and finds, inside and outside, comes from fewer than ``MIN_EVENTS`` photos."""
+        parts = (self.lost_in, self.held_in - self.lost_in, self.lost_out, self.held_out - self.lost_out)
+        return np.asarray(np.min([sum_rows(part > 0, self.groups) for part in parts], axis=0) < MIN_EVENTS)
+
+    def effects(self, icc: float) -> tuple[Floats, Floats]:
+        """Return the pooled design effects of both sides, (G, T)."""
+        sides = (self.held_in, self.held_out)
+        left, right = (
+            design_effect(sum_rows(side, self.groups), sum_rows(side**2, self.groups), icc) for side in sides
+        )
+        return left, right
+
+
+def design_effect(size: Floats, squares: Floats, icc: float) -> Floats:
+    """Return 1 + (Σ nᵢ² / n − 1) · icc (Kish, Survey Sampling, 1965), 1 without objects."""
+    return np.asarray(1 + (squares / np.maximum(size, 1) - np.minimum(size, 1)) * icc)
+
+
+def _linearised(
+    table: Table,
+    inner: Floats,
+    outer: Floats,
+    lost: Floats,
+    group: Integers,
+    codes: Integers,
+    photos: sparse.csr_array,
+    by_photo: _ByPhoto,
+    alpha: float,
+) -> Ratios:
+    total = table.size_in + table.size_out
+    with np.errstate(divide="ignore", invalid="ignore"):
+        weight_in = np.where(total > 0, table.size_out / total, 0.0)
+        weight_out = np.where(total > 0, table.size_in / total, 0.0)
+        upper, lower = (table.lost_in * weight_in).sum(axis=0), (table.lost_out * weight_out).sum(axis=0)
+        ratio = upper / lower
+        risk = np.where(total > 0, (table.lost_in + ratio * table.lost_out) / total, 0.0)
+
+        def by_kind(values: Floats) -> Floats:
+            """From (S, G, T) to the kinds of objects, whose codes count groups first."""
+            return np.asarray(values.swapaxes(0, 1).reshape(-1, values.shape[2])[codes])
+
+        own = by_kind(risk)
+        influence = inner * by_kind(weight_in) * (lost - own)
+        influence -= outer * by_kind(weight_out) * (ratio[group] * lost - own)
+        squares = sum_rows((photos @ (influence / upper[group])) ** 2, by_photo.groups)
+    clusters, smaller = by_photo.clusters()
+    return of_variance(ratio, squares, clusters, smaller, alpha)
+
+
+def of_variance(ratio: Floats, squares: Floats, clusters: Floats, smaller: Floats, alpha: float) -> Ratios:
+    """Return log-scale bounds from Σ u² over photos.
+
+    Args:
+        ratio: risk ratios.
+        squares: sums of the squared influences of photos.
+        clusters: photos that are compared.
+        smaller: photos of the smaller side.
+        alpha: two-sided.
+    """
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        error = np.sqrt(clusters / (clusters - 1) * squares)
+        freedom = np.maximum(smaller - 1.0, 1.0)
+        reach = t_quantile(alpha / 2, freedom) * error
+        low, high = ratio * np.exp(-reach), ratio * np.exp(reach)
+        p_value = 2 * special.stdtr(freedom, -np.abs(np.log(ratio)) / error)
+    return Ratios(ratio, low, high, p_value)
+
+
+def exact_ratios(table: Table, thin_in: Floats, thin_out: Floats, alpha: float) -> Ratios:
+    """Conditional binomial bounds of the ratio on counts that are divided by the design effect of their side.
+
+    Args:
+        table: (S, T).
+        thin_in: (T,) design effects inside.
+        thin_out: (T,) design effects outside.
+        alpha: two-sided.
+    """
+    both = (table.size_in > 0) & (table.size_out > 0)
+    lost_in, lost_out = np.where(both, table.lost_in, 0) / thin_in, np.where(both, table.lost_out, 0) / thin_out
+    misses = lost_in + lost_out
+    events, total = lost_in.sum(axis=0), misses.sum(axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        log_odds = np.where(both, np.log((table.size_in / thin_in) / (table.size_out / thin_out)), 0.0)
+        weight = np.where(total > 0, misses / total, np.nan)
+    low_share, high_share = clopper_pearson(events / np.where(total > 0, total, np.nan), total, alpha / 2)
+    expected = (weight * special.expit(log_odds)).sum(axis=0)
+    rest = total - events
+    with np.errstate(invalid="ignore"):
+        as_many = np.where(events > 0, special.betainc(np.maximum(events, 1e-12), rest + 1, expected), 1.0)
+        as_few = np.where(rest > 0, 1 - special.betainc(events + 1, np.maximum(rest, 1e-12), expected), 1.0)
+    p_value = np.where(total > 0, np.minimum(2 * np.minimum(as_many, as_few), 1.0), np.nan)
+    shares = np.stack([(events + 0.5) / (total + 1), low_share, high_share])
+    ratio, low, high = _solve(shares, weight, log_odds)
+    return Ratios(ratio, low, high, p_value)
+
+
+def _solve(shares: Floats, weight: Floats, log_odds: Floats) -> Floats:
+    """Return r with Σ weight · expit(log r + log_odds) = share, by bisection of log r; NaN where undefined.
+
+    Args:
+        shares: (3, T).
+        weight: (S, T), each column adds up to 1.
+        log_odds: (S, T).
+    """
+    if len(weight) == 1:
+        with np.errstate(divide="ignore"):
+            middle = special.logit(shares) - log_odds
+    else:
+        low, high = np.full(shares.shape, -30.0), np.full(shares.shape, 30.0)
+        for _ in range(45):
+            middle = (low + high) / 2
+            above = np.einsum("st,qst->qt", weight, special.expit(middle[:, None] + log_odds)) > shares
+            low, high = np.where(above, low, middle), np.where(above, middle, high)
+    result = np.where(shares <= 0, 0.0, np.where(shares >= 1, np.inf, np.exp(middle)))
+    return np.asarray(np.where(np.isnan(shares) | np.isnan(weight).any(axis=0), np.nan, result))

@@ -72,7 +72,8 @@ def test_what_is_gone_is_said_with_what_was_expected() -> None:
     codes, _ = compared(objects({"car": 100}), theirs)
     assert codes["class_gone"] == [
         "no object of class 'bus', where about 9 of 100 would be expected: the profile has 90 of 1,000",
-        "2 of the profile's rarer classes have no object here, which may be chance among 100: tram, boat",
+        "no object of class 'tram', which may be chance among 100: the profile has 6 of 1,000",
+        "no object of class 'boat', which may be chance among 100: the profile has 4 of 1,000",
     ]
     declared = compared(objects({"car": 100}), theirs, ("car", "bus", "tram", "boat"))[0]
     assert len(declared["class_gone"]) == 1

@@ -113,3 +113,11 @@ def test_damaged_files_are_named(tmp_path: Path, trust: bool) -> None:
         path.write_bytes(content)
         with pytest.raises(DetectorError, match=r"expected a PyTorch checkpoint .*modèle.pt"):
             checkpoints.read(path, allow=nothing, trust=trust)
+
+
+def test_the_format_before_pytorch_1_6_is_named_and_not_run(tmp_path: Path) -> None:
+    path = tmp_path / "old.pt"
+    torch.save({"model": Exploit(tmp_path / "was-run")}, path, _use_new_zipfile_serialization=False)
+    with pytest.raises(DetectorError, match=r"before PyTorch 1\.6; if you made it, load it and save it again"):
+        checkpoints.read(path, allow=nothing, trust=False)
+    assert not (tmp_path / "was-run").exists()

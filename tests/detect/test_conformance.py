@@ -7,18 +7,22 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 import untrained
 import untrained_torchvision
 
+from xai import tables
 from xai.config import DetectorConfig
+from xai.detect import errors, summarise
 from xai.detect.detector import load
+from xai.detect.features import WIDTH, object_features
 from xai.evidence.gradients import METHODS
 from xai.evidence.perturbations import PERTURBATION_METHODS
 from xai.evidence.targets import Score
 from xai.exceptions import DetectorError
-from xai.types import Detections, Detector, Pixels, Prepared
+from xai.types import Boxes, Detections, Detector, Pixels, Prepared
 
 Make = Callable[[Path], DetectorConfig]
 """Writes a checkpoint into a folder and says how to open it; with a threshold that some candidates pass."""
@@ -85,6 +89,14 @@ CASES = [
         for name in ("fcos_small", "fasterrcnn_mobilenet_v3_large_320_fpn", "ssdlite320_mobilenet_v3_large")
     ],
     *[
+        pytest.param(
+            Case(name, functools.partial(untrained_torchvision.config, name), untrained_torchvision.predict),
+            marks=pytest.mark.slow,  # made of tens of millions of weights
+            id=name,
+        )
+        for name in ("retinanet_resnet50_fpn", "ssd300_vgg16", "fcos_resnet50_fpn")
+    ],
+    *[
         Case(name, functools.partial(transformers, name), predict_transformers)
         for name in ("detr", "deformable_detr", "rt_detr", "rt_detr_v2")
     ],
@@ -101,7 +113,7 @@ class Opened(NamedTuple):
     detector: Detector
 
 
-@pytest.fixture(scope="module", params=CASES, ids=[case.name for case in CASES])
+@pytest.fixture(scope="module", params=CASES, ids=lambda case: case.name)
 def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Opened:
     config = request.param.make(tmp_path_factory.mktemp(request.param.name))
     detector = load(config, "cpu")
@@ -229,6 +241,60 @@ def test_detections_are_among_the_candidates(detector: Detector) -> None:
                 apart = np.abs(back.clip(0, limit) - box.clip(0, limit)).max(axis=1)
                 like = np.abs(candidates.scores[index, :, label].numpy() - score) < 1e-4
                 assert apart[like].min(initial=np.inf) < 1e-2
+
+
+def as_miss(box: Boxes, label: str, told: dict[str, np.ndarray], names: Sequence[str]) -> pl.DataFrame:
+    """An object at the place of a detection, as if it had been missed there."""
+    row = {"split": "eval", "image_id": "a.jpg", "object_id": 0, "label": label, "outcome": "missed"}
+    rows = pl.DataFrame([row | dict(zip(("x1", "y1", "x2", "y2"), box, strict=True))])
+    columns = pl.DataFrame(told).with_columns(pl.all().fill_nan(None))
+    other = pl.col("cand_other_label").replace_strict(dict(enumerate(names)), default=None, return_dtype=pl.String)
+    return tables.conform(rows, tables.TABLES["objects"]).hstack(columns.with_columns(other))
+
+
+def test_mechanism_of_what_was_detected_there(detector: Detector) -> None:
+    """An object where the detector sees one was suppressed; had the threshold been higher, its score would be low."""
+    photos = untrained.photos(*SHAPES)
+    prepared = next(part for part in detector.prepare(photos) if 1 in part.indices)
+    with torch.no_grad():
+        candidates = detector.forward(prepared.inputs)
+        found = detector.select(candidates, prepared)[prepared.indices.index(1)]
+    # Frameworks cut detections at the photo's edges, not candidates: not every box is covered by the one it came from.
+    for box, label, score in zip(found.boxes, found.labels, found.scores, strict=True):
+        boxes = [box[None] if index == 1 else np.empty((0, 4)) for index in prepared.indices]
+        labels = [np.array([label] if index == 1 else [], dtype=np.int64) for index in prepared.indices]
+        told = summarise(candidates, prepared, boxes, labels, 0.5, complete=detector.sees_candidates)
+        if told["cand_score"].item() >= score - 1e-4:
+            break
+    else:
+        pytest.fail("no detection is covered by a candidate of its score")
+    objects = as_miss(box, detector.names[label], told, detector.names)
+    own = objects["cand_score"].item()
+    none = tables.empty(tables.TABLES["predictions"])
+    higher = errors(objects, none, score_threshold=own + 1e-3, match_iou=0.5)
+    deployed = errors(objects, none, score_threshold=score - 1e-4, match_iou=0.5)
+    other = objects["cand_other_score"].fill_null(0).item()
+    assert higher["mechanism"].item() == ("wrong_class" if other >= own + 1e-3 else "low_score")
+    assert deployed["mechanism"].item() == ("suppressed" if detector.sees_candidates else "unknown")
+
+
+def test_object_features_tell_places_apart(detector: Detector) -> None:
+    photos = untrained.photos((96, 128), (96, 128))
+    boxes = np.array([[4.0, 4, 60, 50], [64, 40, 120, 90], [4, 4, 60, 50]])
+    (prepared,) = detector.prepare(photos)
+    with torch.no_grad():
+        candidates = detector.forward(prepared.inputs)
+    first, second = object_features(candidates, prepared, [boxes, boxes[:1]])
+    assert first.shape == (3, second.shape[1])
+    assert first.dtype == np.float32
+    if not candidates.features:
+        assert first.shape[1] == 0
+        return
+    assert 0 < first.shape[1] <= WIDTH
+    assert np.isfinite(first).all()
+    np.testing.assert_allclose(first[0], first[2], rtol=1e-5, atol=1e-6)
+    assert np.abs(first[0] - first[1]).max() > 1e-4
+    assert np.abs(first[0] - second[0]).max() > 1e-4
 
 
 def test_gradient_reaches_the_input(detector: Detector) -> None:

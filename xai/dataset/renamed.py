@@ -85,13 +85,11 @@ def compare_classes(
                 f"profile has {theirs[name].objects:,} of {total:,}"
             )
         elif name not in declared:
-            unsurprising.append(name)
-    if unsurprising:
-        unexpected.append(
-            f"{len(unsurprising)} of the profile's rarer classes have no object here, which may be chance among "
-            f"{len(objects):,}: {', '.join(unsurprising)}"
-        )
-    rows += [codes.issue("class_gone", message, split=split) for message in unexpected]
+            unsurprising.append(
+                f"no object of class {name!r}, which may be chance among {len(objects):,}: the profile has "
+                f"{theirs[name].objects:,} of {total:,}"
+            )
+    rows += [codes.issue("class_gone", message, split=split) for message in (*unexpected, *unsurprising)]
     return codes.table(rows), renamed
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import pickle
 import types
@@ -117,6 +118,9 @@ def _restore_classes(loaded: Any) -> None:
 
 def _unreadable(path: Path, error: Exception) -> DetectorError:
     reason = " ".join(str(error).split())[:200]
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        if file.read(1) == b"\x80":  # a bare pickle
+            reason = "it is a pickle as torch.save wrote before PyTorch 1.6; if you made it, load it and save it again"
     return DetectorError(
         f"detector.weights: expected a PyTorch checkpoint (a file of torch.save) at {path}, could not read it: {reason}"
     )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from attributes.glare import glare_maps
-from attributes.views import Boxes, Floats, Pixels, Views, box_area, box_sum, divide, integral
+from attributes.views import Boxes, Floats, Gray, Image, Pixels, Views, box_area, box_sums, divide, integral
 
 EDGE_TOLERANCE = (2.0, 0.004)
 """Gap to the photo's edge up to which a box touches it: 2 px, or this part of the side, where annotators stop short."""
@@ -16,7 +19,7 @@ _RING = 0.5
 
 # OpenCV stretches the 100 units of L* over 255 levels; a* and b* have a level each.
 _LAB_UNITS = np.array([100 / 255, 1.0, 1.0] * 2)
-_MANY_BOXES = 300
+_FEW_BOXES, _MANY_BOXES = 32, 300
 
 # Bottom edges this part of the lower box's height apart are level, and the boxes' order is unknown.
 _LEVEL = 0.02
@@ -157,12 +160,14 @@ def object_brightness(views: Views) -> Floats:
     Returns:
         (N,) in 0–1; NaN for boxes without area.
     """
-    parts = [
-        _box_mean(integral(gray), views.boxes_at(index, gray.shape)) / 255.0
-        for index, gray in enumerate(views.gray)
-        if len(views.boxes[index])
-    ]
-    return np.concatenate([np.empty(0), *parts])
+    table: NDArray[np.int32] | None = None
+
+    def integrate(gray: Gray) -> Sequence[NDArray[np.int32]]:
+        nonlocal table
+        table = np.asarray(cv2.integral(gray, table, sdepth=cv2.CV_32S), np.int32)
+        return [table]
+
+    return _box_means(views, views.gray, integrate) / 255.0
 
 
 def object_glare(views: Views) -> Floats:
@@ -174,12 +179,7 @@ def object_glare(views: Views) -> Floats:
     Returns:
         (N,) in 0–1; NaN for boxes without area.
     """
-    parts = [
-        np.clip(_box_mean(integral(values), views.boxes_at(index, values.shape)), 0.0, 1.0)
-        for index, values in enumerate(glare_maps(views))
-        if len(views.boxes[index])
-    ]
-    return np.concatenate([np.empty(0), *parts])
+    return np.clip(_box_means(views, glare_maps(views), lambda values: [integral(values)]), 0.0, 1.0)
 
 
 def object_contrast(views: Views) -> Floats:
@@ -195,20 +195,64 @@ def object_contrast(views: Views) -> Floats:
     Returns:
         (N,) ΔE (CIE76) from 0; NaN for boxes without area or without a ring.
     """
-    parts = [
-        _ring_distance(photo, views.boxes_at(index, photo.shape))
-        for index, photo in enumerate(views.small)
-        if len(views.boxes[index])
-    ]
-    return np.concatenate([np.empty(0), *parts])
+    inner = [views.boxes_at(index, photo.shape) for index, photo in enumerate(views.small)]
+    whole = [_with_ring(boxes, photo.shape) for boxes, photo in zip(inner, views.small, strict=True)]
+    both = [np.concatenate([one, other]) for one, other in zip(inner, whole, strict=True)]
+    values = box_sums(views.small, both, _lab_tables())
+    if not values:
+        return np.empty(0)
+    # Of each photo first the boxes, then the boxes with their rings.
+    is_inner = np.concatenate([np.arange(len(item)) < len(item) // 2 for item in both])
+    (sums, squares), (whole_sums, whole_squares) = (
+        [item[chosen] for item in values] for chosen in (is_inner, ~is_inner)
+    )
+    area, whole_area = box_area(np.concatenate(inner)), box_area(np.concatenate(whole))
+    ring_area = np.where(whole_area - area >= 1.0, whole_area - area, 0.0)
+    mean, deviation = _moments(sums, squares, area)
+    ring_mean, ring_deviation = _moments(whole_sums - sums, whole_squares - squares, ring_area)
+    difference = np.concatenate([mean - ring_mean, deviation - ring_deviation], axis=1) * _LAB_UNITS
+    return np.asarray(np.sqrt(np.square(difference) @ np.ones(6)))
 
 
-def _box_mean(table: Floats, boxes: Boxes) -> Floats:
-    return divide(box_sum(table, boxes), box_area(boxes))
+def _box_means(
+    views: Views, images: Sequence[Image], tables: Callable[[Image], Sequence[NDArray[np.generic]]]
+) -> Floats:
+    """(N,) means over the boxes of images that are reduced versions of the photos."""
+    boxes = [views.boxes_at(index, image.shape) for index, image in enumerate(images)]
+    sums = box_sums(images, boxes, tables)
+    return divide(sums[0][:, 0], box_area(np.concatenate(boxes))) if sums else np.empty(0)
+
+
+def _with_ring(boxes: Boxes, shape: tuple[int, ...]) -> Boxes:
+    """Boxes enlarged by the ring around them, as far as the photo goes."""
+    margin = _RING * (boxes[:, 2:] - boxes[:, :2])
+    around = np.concatenate([boxes[:, :2] - margin, boxes[:, 2:] + margin], axis=1)
+    return np.asarray(np.clip(around, 0.0, [shape[1], shape[0]] * 2))
+
+
+def _lab_tables() -> Callable[[Pixels], Sequence[NDArray[np.generic]]]:
+    """Photo → summed-area tables of CIELAB and its squares, which 8 bits give well enough for means and spreads.
+
+    The tables are those of the photo before, written over: to ask for fresh memory takes longer than to fill it.
+    """
+    lab: Pixels | None = None
+    sums: NDArray[np.int32] | None = None
+    squares: Floats | None = None
+
+    def integrate(photo: Pixels) -> Sequence[NDArray[np.generic]]:
+        nonlocal lab, sums, squares
+        lab = np.asarray(cv2.cvtColor(photo, cv2.COLOR_RGB2LAB, lab), np.uint8)
+        found = cv2.integral2(lab, sums, squares, sdepth=cv2.CV_32S, sqdepth=cv2.CV_64F)
+        sums, squares = np.asarray(found[0], np.int32), np.asarray(found[1], np.float64)
+        return sums, squares
+
+    return integrate
 
 
 def _covered(boxes: Boxes) -> Floats:
     """Exact union by coordinate compression: the corners cut cells that each box covers whole or not at all."""
+    if len(boxes) <= _FEW_BOXES:
+        return _covered_few(boxes)
     if len(boxes) > _MANY_BOXES:  # the grid grows with the square of the boxes; whole pixels bound it by the photo
         boxes = np.round(boxes)
     xs, column = np.unique(boxes[:, [0, 2]], return_inverse=True)
@@ -224,12 +268,24 @@ def _covered(boxes: Boxes) -> Floats:
     return np.clip(divide(inside, box_area(boxes)), 0.0, 1.0)
 
 
+def _covered_few(boxes: Boxes) -> Floats:
+    """The same where a grid of all corners is small, and boxes can be compared with all of its cells."""
+    xs, ys = np.sort(boxes[:, [0, 2]], axis=None), np.sort(boxes[:, [1, 3]], axis=None)
+    across = ((xs[:-1] >= boxes[:, :1]) & (xs[1:] <= boxes[:, 2:3])).astype(np.float64)
+    down = ((ys[:-1] >= boxes[:, 1:2]) & (ys[1:] <= boxes[:, 3:])).astype(np.float64)
+    shared = (down.T @ across >= 2) * np.outer(np.diff(ys), np.diff(xs))
+    inside = np.einsum("nx,nx->n", down @ shared, across)
+    return np.clip(divide(inside, box_area(boxes)), 0.0, 1.0)
+
+
 def _hidden(boxes: Boxes, others: Boxes) -> Floats:
     """Share of the ``boxes`` (n, 4) that those of ``others`` (m, 4) in front of them cover, at a grid of points."""
     size = boxes[:, 2:] - boxes[:, :2]
     shared = np.minimum(boxes[:, None, 2:], others[:, 2:]) - np.maximum(boxes[:, None, :2], others[:, :2])
     slack = _LEVEL * (others[:, 3] - others[:, 1])
     in_front = (shared > 0).all(axis=2) & (others[:, 3] > boxes[:, 3, None] + slack)
+    if not in_front.any():
+        return np.where(box_area(boxes) > 0, 0.0, np.nan)
     # Each box meets few others, so these are gathered; boxes of no extent fill the gaps.
     met = np.argsort(~in_front, axis=1, kind="stable")[:, : in_front.sum(axis=1).max()]
     fronts = np.where(np.take_along_axis(in_front, met, axis=1)[..., None], others[met], 0.0)
@@ -238,26 +294,6 @@ def _hidden(boxes: Boxes, others: Boxes) -> Floats:
     across, down = (within[..., axis].astype(np.float32) for axis in (0, 1))
     covering = down.transpose(0, 2, 1) @ across
     return np.where(box_area(boxes) > 0, (covering > 0).mean(axis=(1, 2)), np.nan)
-
-
-def _ring_distance(photo: Pixels, boxes: Boxes) -> Floats:
-    """Fréchet distance in ΔE; 8-bit CIELAB is exact enough for means and spreads over boxes."""
-    height, width = photo.shape[:2]
-    values, squares = cv2.integral2(cv2.cvtColor(photo, cv2.COLOR_RGB2LAB), sdepth=cv2.CV_32S, sqdepth=cv2.CV_64F)
-    margin = _RING * (boxes[:, 2:] - boxes[:, :2])
-    outer = np.clip(
-        np.concatenate([boxes[:, :2] - margin, boxes[:, 2:] + margin], axis=1), 0.0, [width, height, width, height]
-    )
-    both = np.concatenate([boxes, outer])
-    (inner, outer_sum), (inner_squares, outer_squares) = (
-        np.split(box_sum(table, both), 2) for table in (values, squares)
-    )
-    area, outer_area = np.split(box_area(both), 2)
-    ring_area = np.where(outer_area - area >= 1.0, outer_area - area, 0.0)
-    inner_mean, inner_deviation = _moments(inner, inner_squares, area)
-    ring_mean, ring_deviation = _moments(outer_sum - inner, outer_squares - inner_squares, ring_area)
-    difference = np.concatenate([inner_mean - ring_mean, inner_deviation - ring_deviation], axis=1) * _LAB_UNITS
-    return np.asarray(np.sqrt((difference**2).sum(axis=1)))
 
 
 def _moments(sums: Floats, squares: Floats, area: Floats) -> tuple[Floats, Floats]:

@@ -114,13 +114,23 @@ def object_sharpness(views: Views) -> Floats:
         if len(boxes):
             gray = views.detail[index]
             boxes = views.boxes_at(index, gray.shape)
-            sums.append(_sum_in_boxes(find_edges(gray[None], _FIFTHS_IN_BOXES), boxes))
+            sums.append(_sum_in_boxes(find_edges(gray[None], _FIFTHS_IN_BOXES, _covered(boxes, gray.shape)), boxes))
             sides.append((boxes[:, 2:] - boxes[:, :2]).min(axis=1))
     values = _from_energy(np.concatenate(sums), _FIFTHS_IN_BOXES)
     return np.where(np.concatenate(sides) >= MIN_SIDE, values, np.nan)
 
 
-def find_edges(bands: Gray, fifths: int) -> Edges:
+def _covered(boxes: Boxes, shape: tuple[int, ...]) -> Mask:
+    """255 at the pixels of an image that lie in any of the boxes, wholly or in part, else 0."""
+    mask = np.zeros(shape, dtype=np.uint8)
+    for (left, top), (right, bottom) in zip(
+        np.floor(boxes[:, :2]).astype(int).tolist(), np.ceil(boxes[:, 2:]).astype(int).tolist(), strict=True
+    ):
+        mask[top:bottom, left:right] = 255
+    return mask
+
+
+def find_edges(bands: Gray, fifths: int, within: Mask | None = None) -> Edges:
     """Find the edges of an image, or of several of one size, and their gradients at both blurs.
 
     Edges are the ridges of the coarse gradient, which noise hardly moves: pixels where its larger component is no
@@ -129,6 +139,7 @@ def find_edges(bands: Gray, fifths: int) -> Edges:
     Args:
         bands: (images, H, W) luma; of several H is even.
         fifths: 1 or 2 of the pixels that are looked at.
+        within: (H, W) not 0 where to look in a single image; None looks everywhere.
     """
     images, height, width = bands.shape
     if height < 2 * MARGIN + 2 or width < 2 * MARGIN + 1:
@@ -138,7 +149,10 @@ def find_edges(bands: Gray, fifths: int) -> Edges:
     coarse = cv2.boxFilter(fine, cv2.CV_16U, (COARSE, COARSE), normalize=False)
     candidates = _candidates(images, height, width, fifths)
     ridges = _ridges(coarse[MARGIN - 1 :, MARGIN - 2 : 2 - MARGIN], len(candidates))
-    row, column = np.divmod(np.flatnonzero(cv2.bitwise_and(ridges, candidates).view(bool)), candidates.shape[1])
+    found = cv2.bitwise_and(ridges, candidates)
+    if within is not None:
+        found = cv2.bitwise_and(found, within[MARGIN + 1 : -MARGIN : 2, MARGIN:-MARGIN])
+    row, column = np.divmod(np.flatnonzero(found.view(bool)), candidates.shape[1])
     position = (2 * row + MARGIN + 1) * width + column + MARGIN
     around = position + np.array([[1], [width], [-1], [-width]])
     finely, coarsely = (sums.ravel().take(around).astype(np.float32) for sums in (fine, coarse))

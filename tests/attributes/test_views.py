@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from attributes.views import Views, box_area, box_sum, fit, integral, starts_of_bands
+from attributes.views import Views, box_area, box_sums, fit, integral, starts_of_bands
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,13 @@ def test_box_sum_equals_brute_force(channels: int | None) -> None:
     image = generator.integers(0, 256, shape).astype(np.uint8)
     corners = np.sort(generator.uniform(0, 1, (40, 2, 2)), axis=1) * [17, 13]
     boxes = np.concatenate([corners.reshape(40, 4), [[0, 0, 17, 13], [3, 3, 3, 9], [16, 12, 17, 13]]])
-    sums = box_sum(integral(image), boxes)
+    other = generator.integers(0, 256, (20, 5, *shape[2:])).astype(np.uint8)
+    images, of_each = [other, image, other], [np.array([[1.0, 2, 3, 4.5]]), boxes, np.empty((0, 4))]
+    (together,) = box_sums(images, of_each, lambda item: [integral(item)])
+    (alone,) = box_sums([image], [boxes], lambda item: [integral(item)])
+    np.testing.assert_array_equal(together[1:], alone)
+    assert box_sums(images, [np.empty((0, 4))] * 3, lambda item: [integral(item)]) == ()
+    sums = alone.squeeze()
     for (x1, y1, x2, y2), found in zip(boxes, sums, strict=True):
         across = [max(0.0, min(x2, x + 1) - max(x1, x)) for x in range(17)]
         down = [max(0.0, min(y2, y + 1) - max(y1, y)) for y in range(13)]

@@ -61,6 +61,6 @@ def test_unknown_table(tmp_path: Path) -> None:
 
 
 def test_public_names() -> None:
-    assert xai.__all__ == ["Run", "check", "compare", "explain", "history", "profile", "sample", "triage"]
+    assert xai.__all__ == ["Run", "check", "collect", "compare", "explain", "history", "profile", "sample", "triage"]
     with pytest.raises(AttributeError, match="public names: Run"):
         _ = xai.nothing

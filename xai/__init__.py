@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from xai.checking import check
+    from xai.collecting import collect
     from xai.comparing import compare
     from xai.explaining import explain
     from xai.histories import history
     from xai.pipeline import profile, sample, triage
     from xai.run import Run
 
-__all__ = ["Run", "check", "compare", "explain", "history", "profile", "sample", "triage"]
+__all__ = ["Run", "check", "collect", "compare", "explain", "history", "profile", "sample", "triage"]
 
 _HOMES = {
     "Run": "xai.run",
     "check": "xai.checking",
+    "collect": "xai.collecting",
     "compare": "xai.comparing",
     "explain": "xai.explaining",
     "history": "xai.histories",

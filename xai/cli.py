@@ -423,6 +423,38 @@ def history(
         console.print(f"written: {_shown(path)}")
 
 
+@app.command()
+def collect(
+    run: Annotated[Path, typer.Argument(help="run directory")],
+    pool: Annotated[Path, typer.Argument(help="folder of unlabelled photos")],
+    n: Annotated[int | None, typer.Option("--n", min=1, help="photos at most; default: all that add something")] = None,
+    out: Annotated[Path | None, typer.Option(help="folder for what is found; default: RUN/collect")] = None,
+    device: Device = None,
+    workers: Workers = None,
+    seed: Seed = None,
+    quiet: Quiet = False,
+    json_: Json = False,
+) -> None:
+    """Find the photos of an unlabelled pool that fill the run's gaps best, and augmentation where that can do it."""
+    from xai import collecting
+
+    voice = _Voice(quiet, json_)
+    with voice.progress() as progress:
+        found = collecting.collect(
+            run, pool, n=n, out=out, device=device, workers=workers, seed=seed, progress=progress
+        )
+    if voice.json:
+        for name, table in (("photo", found.photos), ("gap", found.gaps)):
+            for row in table.iter_rows(named=True):
+                voice.emit({"event": name, **row})
+        voice.emit({"event": "done", **found.figures(), "csv": str(found.csv), "table": str(found.table)})
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    for line in found.lines():
+        console.print(escape(line))
+    console.print(f"chosen photos: {_shown(found.csv)}\ngaps: {_shown(found.table)}")
+
+
 def _shared(device: str | None, workers: int | None, seed: int | None) -> list[str]:
     """Turn the shared options into config overrides."""
     given = {"device": device, "workers": workers, "seed": seed}

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from xai.coverage.intervals import Bools, Floats, Integers, clopper_pearson, intraclass_correlation, risk_ratios
+from xai.coverage.intervals import Bools, Floats, Integers, clopper_pearson, intraclass_correlation
+from xai.coverage.ratios import risk_ratios
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,7 +40,7 @@ def moved(inside: Bools, later: Bools, draws: sparse.csr_array) -> Moved:
     """Compare the shares of cells in two data sets.
 
     The share ratio with the Taylor-linearised variance over draws, exact where a side has few of the cell or few of the
-    rest (``intervals.risk_ratios``). A photo that is in both data sets is one draw: its contributions to both sides add
+    rest (``ratios.risk_ratios``). A photo that is in both data sets is one draw: its contributions to both sides add
     up before they are squared, so that what the sets have in common cancels, as it does for paired photos.
 
     Args:

@@ -13,7 +13,7 @@ import yaml
 from PIL import Image
 
 import xai
-from xai.exceptions import ConfigError, RunError
+from xai.exceptions import ConfigError, DataError, RunError
 
 COCO = Path(__file__).resolve().parents[1].parent / "shared/data/coco"
 
@@ -131,6 +131,13 @@ def test_metadata_is_checked_too(tmp_path: Path) -> None:
     assert codes["implausible_value"].examples[0].message.startswith("speed is usually 50 to 56")
     assert codes["metadata_without_photo"].unit == "files"
     assert "--metadata" in found.again
+    assert found.known == {"speed": "number"}
+    assert "metadata, as read: speed (number)" in found.lines()
+    (tmp_path / "known.csv").write_text("image_id,speed\nimages/000.png\n")
+    scanned = []
+    with pytest.raises(DataError, match=r"known\.csv line 2: expected 2 fields"):
+        xai.check(folder, known=tmp_path / "known.csv", progress=lambda *call: scanned.append(call))
+    assert not scanned
 
 
 def test_a_place_where_nothing_is_is_refused(tmp_path: Path) -> None:

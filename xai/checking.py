@@ -48,6 +48,7 @@ class Check:
         classes: objects by class, most frequent first.
         mapping: new class name → the name in the profile that it was probably renamed from.
         against: the profile that it was compared with.
+        known: column of the metadata → ``number`` or ``text``, as it was read.
         again: the command that checks it again.
     """
 
@@ -60,6 +61,7 @@ class Check:
     classes: Mapping[str, int]
     mapping: Mapping[str, str]
     against: Path | None
+    known: Mapping[str, str]
     again: str
 
     @property
@@ -98,7 +100,9 @@ class Check:
         verdict = "usable" if self.usable else "not usable"
         limit = f"at most {percent(self.max_bad)} may be lost"
         state = f"{verdict}: {' and '.join(lost)} cannot be used; {limit}" if lost else "usable: nothing is lost"
-        return [found, ", ".join(problems) or "no problems found", state]
+        columns = ", ".join(f"{name} ({kind})" for name, kind in self.known.items())
+        read = [f"metadata, as read: {columns}"] if columns else []
+        return [found, *read, ", ".join(problems) or "no problems found", state]
 
     def figures(self) -> dict[str, Any]:
         """Return the counts as plain values."""
@@ -106,12 +110,13 @@ class Check:
         counts = {
             f"{unit}_{name}": n for unit, pair in kept.items() for name, n in zip(("found", "kept"), pair, strict=True)
         }
-        return {**counts, "usable": self.usable, "max_bad": self.max_bad, "classes": dict(self.mapping)}
+        told = {"usable": self.usable, "max_bad": self.max_bad, "classes": dict(self.mapping)}
+        return {**counts, **told, "metadata": dict(self.known)}
 
     def lines(self) -> list[str]:
         """Return the whole check for a terminal."""
-        found, problems, state = (printable(text) for text in self.summary())
-        result = [found, problems, *tickets.lines(self.tickets)]
+        *told, state = (printable(text) for text in self.summary())
+        result = [*told, *tickets.lines(self.tickets)]
         if self.mapping:
             result += ["", "Renamed classes, as lines for the config:", self.mapping_yaml.rstrip()]
         return [*result, "", state]
@@ -174,6 +179,9 @@ def check(
     form = format or dataset.guess_format(root)
     folder = Path(photos) if photos is not None else None
     data = dataset.read(root, form, role=ROLE, split=split, photos=folder)
+    section = configs.Metadata(path=Path(known)) if known is not None else None
+    if section is not None:
+        metadata.read(section)  # what is wrong with it is told before the photos are scanned
     with tempfile.TemporaryDirectory(prefix="xai-check-") as scratch:
         found = scan(
             data,
@@ -187,9 +195,8 @@ def check(
         )
     profile = _open(Path(against)) if against is not None else None
     more, mapping = _compared(found, data, profile)
-    if known is not None:
-        attached = metadata.attach({ROLE: found.images}, configs.Metadata(path=Path(known)), None)
-        more.append(attached.issues)
+    attached = metadata.attach({ROLE: found.images}, section, None)
+    more.append(attached.issues)
     funnel = provenance.funnel(data, found.images, found.objects, found.issues)
     issues = tables.stack([found.issues, *(_placed(frame, data) for frame in more)], tables.ISSUES)
     issues = issues.with_columns(split=pl.lit(split, pl.String))
@@ -204,6 +211,7 @@ def check(
         classes=dict(counts.iter_rows()),
         mapping=mapping,
         against=Path(against) if against is not None else None,
+        known={name.removeprefix(metadata.PREFIX): kind for name, kind in attached.types.items()},
         again=_command(root, format, split, folder, against, known, max_bad),
     )
 

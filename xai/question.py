@@ -18,7 +18,7 @@ import polars as pl
 from xai import dataset, reference, tables
 from xai import scan as scans
 from xai.config import Config, EvalData
-from xai.dataset import codes
+from xai.dataset import codes, metadata
 from xai.dataset.reader import Role
 from xai.dataset.reported import Cases, read_cases, read_production
 from xai.doubts import doubts
@@ -79,6 +79,8 @@ class Scanned:
 
 def read(config: Config) -> Question:
     """Read the evaluation set, or the production photos and the reported misses, that a config names."""
+    if config.data.metadata is not None:
+        metadata.read(config.data.metadata)  # what is wrong with it is told before photos are scanned for hours
     if config.data.eval is not None:
         return Question(_annotated(config.data.eval, "eval"), config.data.eval.format)
     production, reported = config.data.production, config.data.reported

@@ -18,7 +18,8 @@ from torch.nn import functional
 from attributes.decode import read
 from xai import dataset, detect
 from xai.config import DetectorConfig
-from xai.evidence.drise import DRISE, blurred
+from xai.evidence.drise import DRISE
+from xai.evidence.masks import blurred
 from xai.evidence.faithfulness import insertion_deletion
 from xai.evidence.targets import Score, deployed_score, forward_func, iou, iou_times_score, to_input
 from xai.types import Boxes, Candidates, Detector, Pixels, Prepared

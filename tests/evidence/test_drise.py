@@ -8,7 +8,10 @@ from torch import Tensor
 from toy_detector import SIDE, ToyDetector, photo_with
 
 from xai.evidence import targets
-from xai.evidence.drise import DRISE, blurred, mask_pairs
+from xai.evidence.drise import DRISE
+from xai.evidence.masks import inpainted, mask_pairs
+
+CPU = torch.device("cpu")
 
 
 def linear(weights: Tensor) -> Any:
@@ -31,9 +34,10 @@ def correlation(first: Tensor, second: Tensor) -> float:
 
 def expected(weights: Tensor, n: int = 1500) -> Tensor:
     """Regression of a linear target on each pixel's mask: weights smoothed by the covariance of masks, by sampling."""
-    masks = torch.cat(list(mask_pairs((48, 64), n, (4, 8, 16), 50, 99, torch.device("cpu")))) - 0.5
-    target = torch.einsum("phw,khw->pk", masks, weights)
-    return torch.einsum("pk,phw->khw", target, masks) / masks.square().sum(0)
+    drawn = [masks - shares[:, None, None] for masks, shares in mask_pairs((48, 64), n, (4, 8, 16), 50, 99, CPU)]
+    centred = torch.cat(drawn)
+    target = torch.einsum("phw,khw->pk", centred, weights)
+    return torch.einsum("pk,phw->khw", target, centred) / centred.square().sum(0)
 
 
 def test_signed_maps_of_all_objects_from_the_same_forwards() -> None:
@@ -118,25 +122,58 @@ def test_standard_error_tells_the_spread_between_seeds() -> None:
     assert 0.7 < ratio < 1.5
 
 
-def test_masks_are_balanced_and_bounded() -> None:
-    masks = torch.cat(list(mask_pairs((20, 32), 900, (4, 8, 16), 32, 0, torch.device("cpu"))))
-    assert masks.shape == (900, 20, 32)
-    assert masks.min() >= 0
-    assert masks.max() <= 1
-    assert (masks.mean(0) - 0.5).abs().max() < 0.06
-    assert masks.var(0).min() > 0.08
+def test_what_does_not_matter_gets_no_sign_from_what_does() -> None:
+    """One thing helps and nothing suppresses: elsewhere the map must lie around 0, however much helps in all."""
+    weights = torch.zeros(1, 48, 64)
+    weights[0, 8:24, 8:24] = 1 / 256
+    runs = [DRISE(linear(weights)).attribute(torch.ones(1, 1, 48, 64), baselines=0.0, seed=seed) for seed in range(8)]
+    far = torch.stack([run[0, 0, 36:, 40:].mean() for run in runs])  # type: ignore[call-overload]
+    near = torch.stack([run[0, 0, 12:20, 12:20].mean() for run in runs])  # type: ignore[call-overload]
+    assert far.mean().abs() < 3 * far.std() / 8**0.5
+    assert far.mean().abs() < 0.05 * near.mean()
 
 
-def test_blur_keeps_constants_and_means() -> None:
-    flat = torch.full((1, 3, 20, 30), 0.3)
-    torch.testing.assert_close(blurred(flat), flat)
-    spot = torch.zeros(1, 1, 101, 101)
-    spot[0, 0, 50, 50] = 1
-    soft = blurred(spot)
-    assert soft.sum() == pytest.approx(1, abs=1e-4)
-    y = torch.arange(101.0) - 50
-    assert float((soft[0, 0].sum(1) * y**2).sum()) ** 0.5 == pytest.approx(0.04 * 101, rel=0.05)
-    assert blurred(torch.rand(1, 3, 1, 1)).shape == (1, 3, 1, 1)
+def test_what_the_amount_on_show_explains_is_no_noise() -> None:
+    """A target of the shown area alone, however steep and bent, leaves no structure in the map."""
+    flat = DRISE(lambda inputs: inputs.mean((1, 2, 3), keepdim=True)[..., 0, 0]).attribute(
+        torch.ones(1, 1, 48, 64), baselines=0.0, n_masks=120
+    )
+    uneven = DRISE(linear(blobs())).attribute(torch.ones(1, 1, 48, 64), baselines=0.0, n_masks=120)
+    assert isinstance(flat, Tensor)
+    assert isinstance(uneven, Tensor)
+    assert flat.std() < 0.05 * uneven.std()
+
+
+def test_it_stops_when_the_maps_are_reliable() -> None:
+    calls = []
+
+    def forward(inputs: Tensor) -> Tensor:
+        calls.append(len(inputs))
+        return torch.cat([linear(blobs())(inputs), torch.full((len(inputs), 1), 0.3)], dim=1)
+
+    explain = DRISE(forward).attribute
+    photo = torch.ones(1, 1, 48, 64)
+    stopped = explain(photo, baselines=0.0, n_masks=2000, stop_at=0.7)
+    used = sum(calls)
+    assert used < 2000
+    torch.testing.assert_close(stopped, explain(photo, baselines=0.0, n_masks=used))
+    calls.clear()
+    explain(photo, baselines=0.0, n_masks=120, stop_at=0.99)
+    assert sum(calls) == 120
+    assert explain(photo, baselines=0.0, n_masks=60)[0, 2].abs().max() == 0  # type: ignore[call-overload]
+
+
+def test_a_baseline_that_depends_on_what_is_hidden() -> None:
+    seen = []
+
+    def forward(inputs: Tensor) -> Tensor:
+        seen.append(inputs)
+        return inputs.mean((1, 2, 3))
+
+    photo = torch.full((1, 3, 24, 32), 0.25)
+    maps = DRISE(forward).attribute(photo, baselines=inpainted, n_masks=60)
+    assert maps.abs().max() < 1e-6  # type: ignore[union-attr]
+    torch.testing.assert_close(seen[0], photo.expand_as(seen[0]))
 
 
 def test_a_toy_miss_is_explained_where_it_lies() -> None:
@@ -190,6 +227,7 @@ def test_grad_mode_train_mode_and_flags_are_restored(fails: bool) -> None:
         ({"grid_sizes": ()}, "grid sizes"),
         ({"perturbations_per_eval": 0}, "perturbations_per_eval"),
         ({"target": 2}, "target below 2"),
+        ({"stop_at": 1.0}, "stop_at"),
     ],
 )
 def test_wrong_requests_are_named(changes: dict[str, Any], words: str) -> None:

@@ -57,7 +57,7 @@ def test_a_miss_is_mapped_stored_and_judged(tmp_path: Path) -> None:
     # Green above the object's middle suppresses it.
     photo[32:48, 32:48] = (0, 160, 0)
     detector = ToyDetector()
-    spent = explain(misses_of(("é e", "a", BOX)), lambda _: photo, tmp_path / "maps", detector=detector, n_masks=300)
+    spent = explain(misses_of(("é e", "a", BOX)), lambda _: photo, tmp_path / "maps", detector=detector, n_masks=600)
     assert spent.forwards == detector.forwards
     assert spent.evidence.schema == pl.Schema(TABLES["evidence"])
     stored = np.load(tmp_path / "maps" / "é e.npz")

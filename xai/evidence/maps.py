@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from attributes import glare_map
 from attributes.frames import displayed_map
 from xai import tables
-from xai.evidence.drise import DRISE, blurred
+from xai.evidence.drise import DRISE
 from xai.evidence.experiment import EVIDENCE, Spent
 from xai.evidence.faithfulness import Faithfulness, insertion_deletion, random_difference
+from xai.evidence.masks import blurred
 from xai.evidence.pictures import write_overlay
 from xai.evidence.targets import forward_func, to_input
 from xai.evidence.trial import BATCH_SIZE, boxes_of, by_photo, labels_of

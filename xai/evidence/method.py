@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from xai.evidence.drise import blurred
+from xai.evidence.masks import blurred, mean_colour
 from xai.evidence.targets import Score
 
 
@@ -84,14 +84,9 @@ class Request:
         return zip(torch.split(self.photos, 1), torch.split(self.hidden, 1), strict=True)
 
 
-def mean_colour(inputs: Tensor) -> Tensor:
-    """Fill inputs (n, c, h, w) with their own mean colour: no edges within, but one around all that is shown."""
-    return inputs.mean((2, 3), keepdim=True).expand_as(inputs)
-
-
 BASELINES: Mapping[str, Callable[[Tensor], Tensor]] = {"blurred": blurred, "mean_colour": mean_colour}
-"""What hidden pixels may show. Inpainting is not among them: it paints what the mask hides, so there is no one photo of
-it for all masks, and to paint over the object's box alone would tell the methods where to look."""
+"""What hidden pixels may show. Inpainting (``masks.inpainted``) is not among them but an option of ``drise``: it is
+another photo for every mask, and to paint over the object's box alone would tell the methods where to look."""
 
 
 @contextmanager

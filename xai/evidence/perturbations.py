@@ -13,17 +13,19 @@ from torch import Tensor
 
 from xai.evidence.columns import each_column
 from xai.evidence.drise import DRISE
+from xai.evidence.masks import inpainted
 from xai.evidence.method import Method, Request, attribution_method
 
 
 @attribution_method
-def drise(request: Request, *, n_masks: int = 400) -> Tensor:
-    """Randomised masking (``drise.DRISE``)."""
+def drise(request: Request, *, n_masks: int = 400, stop_at: float | None = None, inpaint: bool = False) -> Tensor:
+    """Randomised masking (``drise.DRISE``); ``inpaint`` fills what is hidden from what is not, instead of baselines."""
     result = DRISE(request.score).attribute(
         request.photos,
-        baselines=request.hidden,
+        baselines=inpainted if inpaint else request.hidden,
         target=request.only,
         n_masks=n_masks,
+        stop_at=stop_at,
         perturbations_per_eval=request.batch,
         seed=request.seed,
         show_progress=request.show_progress,

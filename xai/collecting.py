@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -17,12 +16,12 @@ from attributes.decode import DecodeError, read
 from xai import augment, detect, tables
 from xai import config as configs
 from xai import pool as pools
-from xai.coverage.bins import bin_columns, inherit
 from xai.coverage.fill import Filled, fill
 from xai.coverage.intervals import Bools, Floats, Integers
-from xai.coverage.wanted import gaps, of_photos_alone
+from xai.coverage.wanted import gaps
 from xai.exceptions import DetectorError, RequestError, RunError, XaiError
 from xai.files import make_folder, replacing
+from xai.held import Members
 from xai.pool import Pool
 from xai.report import collection as rendering
 from xai.rules import MISSES
@@ -134,7 +133,7 @@ def collect(
     as_stored = opened.info["config"]["detector"].get("exif") == "ignore"
     tagged = pools.tag(root, detector, folder=folder, workers=workers, as_stored=as_stored, progress=progress)
     photos = tagged.images.filter(pl.col("status") == "ok")
-    members = _Members.of(tagged, photos)
+    members = Members.of(tagged, photos)
     found = [members.holds(row["conditions"], row["unit"]) for row in wanted.iter_rows(named=True)]
     used = _used(opened, photos)
     holds = np.column_stack([np.zeros(len(photos), dtype=np.int64), *(part.counts for part in found)])[:, 1:]
@@ -197,84 +196,6 @@ def _detector(run: Run, device: str | None) -> tuple[Detector | None, list[str]]
     return loaded, notes
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Held:
-    """What photos hold of a gap: (P,) counts; ``untold`` says why they cannot be told, else it is empty."""
-
-    counts: Integers
-    untold: str = ""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Members:
-    """The bins of a pool's photos and objects.
-
-    Attributes:
-        photos: (P,) rows with values; ``binned_photos`` the same with bins.
-        objects: objects with values and those of their photo; ``binned_objects`` likewise.
-        photo_of: (n,) row of each object's photo.
-        detected: whether objects are known.
-    """
-
-    photos: pl.DataFrame
-    binned_photos: pl.DataFrame
-    objects: pl.DataFrame
-    binned_objects: pl.DataFrame
-    photo_of: Integers
-    detected: bool
-
-    @classmethod
-    def of(cls, pool: Pool, photos: pl.DataFrame) -> _Members:
-        """Bin a pool's photos and objects."""
-        objects = inherit(pool.objects, photos)
-        rows = photos.select("image_id").with_row_index("row")
-        photo_of = objects.select("image_id").join(rows, on="image_id", how="left", maintain_order="left")["row"]
-        return cls(
-            photos,
-            bin_columns(photos, None, {}),
-            objects,
-            bin_columns(objects, None, {}),
-            photo_of.cast(pl.Int64).to_numpy(),
-            pool.detected,
-        )
-
-    def holds(self, conditions: Sequence[str], unit: str) -> _Held:
-        """Count what each photo holds of a gap: 1 for a photo that shows it, or its objects that do."""
-        none = np.zeros(len(self.photos), dtype=np.int64)
-        alone = of_photos_alone(list(conditions))
-        absent = [part.partition("=")[0] for part in conditions if not self._has(part.partition("=")[0], alone)]
-        if absent:
-            own = [name.removeprefix("label_").removeprefix("meta_") for name in absent if name not in ATTRIBUTES
-                   and name != "label"]  # fmt: skip
-            what = f"the pool has no column {', '.join(own)}" if own else "objects of the pool are not known"
-            return _Held(none, what)
-        if alone and (unit == "photos" or not self.detected):
-            return _Held(self._inside(self.binned_photos, conditions).astype(np.int64))
-        inside = self._inside(self.binned_objects, conditions)
-        counts = np.bincount(self.photo_of[inside], minlength=len(self.photos)).astype(np.int64)
-        return _Held(np.minimum(counts, 1) if unit == "photos" else counts)
-
-    def first(self, row: int, conditions: Sequence[str]) -> Mapping[str, Any]:
-        """Return the photo, or its first object in a gap, with values."""
-        if of_photos_alone(list(conditions)):
-            return self.photos.row(row, named=True)
-        places = np.flatnonzero((self.photo_of == row) & self._inside(self.binned_objects, conditions))
-        return self.objects.row(int(places[0]), named=True)
-
-    def _has(self, name: str, alone: bool) -> bool:
-        if alone:
-            return name in self.photos.columns
-        return self.detected and name in self.objects.columns
-
-    @staticmethod
-    def _inside(binned: pl.DataFrame, conditions: Sequence[str]) -> Bools:
-        inside = np.ones(len(binned), dtype=np.bool_)
-        for condition in conditions:
-            attribute, _, name = condition.partition("=")
-            inside &= (binned[attribute] == name).fill_null(False).to_numpy()
-        return inside
-
-
 def _used(run: Run, photos: pl.DataFrame) -> Bools:
     """Return (P,) whether the run has the photo already, by content."""
     known = run.images["sha256"].drop_nulls().unique().to_list() if "sha256" in run.images.columns else []
@@ -286,7 +207,7 @@ def _hashes(photos: pl.DataFrame) -> Any:
     return np.frombuffer(packed, dtype=np.uint8).reshape(len(photos), -1)
 
 
-def _chosen(filled: Filled, photos: pl.DataFrame, wanted: pl.DataFrame, members: _Members, root: Path) -> pl.DataFrame:
+def _chosen(filled: Filled, photos: pl.DataFrame, wanted: pl.DataFrame, members: Members, root: Path) -> pl.DataFrame:
     """Write down the chosen photos with why each was."""
     names, conditions = wanted["gap"].to_list(), wanted["conditions"].to_list()
     value = (wanted["weight"] / wanted["needed"]).to_numpy()

@@ -16,8 +16,9 @@ import polars as pl
 from harness import Ledger
 
 from attributes import ATTRIBUTES
-from xai import comparing, histories
+from xai import histories
 from xai.coverage.bins import fit_user_bins, inherit
+from xai.coverage.changes import cells, members
 from xai.coverage.drift import moved
 from xai.coverage.intervals import false_discovery, indicator
 from xai.coverage.onehot import conditions
@@ -113,14 +114,13 @@ def alarms_of_compare(ledger: Ledger, runs: int) -> None:
         grid = conditions(held, ATTRIBUTES, {})
         columns = grid.columns_of(held, ATTRIBUTES, {})
         either = slices(None, replace(held, miss=a | b), ATTRIBUTES, {})
-        members = comparing._members(grid, columns, held, {"slice": either})
-        usual = [kind == "bin" and comparing._is_usual(name, part, held) for kind, name, part in members]
+        found = members(grid, columns, held, {"slice": either})
         joined = pl.DataFrame(
-            {"cause_a": [None] * len(a), "outcome_b": "found"}, schema_overrides={"cause_a": pl.String}
+            {"cause_a": None, "outcome_b": ["found"] * len(a)}, schema_overrides={"cause_a": pl.String}
         )
-        cells = comparing._cells(members, np.array(usual), a, b, held, joined)
-        overall.append(cells["p_value"][0] <= 0.05)
-        conditional.append(bool((cells["q_value"].drop_nulls() <= 0.05).any()))
+        told = cells(found, a, b, held, joined)
+        overall.append(told["p_value"][0] <= 0.05)
+        conditional.append(bool((told["q_value"].drop_nulls() <= 0.05).any()))
     ledger.add(
         "null: overall difference claimed", float(np.mean(overall)), 0.05, "lower", f"{runs} runs, 12 attributes"
     )

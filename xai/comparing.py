@@ -61,8 +61,8 @@ class Comparison:
     Attributes:
         a: directory of the first run.
         b: directory of the second run.
-        cells: one row per condition, columns of ``coverage.changes.CELLS``: ``kind`` is ``all``, ``label``, ``bin``, ``cause`` (objects
-            in the cause's conditions), ``slice`` (of objects that either run misses too often) or ``slice_a`` and
+        cells: one row per condition, columns of ``coverage.changes.CELLS``: ``kind`` is ``all``, ``label``, ``bin``,
+            ``cause`` (objects in the cause's conditions), ``slice`` (of objects that either run misses too often) or ``slice_a`` and
             ``slice_b`` (of ``slices.parquet``). ``draws`` are photos or groups; ``difference`` is the miss rate of B
             minus that of A. ``q_value`` is Benjamini–Hochberg over all conditions that are tested; null for ``all``,
             for usual states, with fewer than 6 changed photos, and for the slices of one run, which were chosen because

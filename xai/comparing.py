@@ -62,13 +62,13 @@ class Comparison:
         a: directory of the first run.
         b: directory of the second run.
         cells: one row per condition, columns of ``coverage.changes.CELLS``: ``kind`` is ``all``, ``label``, ``bin``,
-            ``cause`` (objects in the cause's conditions), ``slice`` (of objects that either run misses too often) or ``slice_a`` and
-            ``slice_b`` (of ``slices.parquet``). ``draws`` are photos or groups; ``difference`` is the miss rate of B
-            minus that of A. ``q_value`` is Benjamini–Hochberg over all conditions that are tested; null for ``all``,
-            for usual states, with fewer than 6 changed photos, and for the slices of one run, which were chosen because
-            that run fails there, so that the other looks better by chance alone. ``named``: misses of A whose verdict
-            is the cause, ``named_fixed`` how many of them B finds. ``same_as``: an earlier condition that holds almost
-            the same objects (Jaccard index of 0.8 or more), null if there is none.
+            ``cause`` (objects in the cause's conditions), ``slice`` (of objects that either run misses too often) or
+            ``slice_a`` and ``slice_b`` (of ``slices.parquet``). ``draws`` are photos or groups; ``difference`` is the
+            miss rate of B minus that of A. ``q_value`` is Benjamini–Hochberg over all conditions that are tested; null
+            for ``all``, for usual states, with fewer than 6 changed photos, and for the slices of one run, which were
+            chosen because that run fails there, so that the other looks better by chance alone. ``named``: misses of A
+            whose verdict is the cause, ``named_fixed`` how many of them B finds. ``same_as``: an earlier condition that
+            holds almost the same objects (Jaccard index of 0.8 or more), null if there is none.
         changes: one row per object whose outcome changed: ``image_id object_id label change`` (``fixed`` or
             ``broken``), outcomes, and the causes that the run with the miss names.
         false_alarms: likewise of detections.

@@ -58,6 +58,8 @@ class Batch:
         measured: attributes of the photos (b,) and of all their objects, photo after photo.
         detections: per photo, or None where the detector was not asked.
         candidates: per object, columns of ``tables.CANDIDATES``; NaN where the detector was not asked.
+        features: (N, d) what all their objects look like to the detector (``detect.features``), NaN where it was not
+            asked; d is 0 where it was asked of no photo or has no features.
     """
 
     image_ids: tuple[str, ...]
@@ -66,6 +68,7 @@ class Batch:
     measured: Measured
     detections: tuple[Detections | None, ...]
     candidates: dict[str, NDArray[np.float64]]
+    features: NDArray[np.float32]
 
 
 def process(
@@ -116,12 +119,12 @@ def process(
             if as_stored:
                 seen = [frames.stored_pixels(photo.pixels, photo.exif_orientation) for photo in photos]
                 boxes = [_stored(item, photo) for item, photo in zip(labelled, photos, strict=True)]
-                found, candidates = _detect(detector, seen, boxes, asked, match_iou)
+                found, candidates, features = _detect(detector, seen, boxes, asked, match_iou)
                 detections = tuple(
                     displayed(item, photo) if item else None for item, photo in zip(found, photos, strict=True)
                 )
             else:
-                detections, candidates = _detect(detector, pixels, labelled, asked, match_iou)
+                detections, candidates, features = _detect(detector, pixels, labelled, asked, match_iou)
             yield Batch(
                 image_ids=tuple(read_ids),
                 photos=tuple(replace(photo, pixels=_NO_PIXELS) for photo in photos),
@@ -129,6 +132,7 @@ def process(
                 measured=tagging.result(),
                 detections=detections,
                 candidates=candidates,
+                features=features,
             )
 
 
@@ -168,15 +172,18 @@ def _detect(
     labelled: Sequence[Labelled],
     asked: Sequence[int],
     match_iou: float,
-) -> tuple[tuple[Detections | None, ...], dict[str, NDArray[np.float64]]]:
-    """Run the detector on the photos at ``asked`` and reduce its candidates to one row per annotated object."""
+) -> tuple[tuple[Detections | None, ...], dict[str, NDArray[np.float64]], NDArray[np.float32]]:
+    """Run the detector on the photos at ``asked``; reduce candidates and feature maps to a row per annotated object."""
     detections: list[Detections | None] = [None] * len(pixels)
     counts = np.array([len(item.boxes) for item in labelled], dtype=np.int64)
     starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     columns: dict[str, NDArray[np.float64]] = {}
+    features = np.full((int(starts[-1]), 0), np.nan, dtype=np.float32)
     if detector is None or not asked:
-        return tuple(detections), columns
+        return tuple(detections), columns, features
     import torch
+
+    from xai.detect.features import object_features
 
     with torch.no_grad():
         groups = detector.prepare([pixels[index] for index in asked])
@@ -197,4 +204,8 @@ def _detect(
             rows = np.concatenate([np.arange(starts[index], starts[index + 1]) for index in indices])
             for name, values in summary.items():
                 columns.setdefault(name, np.full(int(starts[-1]), np.nan))[rows] = values
-    return tuple(detections), columns
+            seen = np.concatenate(object_features(found, prepared, [labelled[index].boxes for index in indices]))
+            if not features.shape[1]:
+                features = np.full((len(features), seen.shape[1]), np.nan, dtype=np.float32)
+            features[rows] = seen
+    return tuple(detections), columns, features

@@ -156,4 +156,11 @@ CAUSES: Mapping[str, Cause] = {
         "collect objects of this shape and seen from this side",
         False,
     ),
+    "unusual_view": Cause(
+        {"novelty": ("novel",)},
+        None,
+        "an object unlike the examples of its class",
+        "look at the nearest training objects, and collect what these misses have and those lack",
+        False,
+    ),
 }

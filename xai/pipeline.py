@@ -33,6 +33,8 @@ from xai.dataset import metadata
 from xai.exceptions import DataError
 from xai.experiments import ask_upright, experiment
 from xai.files import make_folder
+from xai.novelty import COLUMN as NOVELTY
+from xai.novelty import with_novelty
 from xai.question import Question, Scanned
 from xai.reference import Reference, profile
 from xai.sampling import sample
@@ -75,6 +77,7 @@ def triage(
         _refuse_bad(described, config.data.max_bad)
         evaluation, audit, train, known = _with_metadata(config, scanned, train)
         evaluation = _with_leaks(train, evaluation)
+        train, evaluation, nearest = with_novelty(train, evaluation, detector.card, config.device)
     with clock("match"):
         errors = detect.errors(
             evaluation.objects,
@@ -122,7 +125,8 @@ def triage(
         splits = [*([train.tables] if train else []), evaluation, *([audit] if audit else [])]
         made = {name: _stacked(splits, name) for name in SCANNED}
         made |= {"errors": _with_conditions(errors, found.bins), "evidence": lines, "verdicts": verdicts}
-        made |= {"coverage": found.coverage, "slices": found.slices, "uncovered": found.uncovered}
+        made["objects"] = tables.conform(made["objects"], {**tables.TABLES["objects"], NOVELTY: pl.Float64})
+        made |= {"nearest": nearest, "coverage": found.coverage, "slices": found.slices, "uncovered": found.uncovered}
         _write(made, folder)
         run_json.write(_info(config, asked, detector, described, promises, known, clock, command), folder)
         report.render(folder)
@@ -194,7 +198,7 @@ def _with_conditions(errors: pl.DataFrame, bins: pl.DataFrame) -> pl.DataFrame:
 
 def _write(made: Mapping[str, pl.DataFrame], folder: Path) -> None:
     for name, frame in made.items():
-        tables.write(tables.conform(frame, tables.TABLES[name]), folder / f"{name}.parquet")
+        tables.write(tables.conform(frame, (tables.TABLES | tables.BESIDE)[name]), folder / f"{name}.parquet")
 
 
 def _refuse_bad(described: Mapping[str, Mapping[str, Any]], max_bad: float) -> None:

@@ -17,7 +17,10 @@ from xai.config import Config, TrainData
 from xai.exceptions import ConfigError
 from xai.files import make_folder
 from xai.scan import Split, scan
-from xai.types import Dataset, Detector, PredictedOnly, Progress, no_progress
+from xai.types import Dataset, Detector, ModelCard, PredictedOnly, Progress, no_progress
+
+FEATURES = "features.parquet"
+"""What the objects of a profile look like to its detector, beside the profile's tables."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,12 +32,19 @@ class Reference:
         detected: whether the detector was run on (some of) its photos.
         is_training_set: whether the detector was trained on it.
         info: what ``run.json`` says of it.
+        made_by: of a profile, SHA-256 of the weights that made its object features, "unknown" where nothing tells; None
+            where this run's detector made them.
     """
 
     tables: Split
     detected: bool
     is_training_set: bool
     info: dict[str, Any]
+    made_by: str | None = None
+
+    def features_fit(self, card: ModelCard) -> bool:
+        """Tell whether the object features were made by the weights of a detector, so that its own compare."""
+        return self.made_by is None or self.made_by == card.sha256
 
 
 def name_as_detector(data: Dataset, classes: Mapping[str, str], names: Sequence[str]) -> Dataset:
@@ -191,6 +201,7 @@ def profile(
     )
     for name in ("images", "objects", "predictions", "issues"):
         tables.write(getattr(tagged, name), folder / f"{name}.parquet")
+    tables.write(tagged.features, folder / FEATURES)
     described = describe(as_read, tagged, format, None)
     info = {
         "versions": provenance.versions(),
@@ -198,6 +209,12 @@ def profile(
         "finished_at": provenance.now(),
         "model": provenance.model(detector.card) if detector else None,
         "detector": fingerprint(config, detector) if config else None,
+        "features": {
+            "weights": (detector.card.sha256 if detector else None) or "unknown",
+            "objects": len(tagged.features),
+            "photos": tagged.features["image_id"].n_unique(),
+            "photos_detected": len(asked),
+        },
         "data": {"train": described},
     }
     run_json.write(info, folder)
@@ -228,7 +245,10 @@ def load_profile(path: Path, config: Config, detector: Detector | PredictedOnly)
             ignore=pl.coalesce("ignore", pl.when(lacking).then(pl.lit("class"))),
         )
         split = replace(split, objects=objects)
-    return Reference(split, detected, True, info["data"]["train"])
+    if (path / FEATURES).is_file():
+        split = replace(split, features=pl.read_parquet(path / FEATURES))
+    made_by = str((info.get("features") or {}).get("weights", "unknown"))
+    return Reference(split, detected, True, info["data"]["train"], made_by)
 
 
 def _asked(made: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -45,12 +45,15 @@ class Split:
             the columns of ``tables.CANDIDATES``.
         predictions: deployed detections.
         issues: problems of photos and labels.
+        features: what objects look like to the detector, columns of ``tables.FEATURES``; the objects of photos that it
+            was asked about, none where it has no features.
     """
 
     images: pl.DataFrame
     objects: pl.DataFrame
     predictions: pl.DataFrame
     issues: pl.DataFrame
+    features: pl.DataFrame = field(default_factory=lambda: tables.features([]))
 
 
 def scan(
@@ -106,7 +109,7 @@ def _claim(folder: Path, data: Dataset, fingerprint: Mapping[str, object]) -> No
     """Keep the shards that were made from the same request, remove those of another."""
     digest = hashlib.sha256(json.dumps(fingerprint, sort_keys=True, default=str).encode())
     digest.update(f"{data.root}\0{data.label_frame}\n".encode())
-    digest.update(json.dumps([IMAGE_ATTRIBUTES, OBJECT_ATTRIBUTES, list(tables.CANDIDATES)]).encode())
+    digest.update(json.dumps([IMAGE_ATTRIBUTES, OBJECT_ATTRIBUTES, list(tables.CANDIDATES), tables.FEATURES]).encode())
     for image_id in data.image_ids:
         digest.update(f"{image_id}\0{_stamp(data.root / image_id)}\n".encode())
     digest.update(data.labels.write_csv().encode())
@@ -132,20 +135,22 @@ def _stamp(path: Path) -> str:
 
 def _write(shard: Split, target: Path) -> None:
     aside = Path(tempfile.mkdtemp(prefix=".shard-", dir=target.parent))
-    for name in ("images", "objects", "predictions", "issues"):
+    for name in ("images", "objects", "predictions", "issues", "features"):
         getattr(shard, name).write_parquet(aside / f"{name}.parquet")
     aside.rename(target)
 
 
 def _read(folder: Path, count: int, data: Dataset) -> Split:
+    def parts(name: str) -> list[pl.DataFrame]:
+        return [pl.read_parquet(folder / f"{index:05d}" / f"{name}.parquet") for index in range(count)]
+
     def load(name: str) -> pl.DataFrame:
-        frames = [pl.read_parquet(folder / f"{index:05d}" / f"{name}.parquet") for index in range(count)]
-        return tables.stack(frames, tables.TABLES[name])
+        return tables.stack(parts(name), tables.TABLES[name])
 
     issues = tables.stack([data.issues, load("issues")], tables.ISSUES)
     images = load("images")
     issues = tables.stack([issues, dataset.duplicates(images)], tables.ISSUES)
-    return Split(images, load("objects"), load("predictions"), issues)
+    return Split(images, load("objects"), load("predictions"), issues, tables.features(parts("features")))
 
 
 def _scan_shard(
@@ -174,6 +179,7 @@ def _scan_shard(
 
     images: list[pl.DataFrame] = []
     measured: list[pl.DataFrame] = []
+    features: list[pl.DataFrame] = []
     detections: dict[str, Detections] = {}
     live = None if isinstance(detector, PredictedOnly) else detector
     for result in batch.process(
@@ -191,6 +197,7 @@ def _scan_shard(
         formats = [photo.format for photo in result.photos]
         issues.append(dataset.misnamed(result.image_ids, formats, split=data.split))
         measured.append(_object_columns(result, names))
+        features.append(_feature_rows(objects[-1], result))
         for image_id, photo, found in zip(result.image_ids, result.photos, result.detections, strict=True):
             if isinstance(detector, PredictedOnly) and image_id in detect_ids:
                 told = detector.by_image.get(image_id, _NOTHING)
@@ -211,6 +218,7 @@ def _scan_shard(
         matched,
         predictions,
         tables.stack([frame.with_columns(split=pl.lit(data.split)) for frame in issues], tables.ISSUES),
+        tables.features(features).sort("image_id", "object_id"),
     )
 
 
@@ -302,6 +310,15 @@ def _object_columns(result: batch.Batch, names: Sequence[str]) -> pl.DataFrame:
             series = series.cast(pl.Int64).replace_strict(dict(enumerate(names)), default=None, return_dtype=pl.String)
         columns.append(series.alias(name))
     return pl.DataFrame(columns)
+
+
+def _feature_rows(objects: pl.DataFrame, result: batch.Batch) -> pl.DataFrame:
+    """Features of the objects of a batch that have some, rounded to float16."""
+    known = np.isfinite(result.features).all(axis=1) & bool(result.features.shape[1])
+    rows = objects.select("image_id", "object_id").filter(pl.Series(known, dtype=pl.Boolean))
+    limits = np.finfo(np.float16)
+    values = result.features[known].clip(limits.min, limits.max).astype(np.float16)
+    return tables.features([rows.with_columns(features=pl.Series(values))] if len(rows) else [])
 
 
 def _match(

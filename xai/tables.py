@@ -45,7 +45,7 @@ _FIGURES: Schema = {
     "collect": pl.Int64,
 }
 
-TABLES: Mapping[str, Schema] = {
+TABLES: dict[str, Schema] = {
     "images": {
         **_KEY,
         "status": pl.String,
@@ -162,6 +162,30 @@ CANDIDATES: Schema = {
 }
 """What the candidates say about each annotated object; kept in the shards beside ``objects``, read by the mechanism."""
 
+BESIDE: dict[str, Schema] = {
+    "nearest": {
+        "image_id": pl.String,
+        "object_id": pl.Int64,
+        "rank": pl.Int64,
+        "train_image_id": pl.String,
+        "train_object_id": pl.Int64,
+        "distance": pl.Float64,
+    },
+}
+"""Tables of a run beside the contract's. ``nearest``: for each missed object the training objects of its class that
+look most alike to the detector, ``rank`` 1 first; ``distance`` 0 (alike) to 2."""
+
+FEATURES = ("image_id", "object_id", "features")
+"""Columns of the features of objects, in shards and profiles: ``features`` is an array of at most 512 float16."""
+
+
+def features(frames: Iterable[pl.DataFrame]) -> pl.DataFrame:
+    """Concatenate tables of features, those without rows left out; without any, ``features`` is an array of none."""
+    parts = [frame for frame in frames if len(frame)]
+    if parts:
+        return pl.concat(parts)
+    return pl.DataFrame(schema={"image_id": pl.String, "object_id": pl.Int64, "features": pl.Array(pl.Float16, 0)})
+
 
 def empty(schema: Schema) -> pl.DataFrame:
     """Return a table without rows."""
@@ -184,7 +208,7 @@ def write(frame: pl.DataFrame, path: Path) -> None:
 
 
 def read(folder: Path, table: str) -> pl.DataFrame:
-    """Read one table of a run.
+    """Read one table of a run, of ``TABLES`` or ``BESIDE``.
 
     Raises:
         RunError: the table is not there, or lacks a column of the contract.
@@ -193,7 +217,7 @@ def read(folder: Path, table: str) -> pl.DataFrame:
     if not path.is_file():
         raise RunError(f"expected a finished run with {path.name}, found none in {folder}: run 'xai triage' to the end")
     frame = pl.read_parquet(path)
-    missing = [name for name in TABLES[table] if name not in frame.columns]
+    missing = [name for name in (TABLES | BESIDE)[table] if name not in frame.columns]
     if missing:
         absent = ", ".join(missing)
         raise RunError(f"{path} lacks the columns {absent}: it was written by another version; triage again")

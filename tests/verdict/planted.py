@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from attributes import ATTRIBUTES
 from xai import coverage, tables, verdict
+from xai.catalog import CATALOG
 from xai.causes import CAUSES
 from xai.config import Promise
 
@@ -27,7 +27,7 @@ class World:
 
 def within(attribute: str, name: str, rng: np.random.Generator, count: int) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Values inside a bin of the catalog."""
-    (item,) = (item for item in ATTRIBUTES[attribute].bins if item.name == name)
+    (item,) = (item for item in CATALOG[attribute].bins if item.name == name)
     low = item.low if item.low is not None else 0.0 if (item.high or 0) > 0 else (item.high or 0) - 10
     high = item.high if item.high is not None else low * 1.5 + 0.01
     return rng.uniform(low, high, count)
@@ -36,7 +36,7 @@ def within(attribute: str, name: str, rng: np.random.Generator, count: int) -> n
 def normal_bin(attribute: str) -> str:
     """The widest bin that no cause is told by."""
     unwanted = {name for cause in CAUSES.values() for name in cause.told_by.get(attribute, ())}
-    names = [item.name for item in ATTRIBUTES[attribute].bins if item.name not in unwanted]
+    names = [item.name for item in CATALOG[attribute].bins if item.name not in unwanted]
     return names[len(names) // 2]
 
 
@@ -46,7 +46,7 @@ def world(seed: int, photos: int, planted: Mapping[tuple[str, str], tuple[float,
     counts = 1 + rng.poisson(2, photos)
     photo = np.repeat(np.arange(photos), counts)
     values, has = {}, {}
-    for attribute, item in ATTRIBUTES.items():
+    for attribute, item in CATALOG.items():
         # A generator for each attribute, so that a new attribute leaves the others' values alone.
         own = np.random.default_rng([seed, *attribute.encode()])
         size = photos if item.level == "image" else len(photo)
@@ -65,7 +65,7 @@ def world(seed: int, photos: int, planted: Mapping[tuple[str, str], tuple[float,
         truth[hit] = told[key]
     ids = pl.Series([f"photo {index:05d}.jpg" for index in range(photos)])
     by_level = {
-        level: {name: values[name] for name, item in ATTRIBUTES.items() if item.level == level}
+        level: {name: values[name] for name, item in CATALOG.items() if item.level == level}
         for level in ("image", "object")
     }
     images = pl.DataFrame({"image_id": ids, "status": ["ok"] * photos, **by_level["image"]})

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from attributes import ATTRIBUTES
+from xai.catalog import CATALOG
 from xai.causes import CAUSES
 from xai.verdict.phrases import CONDITIONS, REPAIRS
 from xai.verdict.sentences import Promised, Scene, sentence
@@ -98,7 +98,7 @@ def test_every_condition_of_every_cause_reads_well(name: str, attribute: str, it
 
 def test_every_repair_has_words() -> None:
     assert {cause.repair for cause in CAUSES.values() if cause.repair} == set(REPAIRS)
-    assert {key.split("=")[0] for key in CONDITIONS} - set(ATTRIBUTES) <= {"rotation", "roll"}
+    assert {key.split("=")[0] for key in CONDITIONS} - set(CATALOG) <= {"rotation", "roll"}
 
 
 def test_labels_thresholds_chance_and_unexplained() -> None:

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import polars as pl
 
+from xai.catalog import OF_DETECTOR
 from xai.coverage.bins import Catalog, catalog_or_default, fit_user_bins, inherit
 from xai.coverage.gaps import uncovered
 from xai.coverage.sample import sample
@@ -52,16 +53,19 @@ def analyse(
         train: images and objects of the training set, or None.
         evaluation: images and objects of the evaluation set, with outcomes.
         train_detected: whether the detector was run on (some of) the training photos.
-        catalog: attributes by name; ``attributes.ATTRIBUTES`` if left out.
+        catalog: attributes by name; ``xai.catalog.CATALOG`` if left out.
     """
     catalog = catalog_or_default(catalog)
     user = fit_user_bins(inherit(evaluation.objects, evaluation.images, catalog))
     right = sample(evaluation.images, evaluation.objects, catalog, user)
     left = sample(train.images, train.objects, catalog, user, detected=train_detected) if train else None
+    # What training lacks is what is novel, so that patterns of novelty would say one thing twice.
+    plain = {name: item for name, item in catalog.items() if name not in OF_DETECTOR}
+    named, known = right.of(plain, user), left.of(plain, user) if left else None
     return Analysis(
         coverage=tabulate(left, right, catalog, user),
-        slices=slices(left, right, catalog, user),
-        uncovered=uncovered(left, right, catalog, user),
+        slices=slices(known, named, plain, user),
+        uncovered=uncovered(known, named, plain, user),
         bins=right.objects,
         compared=evaluation.objects,
     )

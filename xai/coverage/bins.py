@@ -82,12 +82,12 @@ UserBins = Mapping[str, tuple[str, ...] | tuple[Range, ...]]
 
 
 def catalog_or_default(catalog: Catalog | None) -> Catalog:
-    """Return the catalog, ``attributes.ATTRIBUTES`` if none is given."""
+    """Return the catalog, that of a run (``xai.catalog.CATALOG``) if none is given."""
     if catalog is not None:
         return catalog
-    from attributes import ATTRIBUTES
+    from xai.catalog import CATALOG
 
-    return ATTRIBUTES
+    return CATALOG
 
 
 def is_of_photos(name: str, catalog: Catalog) -> bool:

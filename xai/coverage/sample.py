@@ -44,6 +44,11 @@ class Sample:
     asked: Bools
     draws_are_photos: bool = False
 
+    def of(self, catalog: Catalog, user: UserBins) -> Sample:
+        """Return the sample with the attributes of a catalog, and the user's columns, alone."""
+        wanted = {*catalog, *user}
+        return replace(self, codes={name: values for name, values in self.codes.items() if name in wanted})
+
     def where(self, keep: Bools) -> Sample:
         """Return the sample with some of the objects; photos and draws keep their codes, ``objects`` its keys only."""
         return replace(

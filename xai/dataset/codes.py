@@ -171,6 +171,11 @@ CODES: Mapping[str, Code] = {
     "audit_photo_unlabelled": Code(
         "warning", "a photo of the drawn sample is not labelled", "label it too; a photo without objects counts as well"
     ),
+    "profile_other_weights": Code(
+        "warning",
+        "the profile's object features were made by other weights; how novel objects are is not told",
+        "make the profile again with the detector",
+    ),
     # what the detections of a whole split make doubtful
     "detector_silent": Code(
         "warning",

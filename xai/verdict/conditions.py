@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from attributes import ATTRIBUTES
+from xai.catalog import CATALOG
 from xai.causes import CAUSES
 from xai.rules import ELEVATED, MISSES
 
@@ -120,12 +120,12 @@ def _add_tail_share(
     """Add ``value`` and ``tail_share``, one attribute after the other."""
     keys = ["image_id", "object_id"]
     named = bins.rename({name: f"bin of {name}" for name in bins.columns if name not in {*keys, "label"}})
-    image_columns = [name for name in images.columns if name in ATTRIBUTES and name not in objects.columns]
+    image_columns = [name for name in images.columns if name in CATALOG and name not in objects.columns]
     scored = named.drop("label").join(objects, on=keys).join(images.select("image_id", *image_columns), on="image_id")
     parts = []
     for (attribute,), part in shown.partition_by("attribute", as_dict=True).items():
         name = str(attribute)
-        numeric = name in ATTRIBUTES and name in scored.columns
+        numeric = name in CATALOG and name in scored.columns
         columns = [*keys, "outcome", f"bin of {name}", *([name] if numeric else [])]
         reference = scored.select(columns).filter(pl.col("outcome") == "found")
         values = part.join(
@@ -162,9 +162,9 @@ def _tail_share(
 
 def _sides(attribute: str) -> dict[str, int]:
     """Bin → −1 for the low and 1 for the high end of the attribute, 0 for bins of words or between normal ones."""
-    if attribute not in ATTRIBUTES:
+    if attribute not in CATALOG:
         return {}
-    order = [item.name for item in ATTRIBUTES[attribute].bins]
+    order = [item.name for item in CATALOG[attribute].bins]
     unwanted = {name for cause in CAUSES.values() for name in cause.told_by.get(attribute, ())}
     normal = [index for index, name in enumerate(order) if name not in unwanted]
     if not normal:

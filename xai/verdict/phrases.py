@@ -32,6 +32,7 @@ CONDITIONS: Mapping[str, tuple[str, str]] = {
     "crowding=crowded": ("other objects crowd {this}", "are crowded by other objects"),
     "occlusion=much": ("other objects hide much of {this}", "are hidden for a large part"),
     "object_aspect=tall": ("{this} is unusually tall for its width", "are unusually tall for their width"),
+    "novelty=novel": ("{this} looks unlike the examples of its class", "look so unlike the others of their class"),
     "object_aspect=wide": ("{this} is unusually wide for its height", "are unusually wide for their height"),
 }
 """``attribute=bin`` → what is said of one object, what is said of many."""

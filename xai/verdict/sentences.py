@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from attributes import ATTRIBUTES
+from xai.catalog import CATALOG
 from xai.causes import CAUSES
 from xai.verdict.inside import inside
 from xai.verdict.phrases import REPAIRS, phrase
@@ -99,7 +99,7 @@ def _measured(condition: Mapping[str, Any]) -> list[str]:
     name, value = condition["attribute"], condition["value"]
     if value is None:
         return []
-    unit = ATTRIBUTES[name].unit if name in ATTRIBUTES else ""
+    unit = CATALOG[name].unit if name in CATALOG else ""
     return [f"{name.replace('_', ' ')} {with_unit(value, unit)}"]
 
 

@@ -17,6 +17,8 @@ ELEVATED_RATIO = 1.5
 FALSE_DISCOVERY_RATE = 0.05
 """q-value up to which a bin counts as elevated."""
 
+FAMILIES = 3
+"""Families of tests in a run: bins over all labels, bins of each label, slices."""
 
 UNDECIDED = (1.0, 3.0)
 """A bin whose interval allows both of these risk ratios has too few objects to be judged."""

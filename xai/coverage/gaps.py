@@ -41,6 +41,8 @@ def uncovered(
     grid = conditions(evaluation, catalog, user, among=train.codes)
     held, shown = (grid.codes_of(side, catalog, user) for side in (train, evaluation))
     combinations, counts = _search(held, shown, evaluation.miss, grid.sizes(), threshold)
+    seen = counts[:, 1] > 0
+    combinations, counts = combinations[seen], counts[seen]
     frame = pl.DataFrame(
         {
             "pattern": listed(combinations, grid.names),
@@ -51,8 +53,7 @@ def uncovered(
         }
     )
     order = pl.col("pattern").list.join(" & ")
-    visited = frame.filter(pl.col("eval_count") > 0)
-    return tables.conform(visited.sort(["miss_count", "eval_count", order], descending=[True, True, False]), schema)
+    return tables.conform(frame.sort(["miss_count", "eval_count", order], descending=[True, True, False]), schema)
 
 
 def _search(held: Codes, shown: Codes, miss: Bools, sizes: Integers, threshold: int) -> tuple[Integers, Integers]:

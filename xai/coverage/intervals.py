@@ -201,12 +201,18 @@ def clopper_pearson(rate: Floats, size: Floats, alpha: float) -> tuple[Floats, F
     return np.where(empty, np.nan, low), np.where(empty, np.nan, high)
 
 
-def false_discovery(p_values: Floats) -> Floats:
-    """Return Benjamini–Hochberg q-values (J. R. Stat. Soc. B 1995); NaN is no test and stays NaN."""
+def false_discovery(p_values: Floats, families: int = 1) -> Floats:
+    """Return Benjamini–Hochberg q-values (J. R. Stat. Soc. B 1995); NaN is no test and stays NaN.
+
+    Args:
+        p_values: (m,) of one family.
+        families: that are asked side by side: q-values are multiplied by it (Bonferroni), so that where nothing is the
+            matter all of them together report something as seldom as one alone would.
+    """
     result = np.full(len(p_values), np.nan)
     tested = ~np.isnan(p_values)
     if tested.any():
-        result[tested] = stats.false_discovery_control(p_values[tested])
+        result[tested] = np.minimum(stats.false_discovery_control(p_values[tested]) * families, 1.0)
     return result
 
 

@@ -26,6 +26,7 @@ class Rows:
         of_object: (m,) group of each object in ``order``.
         groups: G.
         units: in all, those without an object of any group included.
+        sums: (G, R) indicator, which sums over the rows of each group.
     """
 
     order: Integers
@@ -34,6 +35,7 @@ class Rows:
     of_object: Integers
     groups: int
     units: int
+    sums: sparse.csr_array
 
     @classmethod
     def of(cls, unit: Integers, group: Integers | None = None, groups: int = 1) -> Rows:
@@ -54,17 +56,15 @@ class Rows:
             of_object = group[order]
         keys = of_object * max(units, 1) + unit[order]
         starts = np.flatnonzero(np.diff(keys, prepend=-1))
-        return cls(order, np.append(starts, len(order)), of_object[starts], of_object, groups, units)
+        of_row = of_object[starts]
+        sums = indicator(of_row, groups)
+        return cls(order, np.append(starts, len(order)), of_row, of_object, groups, units, sums)
 
     def count(self, kind: Integers, kinds: int) -> sparse.csr_array:
         """Return the (R, kinds) matrix of how many objects of each kind a row holds; ``kind`` (m,) in ``order``."""
         ones = np.ones(len(kind))
         # A kind that occurs twice in a row is two entries, which products add up.
         return sparse.csr_array((ones, kind.astype(np.int32), self.first.astype(np.int32)), (len(self.of_row), kinds))
-
-    def sum_groups(self) -> sparse.csr_array:
-        """Return the (G, R) indicator that sums over the rows of each group."""
-        return indicator(self.of_row, self.groups)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

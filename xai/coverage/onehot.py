@@ -109,6 +109,9 @@ def conditions(sample: Sample, catalog: Catalog, user: UserBins, *, among: Colle
 
 def listed(combinations: Integers, names: tuple[str, ...]) -> pl.Series:
     """Return the names of each combination's conditions as a list column."""
-    return pl.Series(
-        [[names[item] for item in row if item >= 0] for row in combinations.tolist()], dtype=pl.List(pl.String)
-    )
+    spelled = pl.Series([*names, None], dtype=pl.String)
+    parts = [
+        spelled.gather(pl.Series(np.where(column < 0, len(names), column), dtype=pl.Int64)).alias(str(place))
+        for place, column in enumerate(combinations.T)
+    ]
+    return pl.DataFrame(parts).select(conditions=pl.concat_list(pl.all()).list.drop_nulls()).to_series()

@@ -8,7 +8,7 @@ import polars.selectors as cs
 from numpy.typing import NDArray
 
 from xai import tables
-from xai.coverage.assess import ELEVATED_RATIO, FALSE_DISCOVERY_RATE, Counts, assess, photos_to_collect
+from xai.coverage.assess import ELEVATED_RATIO, FALSE_DISCOVERY_RATE, FAMILIES, Counts, assess, photos_to_collect
 from xai.coverage.bins import Catalog, UserBins
 from xai.coverage.intervals import Bools, Floats, Integers, false_discovery
 from xai.coverage.kinds import Kinds, Rows
@@ -60,7 +60,8 @@ def slices(
     risk ratio (Katz et al., Biometrics 1978, over the pooled design effect) are tested with photo-clustered p-values.
     With 1,000 photos and 300 misses or more they are found on a random half of the photos and tested on the other, and
     ``q_value`` is Benjamini–Hochberg over the tests there; with fewer, it is over all combinations, the untested with
-    p = 1. Kept are q ≤ 0.05 and a ratio of at least 1.5 against the parent. Of nested slices that fail alike the
+    p = 1; times three, as in the coverage table, since bins are tested too. Kept are q ≤ 0.05 and a ratio of at least
+    1.5 against the parent. Of nested slices that fail alike the
     simplest that explains them stays: a slice whose excess is all in a narrower one is dropped, and so is the later of
     two with almost the same members.
 
@@ -93,7 +94,7 @@ def slices(
     )
     untested = 0 if halved else len(counted.size) - len(promising.size)
     p_values = np.append(np.nan_to_num(ratios.p_value, nan=1.0), np.ones(untested))
-    q_values = false_discovery(p_values)[: len(promising.size)]
+    q_values = false_discovery(p_values, FAMILIES)[: len(promising.size)]
     kept = (q_values <= FALSE_DISCOVERY_RATE) & (np.nan_to_num(ratios.ratio) >= ELEVATED_RATIO)
     found = promising.take(np.flatnonzero(kept))
     chosen = _fold(found, members, sample.miss)

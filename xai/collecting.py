@@ -197,8 +197,9 @@ def _detector(run: Run, device: str | None) -> tuple[Detector | None, list[str]]
 
 
 def _used(run: Run, photos: pl.DataFrame) -> Bools:
-    """Return (P,) whether the run has the photo already, by content."""
-    known = run.images["sha256"].drop_nulls().unique().to_list() if "sha256" in run.images.columns else []
+    """Return (P,) whether the run's training or annotated photos have it already, by content."""
+    own = run.images.filter(pl.col("split") != "production")  # what was never annotated may well be chosen
+    known = own["sha256"].drop_nulls().unique().to_list() if "sha256" in own.columns else []
     return photos["sha256"].is_in(known).to_numpy()
 
 
@@ -243,6 +244,8 @@ def _served(taken: Integers, value: Floats) -> list[int]:
 def _augmented(run: Run, pool: Pool, wanted: pl.DataFrame, folder: Path, seed: int) -> pl.DataFrame:
     """Write a pipeline for each gap that has one, and try it on photos of the pool."""
     photos = _samples(pool)
+    for stale in (folder / "augment").glob("[0-9][0-9][0-9]_*.json"):
+        stale.unlink()
     rows = []
     for place, conditions in enumerate(wanted["conditions"].to_list(), start=1):
         label = next((part.removeprefix("label=") for part in conditions if part.startswith("label=")), None)

@@ -26,6 +26,8 @@ USUAL = 0.5
 """A bin of more than this share of the objects whose attribute is known is the usual state: it repeats the comparison
 over all and is shown without a test."""
 
+_ROWS = 65536
+
 CELLS: Mapping[str, pl.DataType | type[pl.DataType]] = {
     "kind": pl.String,
     "name": pl.String,
@@ -126,8 +128,10 @@ def _is_usual(name: str, inside: Bools, held: Sample) -> bool:
 
 def _alike(names: list[tuple[str, str]], inside: Bools) -> list[str | None]:
     """Return for each condition one that holds almost the same objects and is the plainer: cause, label, bin, slice."""
-    ones = inside.astype(np.float32)
-    overlap = ones.T @ ones
+    overlap = np.zeros((len(names), len(names)), dtype=np.float64)
+    for start in range(0, len(inside), _ROWS):
+        ones = inside[start : start + _ROWS].astype(np.float32)
+        overlap += ones.T @ ones
     size = np.diagonal(overlap)
     alike = overlap >= SAME * np.maximum(size[:, None] + size[None] - overlap, 1)
     order = ["all", "cause", "label", "bin", "slice", "slice_a", "slice_b"]

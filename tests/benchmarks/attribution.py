@@ -1,12 +1,12 @@
 """How well heat maps tell what a detector uses, on found objects and on misses, beside plain D-RISE.
 
-Plain D-RISE (Petsiuk et al., CVPR 2021): independent cells of a 16×16 grid, each shown or not, a pixel's weight the
-mean of the target over the masks that show it; written here from the paper as a peer. Both hide behind the blurred
-photo, so that only the masks and the estimate differ. Maps are judged by insertion − deletion of overlap × score over
-candidates, in 12 steps on the blurred photo. At most one found object and one miss are of the same photo; intervals are
-of paired differences (bootstrap).
+Both hide behind the blurred photo, so that only the masks and the estimate differ. Maps are judged by insertion −
+deletion of overlap × score over candidates, in 12 steps on the blurred photo. At most one found object and one miss are
+of the same photo; intervals are of paired differences (bootstrap). It takes long on a CPU: ``--only`` measures some
+parts, and what ``--keep`` keeps is not measured again.
 
     python tests/benchmarks/attribution.py [--data ../shared/data] [--objects 20] [--side 320] [--device cpu]
+        [--only found] [--keep rows.jsonl] [--package-python peer/bin/python]
 """
 
 from __future__ import annotations
@@ -14,15 +14,16 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import attribution_plain as plain
 import attribution_work as work
 import numpy as np
 import torch
 from harness import DATA, Ledger
 
-OURS_FEW, OURS, PLAIN = 100, 400, 1000
-SEEDS = 10
-"""Objects on which two seeds are compared."""
+from xai.types import Detector
 
+OURS_FEW, OURS, PLAIN = 100, 400, 1000
+PARTS = ("found", "missed", "seeds", "suppressors", "cost", "package")
 AGREEMENT = 0.9
 
 
@@ -32,82 +33,121 @@ def main() -> None:
     parser.add_argument("--objects", type=int, default=20, help="found objects, and as many misses")
     parser.add_argument("--side", type=int, default=320, help="input size of the detector in px")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="parts to measure")
+    parser.add_argument("--keep", type=Path, help="file of measured objects; those in it are not measured again")
+    parser.add_argument("--package-python", type=Path, help="Python that has vision-explanation-methods 0.1.1")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    ledger = Ledger("attribution")
+    ledger, kept = Ledger("attribution"), work.Kept(arguments.keep)
     detector = work.load(arguments.data, arguments.side, arguments.device)
     found, missed = work.choose(arguments.data, detector, arguments.objects)
-    quality(ledger, detector, found, missed)
-    agreement(ledger, detector, [*found[: SEEDS // 2], *missed[: SEEDS // 2]])
-    suppressors(ledger, detector, found)
-    costs(ledger, arguments.data, detector)
+    few = max(1, arguments.objects // 4)
+    tasks = {
+        "found": lambda: found_objects(ledger, detector, found, kept),
+        "missed": lambda: misses(ledger, detector, missed, kept),
+        "seeds": lambda: seeds(ledger, detector, [*found[:few], *missed[:few]], kept),
+        "suppressors": lambda: suppressors(ledger, detector, found, kept),
+        "cost": lambda: costs(ledger, arguments.data, detector),
+        "package": lambda: package(ledger, detector, found[0], arguments.package_python, arguments.data),
+    }
+    for part in arguments.only:
+        tasks[part]()
     ledger.table()
 
 
-def quality(ledger: Ledger, detector: work.Detector, found: list[work.Item], missed: list[work.Item]) -> None:
-    """Insertion − deletion of our maps and of plain D-RISE's, on found objects and on misses."""
-    judged: dict[str, list[list[float]]] = {"found": [], "missed": []}
-    undefined = 0
-    for kind, items in (("found", found), ("missed", missed)):
-        for item in items:
-            shown = work.prepare(detector, item)
-            plain, deployed = work.plain_drise(shown, PLAIN, seed=0)
-            maps = torch.stack([work.ours(shown, OURS_FEW), work.ours(shown, OURS), plain, deployed])
-            undefined += int(not torch.isfinite(maps[1]).all())
-            judged[kind].append(work.judge(shown, maps).tolist())
-    for kind, rows in judged.items():
-        few, many, plain, deployed = np.array(rows).T
-        note = f"{len(rows)} {kind} objects; insertion − deletion {few.mean():.3f}, plain {plain.mean():.3f}"
-        difference, low, high = work.paired(few - plain)
-        target = 0.0 if kind == "found" else None
-        note += f"; difference in {low:+.3f}–{high:+.3f}"
-        ledger.add(f"{kind}: {OURS_FEW} forwards minus plain with {PLAIN}", difference, target, "higher", note)
-        difference, low, high = work.paired(many - plain)
-        note = f"insertion − deletion {many.mean():.3f}; difference in {low:+.3f}–{high:+.3f}"
-        target = 0.04 if kind == "found" else None
-        ledger.add(f"{kind}: {OURS} forwards minus plain with {PLAIN}", difference, target, "higher", note)
-        if kind == "missed":
-            difference, low, high = work.paired(many - deployed)
-            note = f"on deployed detections {deployed.mean():.3f}; difference in {low:+.3f}–{high:+.3f}"
-            ledger.add("missed: minus plain D-RISE on deployed detections", difference, 0.05, "higher", note)
-    ledger.add("maps that are not finite", undefined, 0, "lower", "of all")
+def found_objects(ledger: Ledger, detector: Detector, items: list[work.Item], kept: work.Kept) -> None:
+    """Insertion − deletion of our maps and of plain D-RISE's, on found objects."""
 
-
-def agreement(ledger: Ledger, detector: work.Detector, items: list[work.Item]) -> None:
-    """Forwards until maps of two seeds have a rank correlation of 0.9, as a share of plain D-RISE's."""
-    needed: dict[str, list[float]] = {"ours": [], "plain": []}
-    for item in items:
+    def judged(item: work.Item) -> list[float]:
         shown = work.prepare(detector, item)
-        for name, curve in work.agreement_curves(shown).items():
-            needed[name].append(work.first_above(curve, AGREEMENT))
-    middle = {name: float(np.median(values)) for name, values in needed.items()}
-    note = f"medians of {len(items)} objects, extrapolated: {middle['ours']:.0f} and {middle['plain']:.0f}"
-    ledger.add(
-        "forwards until two seeds agree, of plain D-RISE's", middle["ours"] / middle["plain"], 0.2, "lower", note
+        maps = [work.ours(shown, OURS_FEW), work.ours(shown, OURS), *plain.plain_drise(shown, PLAIN, seed=0)]
+        return work.judge(shown, torch.stack(maps)).tolist()
+
+    rows = np.array([kept.measure("found", item, lambda item=item: judged(item)) for item in items])
+    peer = rows[:, 2]
+    for column, forwards, target in ((0, OURS_FEW, 0.0), (1, OURS, 0.04)):
+        difference, low, high = work.paired(rows[:, column] - peer)
+        note = f"{len(rows)} objects: {rows[:, column].mean():.3f} against {peer.mean():.3f}; {low:+.3f} to {high:+.3f}"
+        ledger.add(f"found: {forwards} forwards minus plain with {PLAIN}", difference, target, "higher", note)
+
+
+def misses(ledger: Ledger, detector: Detector, items: list[work.Item], kept: work.Kept) -> None:
+    """The same on misses, where plain D-RISE sees deployed detections or, as we do, candidates."""
+
+    def judged(item: work.Item) -> list[float]:
+        shown = work.prepare(detector, item)
+        maps = torch.stack([work.ours(shown, OURS), *plain.plain_drise(shown, OURS, seed=0, deployed=True)])
+        deployed = maps[2]
+        flat = bool(deployed.max() <= deployed.min())
+        return [*work.judge(shown, maps).tolist(), float(torch.isfinite(maps[0]).all()), float(flat)]
+
+    rows = np.array([kept.measure("missed", item, lambda item=item: judged(item)) for item in items])
+    mine, candidates, deployed, finite, flat = rows.T
+    difference, low, high = work.paired(mine - deployed)
+    note = f"{len(rows)} misses, {OURS} forwards each: {mine.mean():.3f} against {deployed.mean():.3f}; "
+    note += f"{low:+.3f} to {high:+.3f}; {int(flat.sum())} maps of deployed detections are flat"
+    ledger.add("missed: minus plain D-RISE on deployed detections", difference, 0.05, "higher", note)
+    difference, low, high = work.paired(mine - candidates)
+    note = f"{mine.mean():.3f} against {candidates.mean():.3f}; {low:+.3f} to {high:+.3f}"
+    ledger.add("missed: minus plain D-RISE on candidates", difference, None, "higher", note)
+    ledger.add("missed: maps that are not finite", len(rows) - finite.sum(), 0, "lower")
+
+
+def seeds(ledger: Ledger, detector: Detector, items: list[work.Item], kept: work.Kept) -> None:
+    """Forwards until maps of two seeds have a rank correlation of 0.9, as a share of plain D-RISE's."""
+    rows = [
+        kept.measure("seeds", item, lambda item=item: plain.agreement(work.prepare(detector, item))) for item in items
+    ]
+    mine, peer = (
+        float(np.median([plain.forwards_until(AGREEMENT, plain.AGREEING[name], row[column]) for row in rows]))
+        for column, name in enumerate(("ours", "plain"))
     )
+    note = f"medians of {len(rows)} objects, extrapolated from {plain.AGREEING}: {mine:.0f} and {peer:.0f}; "
+    note += f"correlations {np.mean([row[0] for row in rows]):.2f} and {np.mean([row[1] for row in rows]):.2f}"
+    ledger.add("forwards until two seeds agree, of plain D-RISE's", mine / peer, 0.2, "lower", note)
 
 
-def suppressors(ledger: Ledger, detector: work.Detector, found: list[work.Item]) -> None:
+def suppressors(ledger: Ledger, detector: Detector, items: list[work.Item], kept: work.Kept) -> None:
     """A textured patch on or beside a found object loses it: is the most suppressing place in the patch?"""
-    hits: list[tuple[bool, bool]] = []
-    for index, item in enumerate(found):
+
+    def hits(index: int, item: work.Item) -> list[float]:
         planted = work.plant(detector, item, seed=index)
         if planted is None:
-            continue
+            return [np.nan, np.nan]
         shown, patch = planted
-        plain, _ = work.plain_drise(shown, OURS, seed=0)
-        hits.append((work.deepest_inside(work.ours(shown, OURS), patch), work.deepest_inside(plain, patch)))
-    ours, plain = np.mean(hits, axis=0) if hits else (np.nan, np.nan)
-    note = f"{len(hits)} objects that a patch has lost, {OURS} forwards; plain D-RISE with as many: {plain:.2f}"
-    ledger.add("planted suppressors: deepest place in the patch", float(ours), 0.8, "higher", note)
+        maps = [work.ours(shown, OURS), plain.plain_drise(shown, OURS, seed=0)[0]]
+        return [float(work.deepest_inside(map_, patch)) for map_ in maps]
+
+    rows = [
+        kept.measure("suppressors", item, lambda index=index, item=item: hits(index, item))
+        for index, item in enumerate(items)
+    ]
+    lost = [row for row in rows if np.isfinite(row[0])]
+    mine, peer = np.mean(lost, axis=0) if lost else (np.nan, np.nan)
+    note = f"{len(lost)} objects that a patch has lost, {OURS} forwards; plain D-RISE with as many: {peer:.2f}"
+    ledger.add("planted suppressors: deepest place in the patch", float(mine), 0.8, "higher", note)
 
 
-def costs(ledger: Ledger, data: Path, detector: work.Detector) -> None:
+def costs(ledger: Ledger, data: Path, detector: Detector) -> None:
     """What all objects of a photo cost beside one, and what is spent outside of the detector's forward."""
     one, every, count = work.time_objects(data, detector)
     ledger.add("time for all objects of a photo / for one", every / one, 1.1, "lower", f"{count} objects, 100 forwards")
     whole, forward = work.time_outside(data, detector)
     ledger.add("time outside of the forward", 1 - forward / whole, 0.1, "lower", "of DRISE with 200 masks, one object")
+
+
+def package(ledger: Ledger, detector: Detector, item: work.Item, python: Path | None, data: Path) -> None:
+    """Time against vision-explanation-methods with the same detector, photo, number of masks, device and threads."""
+    shown = work.prepare(detector, item)
+    target = 10.0 if shown.inputs.is_cuda else 1.5
+    if python is None:
+        note = "not measured: name its Python with --package-python (attribution_package.py says how to make it)"
+        ledger.add("time of vision-explanation-methods 0.1.1 / ours", np.nan, None, "higher", note)
+        return
+    weights = data / "weights/yolo11n_coco.pt"
+    mine, theirs = plain.time_package(python, weights, shown, n_masks=100, rounds=3)
+    note = f"100 masks: {theirs:.2f} s against {mine:.2f} s, one thread"
+    ledger.add("time of vision-explanation-methods 0.1.1 / ours", theirs / mine, target, "higher", note)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""What `attribution.py` measures with: objects of VOC photos, plain D-RISE as a peer, seeds, patches, clocks."""
+"""What `attribution.py` measures with: objects of VOC photos, patches, clocks, rows that are kept."""
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,6 @@ import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 from torch import Tensor
 from torch.nn import functional
 
@@ -19,16 +19,15 @@ from attributes.decode import read
 from xai import dataset, detect
 from xai.config import DetectorConfig
 from xai.evidence.drise import DRISE
-from xai.evidence.masks import blurred
 from xai.evidence.faithfulness import insertion_deletion
-from xai.evidence.targets import Score, deployed_score, forward_func, iou, iou_times_score, to_input
+from xai.evidence.masks import blurred
+from xai.evidence.targets import Score, forward_func, iou, iou_times_score, to_input
 from xai.types import Boxes, Candidates, Detector, Pixels, Prepared
 
 BATCH = 8
 LEAST_SCORE = 0.005
 """Overlap × score below which a miss leaves no trace that a map could explain."""
 
-AGREEING = {"ours": (50, 100, 200, 400), "plain": (250, 500, 1000)}
 STEPS = 12
 
 _RENAMED = {
@@ -128,39 +127,6 @@ def ours(shown: Shown, forwards: int, seed: int = 0) -> Tensor:
     return found[0, 0]
 
 
-def plain_drise(shown: Shown, forwards: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Two (h, w) maps of plain D-RISE from the same masks: of candidates, and of deployed detections."""
-    *_, last = plain_steps(shown, (forwards,), seed)
-    return last
-
-
-def plain_steps(shown: Shown, counts: Sequence[int], seed: int) -> list[tuple[Tensor, Tensor]]:
-    """Plain D-RISE after growing numbers of forwards; 16×16 cells, each shown with probability ½."""
-    deployed = deployed_score(shown.detector, shown.prepared)
-    generator = torch.Generator().manual_seed(seed)
-    height, width = shown.inputs.shape[-2:]
-    cell = (-(-height // 16), -(-width // 16))
-    sums, weight, results, done = torch.zeros(2, height, width), torch.zeros(height, width), [], 0
-    while done < counts[-1]:
-        count = min(BATCH, next(item for item in counts if item > done) - done)
-        cells = (torch.rand(count, 1, 17, 17, generator=generator) < 0.5).float()
-        large = functional.interpolate(cells, size=(17 * cell[0], 17 * cell[1]), mode="bilinear", align_corners=False)
-        shifts = [(int(torch.randint(0, side, (1,), generator=generator))) for side in cell]
-        masks = large[..., shifts[0] : shifts[0] + height, shifts[1] : shifts[1] + width]
-        with torch.no_grad():
-            candidates = shown.detector.forward(torch.lerp(shown.baseline, shown.inputs, masks))
-            values = torch.cat(
-                [target(candidates, shown.boxes, shown.labels) for target in (iou_times_score, deployed)], 1
-            )
-        sums += torch.einsum("nt,nhw->thw", values.cpu(), masks[:, 0])
-        weight += masks[:, 0].sum(0)
-        done += count
-        if done in counts:
-            maps = sums / weight
-            results.append((maps[0].to(shown.inputs), maps[1].to(shown.inputs)))
-    return results
-
-
 def judge(shown: Shown, maps: Tensor) -> Tensor:
     """Insertion − deletion of m maps of the one object, (m,)."""
     score = Score(shown.detector, shown.boxes.repeat(len(maps), 1), shown.labels.repeat(len(maps)))
@@ -174,39 +140,6 @@ def paired(differences: NDArray[np.float64], draws: int = 10_000) -> tuple[float
     drawn = np.random.default_rng(0).choice(differences, (draws, len(differences))).mean(1)
     low, high = np.quantile(drawn, [0.025, 0.975])
     return float(differences.mean()), float(low), float(high)
-
-
-def agreement_curves(shown: Shown) -> dict[str, list[tuple[int, float]]]:
-    """Rank correlation of two seeds' maps by forwards, ours and plain, over means of 8×8 px."""
-    plain = [plain_steps(shown, AGREEING["plain"], seed) for seed in (1, 2)]
-    curves = {
-        "plain": [
-            (count, _rank_correlation(first[0], second[0]))
-            for count, first, second in zip(AGREEING["plain"], *plain, strict=True)
-        ]
-    }
-    curves["ours"] = [
-        (count, _rank_correlation(ours(shown, count, seed=1), ours(shown, count, seed=2))) for count in AGREEING["ours"]
-    ]
-    return curves
-
-
-def _rank_correlation(first: Tensor, second: Tensor) -> float:
-    ranks = [rankdata(functional.avg_pool2d(item[None], 8)[0].flatten().cpu()) for item in (first, second)]
-    return float(np.corrcoef(*ranks)[0, 1])
-
-
-def first_above(curve: Sequence[tuple[int, float]], level: float) -> float:
-    """Forwards at which a curve reaches a level, between its points and beyond: noise falls as 1 / forwards.
-
-    With signal s and noise n / forwards the correlation is s / (s + n / forwards): its odds grow with the forwards.
-    """
-    odds = level / (1 - level)
-    for count, correlation in curve:
-        if correlation >= level:
-            return count * odds / (correlation / (1 - correlation))
-    count, correlation = curve[-1]
-    return float("inf") if correlation <= 0 else count * odds / (correlation / (1 - correlation))
 
 
 def plant(detector: Detector, item: Item, seed: int) -> tuple[Shown, Boxes] | None:
@@ -246,6 +179,28 @@ def deepest_inside(map_: Tensor, box: Boxes) -> bool:
     pooled = functional.avg_pool2d(map_[None, None], 8, stride=1, padding=4, count_include_pad=False)[0, 0]
     row, column = np.unravel_index(int(pooled.argmin()), pooled.shape)
     return bool(box[0] <= column <= box[2] and box[1] <= row <= box[3])
+
+
+class Kept:
+    """Rows of figures by part and object, in a file of JSON lines, so that a measurement can go on where it ended."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self.rows: dict[tuple[str, str], list[float]] = {}
+        if path is not None and path.is_file():
+            for line in path.read_text("utf-8").splitlines():
+                row = json.loads(line)
+                self.rows[row["part"], row["key"]] = row["values"]
+
+    def measure(self, part: str, item: Item, task: Callable[[], Sequence[float]]) -> list[float]:
+        """Return the row of an object, measured unless it is there."""
+        key = f"{item.path.name} {item.label} {item.box.round().tolist()}"
+        if (part, key) not in self.rows:
+            self.rows[part, key] = [float(value) for value in task()]
+            if self.path is not None:
+                with self.path.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps({"part": part, "key": key, "values": self.rows[part, key]}) + "\n")
+        return self.rows[part, key]
 
 
 def time_objects(data: Path, detector: Detector) -> tuple[float, float, int]:

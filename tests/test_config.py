@@ -2,12 +2,15 @@
 
 import contextlib
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from xai import config
+from xai.dataset import READERS
+from xai.detect.detector import LOADERS
 from xai.exceptions import ConfigError
 
 TEXT = """
@@ -68,6 +71,11 @@ def test_errors_are_for_people(tmp_path: Path, text: str, words: list[str]) -> N
     assert len(message.splitlines()) <= 2
     for word in words:
         assert word in message
+
+
+def test_a_config_may_name_every_format_and_kind_that_there_is() -> None:
+    assert set(get_args(config.Format)) == set(READERS)
+    assert {*config.KINDS, "python"} == set(LOADERS)
 
 
 def test_missing_file(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from worlds import CATALOG, Item, Side, world
 from xai.coverage import analyse
 from xai.coverage.bins import Range
 from xai.coverage.intervals import indicator, shares
-from xai.coverage.misread import COLUMNS, Misread, misread, widen_ratios, widen_shares
+from xai.coverage.misread import COLUMNS, Misread, misread, widen_rates, widen_ratios, widen_shares
 from xai.coverage.ratios import risk_ratios
 
 PHOTOS, OBJECTS_EACH, DRAWS = 400, 3, 150
@@ -132,3 +132,20 @@ def test_share_bounds_by_photo_are_those_of_a_binomial_where_photos_hold_one_obj
     assert found.low[0] == pytest.approx(beta.ppf(0.025, 12, 89), rel=0.02)
     assert found.high[0] == pytest.approx(beta.ppf(0.975, 13, 88), rel=0.02)
     assert np.isnan(shares(inside[:0], indicator(np.empty(0, dtype=np.int64), 0)).rate[0])
+
+
+def test_a_rate_by_hand() -> None:
+    """1,000 objects, 100 truly in the bin; 40 of them missed, 90 of the 900 others."""
+    missed, stray = 0.2, 0.05
+    objects, misses = 100 * 0.8 + 900 * 0.05, 40 * 0.8 + 90 * 0.05
+    arguments = np.array([objects / 1000]), 0.13, errors(missed, stray)
+    low, high = widen_rates(np.array([0.2]), np.array([misses / objects]), *arguments)
+    assert high[0] == pytest.approx(0.4)
+    assert low[0] == 0.2  # errors draw towards the rate of all, so that a lower bound above it stays one
+    low, high = widen_rates(np.array([0.05]), np.array([0.1]), *arguments)
+    assert low[0] == 0.0
+    assert high[0] == 0.1
+    unbounded = widen_rates(np.array([0.05]), np.array([0.4]), np.array([0.04]), 0.13, errors(missed, stray))
+    assert [float(bound[0]) for bound in unbounded] == [0.0, 1.0]
+    exact = widen_rates(np.array([0.05]), np.array([0.4]), np.array([0.04]), 0.13, nothing(1))
+    assert [float(bound[0]) for bound in exact] == [0.05, 0.4]

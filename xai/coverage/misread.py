@@ -1,4 +1,4 @@
-"""What an attribute's measured error does to shares and risk ratios: bounds that a wrong bin cannot leave.
+"""What an attribute's measured error does to shares, rates and ratios: bounds that a wrong bin cannot leave.
 
 A value lies in a bin or not, and is told as in it or not. Of those in it a share m is told as in another (``missed``),
 of the others a share f as in it (``stray``); both were measured on photos whose true bin is known and are kept beside
@@ -73,6 +73,38 @@ def widen_shares(low: Floats, high: Floats, told: Misread) -> tuple[Floats, Floa
         least = np.where(told.stray > 0, np.maximum((low - told.stray) / (1 - told.stray), 0.0), low)
         most = np.where(told.missed > 0, np.minimum(high / (1 - told.missed), 1.0), high)
     return least, most
+
+
+def widen_rates(
+    low: Floats, high: Floats, share: Floats, overall: float | Floats, told: Misread
+) -> tuple[Floats, Floats]:
+    """Widen the bounds (K,) of the miss rates of bins; NaN bounds stay.
+
+    Of the objects told as in a bin some have strayed there. With the share t of objects told as in it, at a miss rate
+    r, and a miss rate M of all, those that lie in it are missed at (r t − f M) / (t − f), whatever share m is told as in
+    others: A = (r t − f M) / (1 − m − f) misses of T = (t − f) / (1 − m − f) objects.
+
+    Args:
+        low: lower bounds.
+        high: upper bounds.
+        share: the bins' shares of the objects, as told.
+        overall: miss rate of all these objects.
+        told: how the bins are told.
+
+    Returns:
+        Bounds in 0–1; 0 and 1 where no more objects are told as in the bin than may have strayed there.
+    """
+    rest = share - told.stray
+    untold = (rest <= 0) | (told.missed + told.stray >= 1)
+
+    def undone(rate: Floats) -> Floats:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.clip((rate * share - told.stray * overall) / rest, 0.0, 1.0)
+
+    least = np.where(low < overall, np.where(untold, 0.0, undone(low)), low)
+    most = np.where(high > overall, np.where(untold, 1.0, undone(high)), high)
+    exact = (told.missed == 0) & (told.stray == 0)
+    return np.where(exact | np.isnan(low), low, least), np.where(exact | np.isnan(high), high, most)
 
 
 def widen_ratios(low: Floats, high: Floats, share: Floats, told: Misread) -> tuple[Floats, Floats]:

@@ -13,9 +13,9 @@ from xai import tables
 from xai.catalog import OF_DETECTOR
 from xai.coverage.assess import ELEVATED_RATIO, FAMILIES, Counts, assess, photos_to_collect
 from xai.coverage.bins import UNKNOWN, Catalog, UserBins, bin_names, is_of_photos
-from xai.coverage.intervals import Bools, Floats, Integers, Moments, false_discovery, rates_of, sum_rows
+from xai.coverage.intervals import Bools, Floats, Integers, Moments, Rates, false_discovery, rates_of, sum_rows
 from xai.coverage.kinds import Kinds, Rows
-from xai.coverage.misread import COLUMNS, Misread, misread, widen_ratios, widen_shares
+from xai.coverage.misread import COLUMNS, Misread, misread, widen_rates, widen_ratios, widen_shares
 from xai.coverage.ratios import Ratios, compare
 from xai.coverage.sample import Sample, Side, strata
 from xai.rules import RARE_COUNT
@@ -42,8 +42,8 @@ def tabulate(
     of the rows per label, times three: with the slices three families are asked, and a run without any cause reports
     none of them in 19 of 20 cases. An infinite upper bound is null.
 
-    Intervals of ratios and of shares (``train_share_low`` and so on, of objects, 95% over photos) are widened by the
-    measured error of the bin, as ``misread`` says; figures, p-values and q-values are of the bins as told.
+    Intervals of ratios, of miss rates and of shares (``train_share_low`` and so on, of objects, 95% over photos) are
+    widened by the measured error of the bin, as ``misread`` says; figures, p-values and q-values are of the bins as told.
     ``tag_error`` is the share of the values told as in the bin that were measured to lie in another.
 
     ``assessment`` (null for ``unknown``), the first that applies:
@@ -267,7 +267,9 @@ def _risk(layout: _Layout, cells: _Cells, told: Misread) -> dict[str, Floats | B
     rate = rates_of(Moments.of(cells.held, cells.lost, groups), layout.side.correlation, 0.025, layout.asked.units)
     misses = sum_rows(cells.lost, groups)
     crude, adjusted = _compared(layout, cells, [None, cells.kinds.stratum])
-    size = sum_rows(cells.held, groups)[:, :-1]
+    objects = sum_rows(cells.held, groups)
+    rate_low, rate_high = _widened_rates(rate, objects, misses, told)
+    size = objects[:, :-1]
     crude_low, crude_high = _widened(crude, size, told)
     adjusted_low, adjusted_high = _widened(adjusted, size, told)
     with np.errstate(invalid="ignore"):
@@ -277,8 +279,8 @@ def _risk(layout: _Layout, cells: _Cells, told: Misread) -> dict[str, Floats | B
         "miss_photos": sum_rows(cells.lost_by_photo > 0, layout.photos.sums),
         "miss_share": share,
         "miss_rate": rate.rate,
-        "miss_rate_low": rate.low,
-        "miss_rate_high": rate.high,
+        "miss_rate_low": rate_low,
+        "miss_rate_high": rate_high,
         "risk_ratio": _tested(crude.ratio),
         "risk_ratio_low": _tested(crude_low),
         "risk_ratio_high": _tested(crude_high),
@@ -295,6 +297,15 @@ def _compared(layout: _Layout, cells: _Cells, strata: list[Integers | None]) -> 
     compared = np.asarray(known.any(axis=1))[:, None]
     kinds, icc = cells.kinds, layout.side.correlation
     return compare(known, compared, kinds.miss, kinds.counts, strata, icc=icc, groups=kinds.grouping)
+
+
+def _widened_rates(rate: Rates, objects: Floats, misses: Floats, told: Misread) -> tuple[Floats, Floats]:
+    """Bounds (G, K), of the known bins widened by how these are told."""
+    known = objects[:, :-1].sum(axis=1, keepdims=True)
+    with np.errstate(invalid="ignore"):
+        share = np.append(objects[:, :-1] / known, np.zeros((len(known), 1)), axis=1)
+        overall = misses[:, :-1].sum(axis=1, keepdims=True) / known
+    return widen_rates(rate.low, rate.high, share, overall, told)
 
 
 def _widened(found: Ratios, size: Floats, told: Misread) -> tuple[Floats, Floats]:

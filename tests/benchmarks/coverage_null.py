@@ -25,11 +25,16 @@ SMALL, LARGE = 250, 1200
 def alarms(seed: int, photos: int, attributes: int) -> set[str]:
     """Return what one run without any cause reports."""
     known = catalog(attributes)
-    train, evaluation = (prepared(tables(2 * seed + part, photos, known), known) for part in (0, 1))
-    coverage = tabulate(train, evaluation, known, {})
+    evaluation = prepared(tables(2 * seed + 1, photos, known), known)
+    found = slices(None, evaluation, known, {})
+    coverage = tabulate(None, evaluation, known, {})
+    if coverage["assessment"].eq("hard").any():
+        # Training tells gaps from what is hard among elevated bins, and makes none elevated.
+        train = prepared(tables(2 * seed, photos, known), known)
+        coverage = tabulate(train, evaluation, known, {})
     over_all = pl.col("label").is_null()
     told = {
-        "slice": len(slices(train, evaluation, known, {})),
+        "slice": len(found),
         "gap over all labels": len(coverage.filter(over_all, pl.col("assessment") == "coverage_gap")),
         "gap of a label": len(coverage.filter(~over_all, pl.col("assessment") == "coverage_gap")),
         "hard over all labels": len(coverage.filter(over_all, pl.col("assessment") == "hard")),

@@ -117,7 +117,11 @@ def test_the_coverage_table_is_widened_and_says_by_how_much_the_tag_errs() -> No
     for name in ("eval_share_low", "train_share_low"):
         assert after[name] < before[name]
     assert (after["tag_error"], before["tag_error"]) == (0.1, None)
-    same = [name for name in exact.columns if name not in {*COLUMNS, "risk_ratio_high", "adjusted_high"}]
+    # Strayed objects of the other bins may hide a higher miss rate; they cannot make up one above that of all.
+    assert after["miss_rate_high"] > before["miss_rate_high"]
+    assert after["miss_rate_low"] == before["miss_rate_low"]
+    widened = {*COLUMNS, "risk_ratio_high", "adjusted_high", "miss_rate_high"}
+    same = [name for name in exact.columns if name not in widened]
     assert {name: before[name] for name in same} == {name: after[name] for name in same}
     others = pl.col("attribute") != "glare"
     assert exact.filter(others).equals(wide.filter(others))

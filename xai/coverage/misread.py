@@ -81,8 +81,8 @@ def widen_rates(
     """Widen the bounds (K,) of the miss rates of bins; NaN bounds stay.
 
     Of the objects told as in a bin some have strayed there. With the share t of objects told as in it, at a miss rate
-    r, and a miss rate M of all, those that lie in it are missed at (r t − f M) / (t − f), whatever share m is told as in
-    others: A = (r t − f M) / (1 − m − f) misses of T = (t − f) / (1 − m − f) objects.
+    r, and a miss rate M of all, those that lie in it are missed at (r t − f M) / (t − f), whatever share m is told as
+    in others: A = (r t − f M) / (1 − m − f) misses of T = (t − f) / (1 − m − f) objects.
 
     Args:
         low: lower bounds.

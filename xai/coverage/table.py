@@ -43,7 +43,7 @@ def tabulate(
     none of them in 19 of 20 cases. An infinite upper bound is null.
 
     Intervals of ratios, of miss rates and of shares (``train_share_low`` and so on, of objects, 95% over photos) are
-    widened by the measured error of the bin, as ``misread`` says; figures, p-values and q-values are of the bins as told.
+    widened by the measured error of the bin, as ``misread`` says; figures, p- and q-values are of the bins as told.
     ``tag_error`` is the share of the values told as in the bin that were measured to lie in another.
 
     ``assessment`` (null for ``unknown``), the first that applies:

@@ -328,6 +328,7 @@ def check(
 @app.command()
 def report(
     run: Annotated[Path, typer.Argument(help="run directory")],
+    format_: Annotated[str, typer.Option("--format", help="html, md, pdf, csv; several separated by commas")] = "html",
     quiet: Quiet = False,
     json_: Json = False,
 ) -> None:
@@ -335,8 +336,17 @@ def report(
     from xai import report as reports
     from xai.run import Run
 
-    reports.render(Run(run).path)
-    _summarise(run, _Voice(quiet, json_))
+    voice = _Voice(quiet, json_)
+    formats = reports.parse_formats(format_)
+    written = reports.render_as(Run(run).path, formats)
+    if formats == ["html"]:
+        _summarise(run, voice)
+    elif voice.json:
+        for path in written:
+            voice.emit({"event": "report", "path": str(path)})
+    else:
+        for path in written:
+            Console(highlight=False, soft_wrap=True).print(_shown(path))
 
 
 @app.command()

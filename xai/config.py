@@ -220,6 +220,9 @@ class Report(_Section):
     """What the report says besides the results."""
 
     title: str = "Why did the detector miss it?"
+    logo: ConfigPath | None = Field(
+        default=None, description="PNG, JPEG or WebP beside the title; left out where the file is gone"
+    )
     cost_per_miss: Annotated[float, Field(gt=0)] | None = None
     currency: str = "USD"
 

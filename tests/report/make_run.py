@@ -7,6 +7,7 @@ shares, rates and ratios in the coverage table are counted from the objects tabl
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import math
 from collections.abc import Sequence
@@ -43,6 +44,7 @@ def make_run(
     missing: bool = True,
     judged: bool = True,
     gallery: int | None = 40,
+    mapped: int = 10,
     photo_files: Sequence[Path] = (),
     image_name: str = "street/photo_{:04d}.jpg",
 ) -> Path:
@@ -58,6 +60,7 @@ def make_run(
         missing: whether anything is missed.
         judged: whether misses have verdicts and evidence.
         gallery: misses that get a picture; None for all.
+        mapped: of these, those that get a heat map and a repaired photo.
         photo_files: real photos to use; random scenes if empty.
         image_name: pattern of the photos' names.
     """
@@ -73,7 +76,7 @@ def make_run(
             )
         }
     misses = objects.filter(pl.col("outcome").is_in(["missed", "confused", "mislocated"]))
-    errors = _errors(rng, misses)
+    errors = _errors(rng, misses).with_columns(_conditions(misses))
     coverage = _coverage(frames["objects"], train is not None)
     frames |= {"errors": errors, "coverage": coverage, "predictions": _predictions(rng, objects, labels)}
     frames |= _judgements(rng, errors, misses, coverage) if judged else {}
@@ -81,7 +84,9 @@ def make_run(
     for name, schema in tables.TABLES.items():
         tables.write(tables.conform(frames.get(name, tables.empty(schema)), schema), folder / f"{name}.parquet")
     (folder / "run.json").write_text(json.dumps(_info(frames, train, promise)), encoding="utf-8")
-    _pictures(rng, folder, errors.head(len(errors) if gallery is None else gallery), images, misses, photo_files)
+    _pictures(
+        rng, folder, errors.head(len(errors) if gallery is None else gallery), images, misses, photo_files, mapped
+    )
     return folder
 
 
@@ -154,6 +159,14 @@ def _errors(rng: np.random.Generator, misses: pl.DataFrame) -> pl.DataFrame:
         best_iou=rng.uniform(0.1, 0.9, n),
         best_label=pl.col("label"),
     )
+
+
+def _conditions(misses: pl.DataFrame) -> pl.Series:
+    """Return the bins of each miss, as the pipeline adds them to its errors."""
+    names = [name for name in CONDITIONS if name in misses.columns]
+    bins = {name: _bin(name, misses[name].to_numpy()) for name in names}
+    told = [[f"{name}={bins[name][place]}" for name in names] for place in range(misses.height)]
+    return pl.Series("conditions", told, dtype=pl.List(pl.String))
 
 
 def _coverage(objects: pl.DataFrame, has_train: bool) -> pl.DataFrame:
@@ -355,23 +368,37 @@ def _pictures(
     images: pl.DataFrame,
     misses: pl.DataFrame,
     files: Sequence[Path],
+    mapped: int,
 ) -> None:
     (folder / "gallery").mkdir(exist_ok=True)
-    (folder / "maps").mkdir(exist_ok=True)
+    for name in ("maps", "repairs"):
+        (folder / name).mkdir(exist_ok=True)
     places = {name: place for place, name in enumerate(images["image_id"])}
     boxes = {(row["image_id"], row["object_id"]): row for row in misses.rows(named=True)}
+    kept: dict[str, tuple[tuple[int, int], tuple[int, int], bytes, bytes]] = {}
     for number, row in enumerate(errors.rows(named=True)):
-        place, box = places[row["image_id"]], boxes[row["image_id"], row["object_id"]]
-        if files:
-            with Image.open(files[place % len(files)]) as opened:
-                photo = opened.convert("RGB")
-        else:
-            photo = _paint(np.random.default_rng(place), misses.filter(pl.col("image_id") == row["image_id"]))
-        size = photo.size
-        photo.thumbnail((640, 640))
-        photo.save(folder / "gallery" / f"{row['error_id']}.jpg", quality=85)
-        if number < 10:
-            _heat(box, size, photo.size).save(folder / "maps" / f"{row['error_id']}.png")
+        name, box = row["image_id"], boxes[row["image_id"], row["object_id"]]
+        if name not in kept:
+            if files:
+                with Image.open(files[places[name] % len(files)]) as opened:
+                    photo = opened.convert("RGB")
+            else:
+                photo = _paint(np.random.default_rng(places[name]), misses.filter(pl.col("image_id") == name))
+            size = photo.size
+            photo.thumbnail((640, 640))
+            kept[name] = (size, photo.size, _jpeg(photo), _jpeg(photo.rotate(90, expand=True)))
+        size, shown, jpeg, turned = kept[name]
+        (folder / "gallery" / f"{row['error_id']}.jpg").write_bytes(jpeg)
+        if number < mapped:
+            (folder / "repairs" / f"{row['error_id']}.small_object.jpg").write_bytes(turned)
+            heat = _heat(box, size, (shown[0] // 2, shown[1] // 2))
+            heat.save(folder / "maps" / f"{row['error_id']}.png", compress_level=1)
+
+
+def _jpeg(photo: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    photo.save(buffer, "JPEG", quality=85)
+    return buffer.getvalue()
 
 
 def _paint(rng: np.random.Generator, objects: pl.DataFrame) -> Image.Image:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from xai.exceptions import RunError
-from xai.report.pictures import Picture, embed_maps, embed_photos
+from xai.report.pictures import Picture, beside, embed_maps, embed_photos
 
 
 def _save(path: Path, seed: int, mode: str = "RGB", size: tuple[int, int] = (640, 480), **options: object) -> Path:
@@ -51,9 +51,8 @@ def test_maps_keep_their_transparency(tmp_path: Path) -> None:
     clear = _save(tmp_path / "clear.png", 0, "RGBA", (320, 240))
     solid = _save(tmp_path / "solid.png", 0, "RGB", (320, 240))
     made = embed_maps([clear, solid])
-    assert not made[clear].opaque
-    assert made[solid].opaque
     assert _open(made[clear])[1].mode == "RGBA"
+    assert _open(made[solid])[1].mode == "RGB"
 
 
 @pytest.mark.parametrize("content", [b"", b"not a picture", b"\xff\xd8\xff\xe0truncated"])
@@ -66,3 +65,13 @@ def test_a_damaged_picture_is_named(tmp_path: Path, content: bytes) -> None:
 
 def test_no_pictures() -> None:
     assert embed_photos([]) == {}
+
+
+def test_pictures_beside_the_page_are_named_by_their_path(tmp_path: Path) -> None:
+    (tmp_path / "gallery").mkdir()
+    file = _save(tmp_path / "gallery" / "a b#1.jpg", 0)
+    picture = beside([file], tmp_path / "report.html")[file]
+    assert picture.uri == "gallery/a%20b%231.jpg"
+    with Image.open(file) as opened:
+        assert picture.size == opened.size
+    assert not picture.embedded

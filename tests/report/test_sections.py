@@ -2,65 +2,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import polars as pl
-import pytest
-from statsmodels.stats.proportion import proportion_confint
+from make_run import make_run
 
 from xai import tables
 from xai.report import sections, words
 from xai.report.source import open_run
-
-
-@pytest.mark.parametrize(("found", "size"), [(0, 5), (5, 5), (3, 7), (480, 500), (1, 1)])
-def test_wilson_equals_statsmodels(found: int, size: int) -> None:
-    expected = proportion_confint(found, size, alpha=0.05, method="wilson")
-    assert sections.wilson(found / size, size) == pytest.approx(expected, abs=1e-9)
-
-
-def test_recall_by_class_equals_a_count_by_hand(run_dir: Path) -> None:
-    objects = [
-        row
-        for row in tables.read(run_dir, "objects").rows(named=True)
-        if row["split"] == "eval" and row["outcome"] != "ignored"
-    ]
-    lines = sections.recall_by_class(open_run(run_dir))
-    assert [line.objects for line in lines] == sorted((line.objects for line in lines), reverse=True)
-    assert {line.label for line in lines} == {row["label"] for row in objects}
-    for line in lines:
-        own = [row for row in objects if row["label"] == line.label]
-        assert line.objects == len(own)
-        assert line.found == sum(row["outcome"] == "found" for row in own)
-        assert line.photos == len({row["image_id"] for row in own})
-        assert line.low <= line.recall <= line.high
-
-
-def test_intervals_widen_with_clustering_as_the_variance_over_photos_says() -> None:
-    rng = np.random.default_rng(0)
-    sizes = rng.integers(1, 9, 200)
-    found = rng.binomial(sizes, rng.beta(1, 1, 200))
-    row = {
-        "label": "car",
-        "objects": int(sizes.sum()),
-        "found": int(found.sum()),
-        "photos": 200,
-        "oo": int((sizes**2).sum()),
-        "of": int((sizes * found).sum()),
-        "ff": int((found**2).sum()),
-    }
-    line = sections._class_recall(row)
-    draws = rng.integers(0, 200, (4000, 200))
-    boot = found[draws].sum(axis=1) / sizes[draws].sum(axis=1)
-    low, high = np.quantile(boot, [0.025, 0.975])
-    assert (line.low, line.high) == pytest.approx((low, high), abs=0.01)
-    naive = sections.wilson(line.recall, line.objects)
-    assert line.high - line.low > 1.3 * (naive[1] - naive[0])
-
-
-def test_small_classes_count_photos() -> None:
-    row = {"label": "car", "objects": 30, "found": 30, "photos": 3, "oo": 300, "of": 300, "ff": 300}
-    line = sections._class_recall(row)
-    assert (line.low, line.high) == pytest.approx(sections.wilson(1.0, 3))
 
 
 def test_issues_are_grouped_with_examples(run_dir: Path) -> None:
@@ -92,9 +39,38 @@ def test_coverage_shows_all_bins_and_the_telling_classes(run_dir: Path) -> None:
 
 def test_provenance_says_unknown_where_nothing_tells(run_dir: Path) -> None:
     groups = {title: dict(pairs) for title, pairs in sections.provenance(open_run(run_dir))}
-    assert list(groups) == ["Model", "Training set", "Evaluation set", "Run"]
+    assert list(groups) == ["Model", "Training set", "Evaluation set", "Thresholds", "Run"]
     assert groups["Model"]["Trained"] == "unknown"
     assert groups["Model"]["SHA-256"] == "ab" * 32
     assert groups["Evaluation set"]["Photos taken"] == "unknown"
-    assert groups["Run"]["Command"] == "xai triage configs/street.yaml"
+    assert groups["Thresholds"]["Found from overlap (IoU)"] == "0.5"
+    assert groups["Thresholds"]["Score threshold"] == "unknown"
     assert "torch 2.14.0" in groups["Run"]["Versions"]
+
+
+def test_differences_and_gaps_come_from_the_coverage_table(run_dir: Path) -> None:
+    source = open_run(run_dir)
+    found = sections.differences(source)
+    sizes = [abs(item.difference) for item in found]
+    assert sizes == sorted(sizes, reverse=True)
+    assert not any(item.told for item in found), "this run states no intervals of shares"
+    for item in found:
+        assert item.difference == item.row["eval_share"] - item.row["train_share"]
+    gaps = sections.to_collect(source)
+    assert gaps
+    assert all(row["assessment"] == "coverage_gap" and row["collect"] > 0 for row in gaps)
+
+
+def test_apart_means_that_the_intervals_do_not_touch(tmp_path: Path) -> None:
+    run = make_run(tmp_path, photos=8, gallery=0)
+    table = tables.read(run, "coverage").filter(pl.col("label").is_null()).head(2)
+    told = table.with_columns(
+        eval_share=pl.Series([0.5, 0.5]),
+        eval_share_low=pl.Series([0.4, 0.4]),
+        eval_share_high=pl.Series([0.6, 0.6]),
+        train_share=pl.Series([0.2, 0.3]),
+        train_share_low=pl.Series([0.1, 0.2]),
+        train_share_high=pl.Series([0.3, 0.45]),
+    )
+    tables.write(told, run / "coverage.parquet")
+    assert [item.told for item in sections.differences(open_run(run))] == [True, False]

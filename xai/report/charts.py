@@ -7,6 +7,7 @@ in a chart is also in a table, which is where sorting and filtering happen.
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Sequence
 from typing import Any
@@ -15,8 +16,11 @@ import altair as alt
 import vl_convert
 
 from xai.report import format as fmt
-from xai.report.sections import ClassRecall
-from xai.report.summarize import CauseLine
+from xai.report import words
+from xai.report.causes import CauseLine
+from xai.report.detector import Band, Recall
+from xai.report.links import filter_link
+from xai.report.sections import Difference
 
 MISSES, EVALUATION, TRAINING, NEUTRAL = "#D55E00", "#0072B2", "#009E73", "#0072B2"
 """Okabe and Ito's colours, told apart with every common colour blindness; 3:1 on white and on the dark page."""
@@ -28,10 +32,13 @@ _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 
 _NARROW_GUTTER = 112
 _MAX_CAUSES = 8
 MAX_CLASSES = 20
+MAX_DIFFERENCES = 12
 
 
 def shares(causes: Sequence[CauseLine], reference: str | None, misses: str, compared: str, width: int) -> str | None:
     """Draw the shares of misses, of what they are compared with and of training that show each cause's condition.
+
+    Lines across the ends of bars are 95% intervals; each cause links to its misses.
 
     Args:
         causes: in the order of the chart; those without shares are left out.
@@ -52,31 +59,39 @@ def shares(causes: Sequence[CauseLine], reference: str | None, misses: str, comp
     gutter = _gutter(width)
     rows = [
         {
-            "cause": _wrap(fmt.sentence(line.words), gutter),
+            "cause": _named(line, gutter),
             "series": name,
             "share": getattr(line, column),
+            "low": line.bounds.get(column, (None, None))[0],
+            "high": line.bounds.get(column, (None, None))[1],
+            "end": max(getattr(line, column) or 0, line.bounds.get(column, (0, 0))[1]),
             "text": fmt.share(getattr(line, column)) + (f" {name}" if place == 0 or width > NARROW else ""),
+            "link": filter_link(cause=line.cause),
         }
         for place, line in enumerate(drawn)
         for name, column, _ in series
     ]
-    known = [row["share"] for row in rows if row["share"] is not None]
+    longest = max(row["end"] for row in rows) or 1.0
+    scale = alt.Scale(domain=[0, longest * _headroom(width)], nice=False)
+    axis = alt.X("share:Q", axis=None, scale=scale)
     base = alt.Chart(alt.Data(values=rows)).encode(
         y=_categories("cause", gutter),
         yOffset=alt.YOffset("series:N", sort=None, scale=alt.Scale(paddingInner=0.12)),
-        x=alt.X("share:Q", axis=None, scale=alt.Scale(domain=[0, max(known) * _headroom(width)], nice=False)),
     )
     colours = alt.Scale(domain=[name for name, _, _ in series], range=[colour for _, _, colour in series])
-    bars = base.mark_bar().encode(color=alt.Color("series:N", scale=colours, legend=None))
-    text = base.mark_text(align="left", dx=5).encode(text="text:N", x=alt.X("share:Q"))
-    return _svg(bars + text, width - gutter, 22 * len(series) * len(drawn) + 14 * len(drawn))
+    bars = base.mark_bar().encode(x=axis, color=alt.Color("series:N", scale=colours, legend=None))
+    spans = base.mark_rule(color="currentColor", strokeWidth=1.5).encode(x=alt.X("low:Q", scale=scale), x2="high:Q")
+    text = base.mark_text(align="left", dx=6).encode(text="text:N", x=alt.X("end:Q", scale=scale))
+    # What is clicked is the whole row, not the bar alone.
+    whole = base.mark_bar(opacity=0).encode(x=alt.datum(longest * _headroom(width), scale=scale), href="link:N")
+    return _svg(bars + spans + text + whole, width - gutter, 22 * len(series) * len(drawn) + 14 * len(drawn))
 
 
-def recall(classes: Sequence[ClassRecall], promised: float | None, width: int) -> str | None:
-    """Draw the recall of each class with its 95% interval, and the promise as a line.
+def recall(classes: Sequence[Recall], promised: float | None, width: int) -> str | None:
+    """Draw the recall of each class or size with its 95% interval, and the promise as a line.
 
     Args:
-        classes: most objects first; the first ``MAX_CLASSES`` are drawn.
+        classes: the first ``MAX_CLASSES`` are drawn.
         promised: recall that the team promises, or None.
         width: of the whole drawing, pixels.
     """
@@ -105,6 +120,78 @@ def recall(classes: Sequence[ClassRecall], promised: float | None, width: int) -
         line = alt.Chart(alt.Data(values=[{"promised": promised}])).mark_rule(color=MISSES, strokeDash=[4, 3])
         layers = line.encode(x=alt.X("promised:Q", scale=scale)) + layers
     return _svg(layers, width - gutter, 24 * len(rows))
+
+
+def reliability(bands: Sequence[Band], width: int) -> str | None:
+    """Draw how often detections match an object, by score, with 95% intervals; on the dashed line scores are right.
+
+    Args:
+        bands: by rising score.
+        width: of the whole drawing, pixels.
+    """
+    if not bands:
+        return None
+    rows = [
+        {"score": band.score, "share": band.share, "low": band.share_low, "high": band.share_high} for band in bands
+    ]
+    ticks = [0, 0.2, 0.4, 0.6, 0.8, 1]
+    unit = alt.Scale(domain=[0, 1], nice=False)
+    down = alt.X("score:Q", scale=unit, axis=alt.Axis(values=ticks, title="score", grid=True, tickSize=0))
+    up = alt.Y(
+        "share:Q", scale=unit, axis=alt.Axis(values=ticks, format="%", title="match an object", grid=True, tickSize=0)
+    )
+    base = alt.Chart(alt.Data(values=rows)).encode(x=down)
+    ideal = alt.Chart(alt.Data(values=[{"score": 0, "share": 0}, {"score": 1, "share": 1}]))
+    diagonal = ideal.mark_line(color="currentColor", strokeDash=[4, 3], strokeWidth=1).encode(x=down, y=up)
+    spans = base.mark_rule(color=NEUTRAL, strokeWidth=2).encode(y=alt.Y("low:Q", scale=unit), y2="high:Q")
+    dots = base.mark_point(filled=True, size=60, color=NEUTRAL, opacity=1).encode(y=up)
+    return _svg(diagonal + spans + dots, min(width - 60, 420), 300)
+
+
+def distributions(differences: Sequence[Difference], reference: str, width: int) -> str | None:
+    """Draw the shares of evaluation and training set, with 95% intervals, of the conditions that differ most.
+
+    Args:
+        differences: most different first; the first ``MAX_DIFFERENCES`` are drawn.
+        reference: "training set" or "reference set".
+        width: of the whole drawing, pixels.
+    """
+    drawn = [item.row for item in differences[:MAX_DIFFERENCES]]
+    if not drawn:
+        return None
+    gutter = _gutter(width)
+    series = [("evaluation set", "eval_share", EVALUATION), (reference, "train_share", TRAINING)]
+    rows = [
+        {
+            "condition": _wrap(fmt.sentence(words.condition(row["attribute"], row["bin"])), gutter),
+            "series": name,
+            "share": row[column],
+            "low": row.get(f"{column}_low"),
+            "high": row.get(f"{column}_high"),
+        }
+        for row in drawn
+        for name, column, _ in series
+    ]
+    axis = alt.Axis(format="%", title=None, grid=True, tickSize=0, domain=False, tickCount=5)
+    base = alt.Chart(alt.Data(values=rows)).encode(
+        y=_categories("condition", gutter),
+        yOffset=alt.YOffset("series:N", sort=None, scale=alt.Scale(paddingInner=0.2)),
+        color=alt.Color(
+            "series:N",
+            scale=alt.Scale(domain=[name for name, _, _ in series], range=[colour for _, _, colour in series]),
+            legend=None,
+        ),
+    )
+    spans = base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", axis=axis), x2="high:Q")
+    dots = base.mark_point(filled=True, size=55, opacity=1).encode(
+        x=alt.X("share:Q", axis=axis), shape=alt.Shape("series:N", legend=None)
+    )
+    return _svg(spans + dots, width - gutter - 20, 36 * len(drawn))
+
+
+def _named(line: CauseLine, gutter: int) -> str:
+    name = _wrap(fmt.sentence(line.words), gutter)
+    return f"{name}\n{fmt.about(line.avoidable.misses)} avoidable" if line.avoidable else name
 
 
 def _categories(field: str, gutter: int) -> Any:
@@ -141,9 +228,19 @@ def _svg(chart: Any, width: int, height: int) -> str:
         chart.properties(width=width, height=height, autosize=alt.AutoSizeParams(type="pad", contains="padding"))
         .configure(font=_FONT, background="transparent", padding=4)
         .configure_view(stroke=None)
-        .configure_axis(labelColor="currentColor", gridColor="currentColor", gridOpacity=0.15)
+        .configure_axis(
+            labelColor="currentColor",
+            titleColor="currentColor",
+            titleFontWeight="normal",
+            gridColor="currentColor",
+            gridOpacity=0.15,
+        )
         .configure_text(color="currentColor", fontSize=12.5)
     )
     version = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
     svg: str = vl_convert.vegalite_to_svg(themed.to_dict(), vl_version=version, allowed_base_urls=[])
-    return svg
+    return _LINK.sub(r'<a tabindex="-1" href="#\1"', svg)
+
+
+_LINK = re.compile(r'<a xlink:href="[^"#]*#([^"]*)"')
+"""Links within the page, which the renderer makes absolute; the keyboard finds them in the table of the chart."""

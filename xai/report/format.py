@@ -26,6 +26,19 @@ def count(value: float | None) -> str:
     return f"{round(value):,}" if value is not None and math.isfinite(value) else UNKNOWN
 
 
+def about(value: float | None) -> str:
+    """Write a number that was estimated, of things that are counted.
+
+    >>> about(13.6), about(0.2), about(0.0), about(None)
+    ('about 14', 'under 1', 'none', '–')
+    """
+    if value is None or not math.isfinite(value):
+        return UNKNOWN
+    if value == 0:
+        return "none"
+    return f"about {value:,.0f}" if value >= 0.95 else "under 1"
+
+
 def share(value: float | None) -> str:
     """Write a fraction as a percentage with one decimal; a share that is not quite 0 or 1 never reads as if it were.
 

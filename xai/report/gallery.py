@@ -4,22 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from xai.report.pictures import Picture, embed_maps, embed_photos
+from xai.report.causes import UNCLEAR
+from xai.report.format import known
+from xai.report.pictures import Picture, beside, embed_maps, embed_photos, embed_repairs
 from xai.report.source import Source
 from xai.report.summarize import Summary
 
-MAX_CARDS = 300
-"""Misses that get a card with their photo; the rest are rows of a table."""
+MAX_CARDS = 2000
+"""Misses that get a card; the rest is in ``verdicts.parquet``."""
 
-MAX_ROWS = 2000
-"""Rows of that table; the rest is in ``verdicts.parquet``."""
+EMBEDDED = 300
+"""Cards whose pictures the page holds itself; pictures of the others stay in their folders beside it."""
+
+STRENGTHS = {"strong": 0.7, "medium": 0.4, "weak": 0.0}
+"""Name → least strength of a verdict, in falling order."""
 
 NEARBY = 4
 """Detections drawn beside a miss."""
+
+NEAREST = 5
+"""Training objects named beside a miss."""
 
 _REACH = 0.5
 """A detection is nearby if it touches the object's box grown by this part of its size on every side."""
@@ -31,28 +40,51 @@ _ZOOM_MIN = 0.15
 
 
 @dataclass(frozen=True, slots=True)
+class Repaired:
+    """The photo with one condition taken away, as the detector was shown it; the object is framed in it.
+
+    Attributes:
+        picture: of it.
+        cause: the condition.
+        found: whether the detector found the object then.
+    """
+
+    picture: Picture
+    cause: str
+    found: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Card:
     """One miss as the gallery shows it.
 
     Attributes:
         row: the miss, columns of ``Source.misses``.
-        photo: its picture.
+        photo: its picture; None where none was kept.
         heat_map: overlay of the same aspect, or None.
+        repaired: the repair that brought it nearest to being found, or None.
         box: x, y, width, height in pixels of the displayed frame; None where nobody said where the object is.
-        close: the view box of the close look, same unit.
+        close: the view box of the close look, same unit; None without a photo.
         nearby: detections around the object: ``label score iou x1 y1 x2 y2``, best overlap first; of an object without
             a box those in the photo, ``iou`` null, its own class and high scores first.
         ledger: its rows of ``evidence.parquet`` by the cause that they speak of, the verdict's own first; then
             "heat map" and "placebo", which speak of none.
+        nearest: what it looks most alike to in training, ``train_image_id train_object_id distance outcome``.
+        slices: places of the slices that the object lies in.
+        strength: name of the verdict's strength, None where it names no cause.
     """
 
     row: Mapping[str, Any]
-    photo: Picture
+    photo: Picture | None
     heat_map: Picture | None
+    repaired: Repaired | None
     box: tuple[float, float, float, float] | None
-    close: tuple[float, float, float, float]
+    close: tuple[float, float, float, float] | None
     nearby: Sequence[Mapping[str, Any]]
     ledger: Mapping[str, Sequence[Mapping[str, Any]]]
+    nearest: Sequence[Mapping[str, Any]]
+    slices: tuple[int, ...]
+    strength: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,67 +92,146 @@ class Gallery:
     """Everything that the gallery's section shows.
 
     Attributes:
-        cards: misses with a photo, by cause, strongest first.
-        pictures: the distinct photos of the cards.
-        mapped: cards with a heat map.
-        rest: misses without a card, rows of ``Source.misses``.
-        left_out: misses that are neither a card nor a row.
-        causes, labels, mechanisms: the choices of the filters, in order of frequency.
+        cards: by cause, strongest first.
+        pictures: the distinct photos that the page holds.
+        mapped, repaired, beside: cards with a heat map, with a repaired photo, with pictures beside the page.
+        left_out: misses without a card.
+        causes, labels, mechanisms: the choices of the filters, the first and last in order of frequency.
+        slices: those that hold a miss that is shown: place and conditions.
     """
 
     cards: tuple[Card, ...]
     pictures: tuple[Picture, ...]
     mapped: int
-    rest: tuple[Mapping[str, Any], ...]
+    repaired: int
+    beside: int
     left_out: int
     causes: tuple[str, ...]
     labels: tuple[str, ...]
     mechanisms: tuple[str, ...]
+    slices: tuple[tuple[int, Sequence[str]], ...]
 
 
-def build(source: Source, summary: Summary, *, max_cards: int = MAX_CARDS, max_rows: int = MAX_ROWS) -> Gallery:
+def build(
+    source: Source,
+    summary: Summary,
+    slices: Sequence[Mapping[str, Any]] = (),
+    *,
+    max_cards: int | None = None,
+    embedded: int | None = None,
+) -> Gallery:
     """Choose the misses to show, embed their photos and gather what belongs to each.
 
-    Where there are more misses than cards, every cause gets its strongest ones in turn.
+    Where there are more misses than cards, or than cards whose pictures are embedded, every cause gets its strongest
+    ones in turn.
+
+    Args:
+        source: the run.
+        summary: of it.
+        slices: rows of ``slices.parquet`` that the gallery can be filtered by.
+        max_cards: cards at most; ``MAX_CARDS`` if left out.
+        embedded: cards with embedded pictures at most; ``EMBEDDED`` if left out.
 
     Raises:
-        RunError: a picture in ``gallery/`` or ``maps/`` cannot be read.
+        RunError: a picture in ``gallery/``, ``maps/`` or ``repairs/`` cannot be read.
     """
-    ordered = _order(source.misses, [line.cause for line in summary.causes])
-    folder = source.path / "gallery"
-    stored = pl.Series([(folder / f"{error_id}.jpg").is_file() for error_id in ordered["error_id"]], dtype=pl.Boolean)
-    complete = pl.all_horizontal(pl.col("width", "height").is_not_null())
-    possible = ordered.with_columns(stored=stored).filter(pl.col("stored") & complete)
-    chosen = possible.sort("turn", "place").head(max_cards).sort("place")
-    rest = ordered.join(chosen.select("error_id"), on="error_id", how="anti")
-
-    photos = embed_photos([folder / f"{error_id}.jpg" for error_id in chosen["error_id"]])
-    overlays = [source.path / "maps" / f"{error_id}.png" for error_id in chosen["error_id"]]
-    maps = embed_maps([file for file in overlays if file.is_file()])
+    by_cause = ordered(source.misses, [line.cause for line in summary.causes])
+    chosen = by_cause.sort("turn", "place").head(MAX_CARDS if max_cards is None else max_cards).sort("place")
+    shown = _Pictures(source.path, chosen, EMBEDDED if embedded is None else embedded)
     nearby = _nearby(chosen, source.table("predictions").filter(pl.col("split") == source.split))
     evidence = _grouped(source.table("evidence").join(chosen.select("error_id"), on="error_id", how="semi"))
+    alike: dict[tuple[str, int], list[Mapping[str, Any]]] = {}
+    for row in source.nearest.rows(named=True):
+        alike.setdefault((row["image_id"], row["object_id"]), []).append(row)
+    wanted = [frozenset(row["conditions"]) for row in slices]
     cards = tuple(
-        Card(
-            row=row,
-            photo=photos[folder / f"{row['error_id']}.jpg"],
-            heat_map=maps.get(overlay),
-            box=_box(row),
-            close=_close(row),
-            nearby=nearby.get(row["error_id"], ()),
-            ledger=_ledger(evidence.get(row["error_id"], ()), row["cause"]),
+        _card(
+            row,
+            shown,
+            nearby.get(row["error_id"], ()),
+            evidence.get(row["error_id"], ()),
+            alike.get((row["image_id"], row["object_id"]), ())[:NEAREST],
+            wanted,
         )
-        for row, overlay in zip(chosen.rows(named=True), overlays, strict=True)
+        for row in chosen.rows(named=True)
     )
-    listed = ordered.select("shown_cause", "label", pl.col("mechanism").fill_null("unknown"))
+    held = sorted({place for card in cards for place in card.slices})
+    pictures = [card.photo for card in cards if card.photo and card.photo.embedded]
     return Gallery(
         cards=cards,
-        pictures=tuple({card.photo.key: card.photo for card in cards}.values()),
+        pictures=tuple({picture.key: picture for picture in pictures}.values()),
         mapped=sum(card.heat_map is not None for card in cards),
-        rest=tuple(rest.head(max_rows).rows(named=True)),
-        left_out=max(0, rest.height - max_rows),
-        causes=tuple(listed["shown_cause"].unique(maintain_order=True)),
-        labels=tuple(listed["label"].drop_nulls().unique().sort()),
+        repaired=sum(card.repaired is not None for card in cards),
+        beside=sum(card.photo is not None and not card.photo.embedded for card in cards),
+        left_out=by_cause.height - chosen.height,
+        causes=tuple(chosen["shown_cause"].unique(maintain_order=True)),
+        labels=tuple(chosen["label"].drop_nulls().unique().sort()),
         mechanisms=tuple(summary.mechanisms),
+        slices=tuple((place, slices[place]["conditions"]) for place in held),
+    )
+
+
+class _Pictures:
+    """The pictures of the chosen misses: the first in turn inside the page, the others beside it."""
+
+    def __init__(self, run_dir: Path, chosen: pl.DataFrame, embedded: int) -> None:
+        self.folder = run_dir
+        photos = {name: run_dir / "gallery" / f"{name}.jpg" for name in chosen["error_id"]}
+        maps = {name: run_dir / "maps" / f"{name}.png" for name in photos}
+        repairs = {file.name.split(".")[0]: file for file in sorted((run_dir / "repairs").glob("*.*.jpg"))}
+        measured = set(chosen.filter(pl.all_horizontal(pl.col("width", "height").is_not_null()))["error_id"])
+        stored = [name for name in chosen.sort("turn", "place")["error_id"] if photos[name].is_file()]
+        stored = [name for name in stored if name in measured]
+        inside, outside = stored[:embedded], stored[embedded:]
+        page = run_dir / "report.html"
+
+        def existing(files: Mapping[str, Path], names: Sequence[str]) -> list[Path]:
+            return [files[name] for name in names if name in files and files[name].is_file()]
+
+        self.files = {"photo": photos, "map": maps, "repair": repairs}
+        self.made = embed_photos(existing(photos, inside))
+        self.made |= embed_maps(existing(maps, inside)) | embed_repairs(existing(repairs, inside))
+        for files in self.files.values():
+            self.made |= beside(existing(files, outside), page)
+
+    def of(self, kind: str, error_id: str) -> Picture | None:
+        """Return the picture of a miss, None where there is none."""
+        file = self.files[kind].get(error_id)
+        return self.made.get(file) if file else None
+
+    def repaired(self, error_id: str, evidence: Sequence[Mapping[str, Any]]) -> Repaired | None:
+        """Return the repaired photo of a miss with what became of it."""
+        picture = self.of("repair", error_id)
+        if picture is None:
+            return None
+        cause = self.files["repair"][error_id].name.split(".")[1]
+        told = [line["after"] for line in evidence if line["kind"] == "repair_found" and line["name"] == cause]
+        return Repaired(picture, cause, bool(told and told[0] == 1))
+
+
+def _card(
+    row: Mapping[str, Any],
+    shown: _Pictures,
+    nearby: Sequence[Mapping[str, Any]],
+    evidence: Sequence[Mapping[str, Any]],
+    nearest: Sequence[Mapping[str, Any]],
+    slices: Sequence[frozenset[str]],
+) -> Card:
+    photo = shown.of("photo", row["error_id"])
+    inside = {*(row["conditions"] or ()), f"label={row['label']}"}
+    clear = known(row["strength"]) and row["verdict"] not in UNCLEAR
+    return Card(
+        row=row,
+        photo=photo,
+        heat_map=shown.of("map", row["error_id"]),
+        repaired=shown.repaired(row["error_id"], evidence),
+        box=_box(row),
+        close=_close(row) if photo else None,
+        nearby=nearby,
+        ledger=_ledger(evidence, row["cause"]),
+        nearest=nearest,
+        slices=tuple(place for place, wanted in enumerate(slices) if wanted <= inside),
+        strength=next(name for name, least in STRENGTHS.items() if row["strength"] >= least) if clear else None,
     )
 
 
@@ -131,7 +242,7 @@ def facts(miss: pl.DataFrame, evidence: pl.DataFrame, predictions: pl.DataFrame)
     return {"row": row, "nearby": nearby, "ledger": _ledger(evidence.rows(named=True), row["cause"])}
 
 
-def _order(misses: pl.DataFrame, causes: Sequence[str]) -> pl.DataFrame:
+def ordered(misses: pl.DataFrame, causes: Sequence[str]) -> pl.DataFrame:
     """Sort by cause, most frequent first, then by strength; unclear ones come last.
 
     Adds ``shown_cause`` (chance and unexplained stand for themselves), ``place`` and ``turn`` (rank within the cause).

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,8 @@ from markupsafe import Markup
 
 from attributes import ATTRIBUTES
 from xai.files import replacing
-from xai.report import charts, gallery, sections
+from xai.report import charts, detector, gallery, sections
+from xai.report.pictures import embed_logo
 from xai.report.sentences import TEMPLATES, environment
 from xai.report.source import Source, open_run
 from xai.report.summarize import Summary, summarize_source
@@ -45,31 +45,46 @@ def render(run_dir: Path) -> Path:
 
 
 def _context(source: Source, summary: Summary) -> dict[str, Any]:
-    classes = sections.recall_by_class(source)
+    classes, sizes = detector.recall_by_class(source), detector.recall_by_size(source)
+    bands, differences = detector.calibration(source), sections.differences(source)
     promised = next((answer["target"] for answer in summary.promises if answer["metric"] == "recall"), None)
     coverage = sections.coverage(source)
     script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     named = {row["attribute"] for row in coverage.overall}
+    slices = sections.slices(source)
+    shown = gallery.build(source, summary, slices)
     return {
         "s": summary,
         "info": source.info,
         "style": Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
         "script": Markup(script),
         "script_hash": f"sha256-{digest}",
-        "model_name": _model_name(source),
+        "logo": embed_logo(source.logo) if source.logo else None,
+        "model_name": sections.model_name(source),
         "finished": str(source.info.get("finished_at") or "")[:16].replace("T", " "),
         "shares_chart": _both_widths(
-            charts.shares, summary.causes, summary.reference, summary.nouns["misses"], summary.nouns["compared"]
+            charts.shares, summary.actions, summary.reference, summary.nouns["misses"], summary.nouns["compared"]
         ),
         "recall_chart": _both_widths(charts.recall, classes, promised),
+        "size_chart": _both_widths(charts.recall, sizes, promised),
+        "reliability_chart": _both_widths(charts.reliability, bands),
+        "distribution_chart": _both_widths(charts.distributions, differences, summary.reference or "training set"),
         "promised": promised,
+        "sizes": sizes,
+        "bands": bands,
+        "miscalibration": detector.miscalibration(bands),
+        "differences": differences,
+        "drawn_differences": charts.MAX_DIFFERENCES,
+        "to_collect": sections.to_collect(source),
         "drawn_classes": charts.MAX_CLASSES,
         "classes": classes,
         "covered": coverage,
-        "slices": sections.slices(source),
+        "slices": slices,
         "uncovered": sections.uncovered(source),
-        "gallery": gallery.build(source, summary),
+        "gallery": shown,
+        "strengths": gallery.STRENGTHS,
+        "image_sources": "data: 'self'" if shown.beside else "data:",
         "issues": sections.issues(source),
         "provenance": sections.provenance(source),
         "config_text": yaml.safe_dump(source.config, sort_keys=False, allow_unicode=True),
@@ -87,9 +102,3 @@ def _both_widths(draw: Any, *arguments: Any) -> dict[str, Markup] | None:
     wide, narrow = draw(*arguments, charts.WIDE), draw(*arguments, charts.NARROW)
     # The renderer escapes every text of the chart; tests hold it to that.
     return {"wide": Markup(wide), "narrow": Markup(narrow)} if wide and narrow else None
-
-
-def _model_name(source: Source) -> str:
-    model = source.info.get("model") or {}
-    parts: Sequence[str | None] = (Path(str(model.get("file") or "unknown model")).name, model.get("architecture"))
-    return " · ".join(part for part in parts if part and part != "unknown") or "unknown model"

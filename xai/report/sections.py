@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -25,12 +26,6 @@ MAX_SLICES = 60
 EXAMPLES = 3
 """Examples of each data problem."""
 
-MIN_EVENTS, MIN_PHOTOS = 5, 20
-"""With fewer found or missed objects, or fewer photos, a class's own design effect is not trusted."""
-
-_Z95 = 1.959963984540054
-"""The 97.5% point of the normal distribution: two-sided 95%."""
-
 
 @dataclass(frozen=True, slots=True)
 class CoverageView:
@@ -50,16 +45,18 @@ class CoverageView:
 
 
 @dataclass(frozen=True, slots=True)
-class ClassRecall:
-    """Recall of one class with its base and a 95% interval that respects photos."""
+class Difference:
+    """A condition whose share differs between training and evaluation set: a row of ``coverage.parquet``.
 
-    label: str
-    found: int
-    objects: int
-    photos: int
-    recall: float
-    low: float
-    high: float
+    Attributes:
+        row: the row.
+        difference: evaluation share − training share.
+        told: the intervals of the two shares do not touch.
+    """
+
+    row: Row
+    difference: float
+    told: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,52 +106,26 @@ def uncovered(source: Source) -> tuple[Row, ...]:
     return tuple(table.head(MAX_SLICES).rows(named=True))
 
 
-def recall_by_class(source: Source) -> tuple[ClassRecall, ...]:
-    """Return the recall of every annotated class, most objects first.
-
-    The interval is Wilson's at the effective sample size ``objects / design effect``, the design effect being that of a
-    ratio over photos as clusters (Korn and Graubard, Survey Methodology 1998). Where a class is too small to tell how
-    alike the objects of a photo are, they count as one draw: the effective size is the number of photos.
-    """
-    per_photo = source.judged.group_by("label", "image_id").agg(
-        objects=pl.len(), found=(pl.col("outcome") == "found").sum()
-    )
-    totals = per_photo.group_by("label").agg(
-        pl.col("objects").sum(),
-        pl.col("found").sum(),
-        pl.len().alias("photos"),
-        (pl.col("objects") ** 2).sum().alias("oo"),
-        (pl.col("objects") * pl.col("found")).sum().alias("of"),
-        (pl.col("found") ** 2).sum().alias("ff"),
-    )
-    rows = totals.sort(["objects", "label"], descending=[True, False]).rows(named=True)
-    return tuple(_class_recall(row) for row in rows)
+def differences(source: Source) -> tuple[Difference, ...]:
+    """Return all conditions by how much their share differs between training and evaluation set, most first."""
+    found = []
+    for row in source.table("coverage").filter(pl.col("label").is_null()).rows(named=True):
+        if not (fmt.known(row["eval_share"]) and fmt.known(row["train_share"])):
+            continue
+        names = ("eval_share_low", "eval_share_high", "train_share_low", "train_share_high")
+        low, high, train_low, train_high = (
+            float(row[name]) if fmt.known(row.get(name)) else math.nan for name in names
+        )
+        apart = low > train_high or train_low > high
+        found.append(Difference(row, row["eval_share"] - row["train_share"], apart))
+    return tuple(sorted(found, key=lambda item: -abs(item.difference)))
 
 
-def _class_recall(row: Row) -> ClassRecall:
-    objects, found, photos = row["objects"], row["found"], row["photos"]
-    recall = found / objects
-    if min(found, objects - found) >= MIN_EVENTS and photos >= MIN_PHOTOS:
-        squares = row["ff"] - 2 * recall * row["of"] + recall**2 * row["oo"]
-        variance = photos / (photos - 1) * squares / objects**2
-        effective = objects / max(1.0, variance * objects / (recall * (1 - recall)))
-    else:
-        effective = float(photos)
-    low, high = wilson(recall, effective)
-    return ClassRecall(str(row["label"]), found, objects, photos, recall, low, high)
-
-
-def wilson(proportion: float, size: float) -> tuple[float, float]:
-    """Return Wilson's 95% score interval of a proportion (Wilson 1927); ``size`` need not be whole.
-
-    >>> low, high = wilson(0.5, 10)
-    >>> round(low, 4), round(high, 4)
-    (0.2366, 0.7634)
-    """
-    middle = proportion + _Z95**2 / (2 * size)
-    spread = _Z95 * math.sqrt(proportion * (1 - proportion) / size + _Z95**2 / (4 * size**2))
-    scale = 1 + _Z95**2 / size
-    return max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale)
+def to_collect(source: Source) -> tuple[Row, ...]:
+    """Return the gaps that photos would fill, over all classes and in single ones, those with most misses first."""
+    table = source.table("coverage").filter((pl.col("assessment") == "coverage_gap") & (pl.col("collect") > 0))
+    ordered = table.sort(pl.col("label").is_not_null(), "miss_count", descending=[False, True], nulls_last=True)
+    return tuple(ordered.head(MAX_SLICES).rows(named=True))
 
 
 def issues(source: Source) -> tuple[IssueGroup, ...]:
@@ -207,11 +178,23 @@ def provenance(source: Source) -> list[tuple[str, list[tuple[str, str]]]]:
                     ],
                 )
             )
+    config = source.config
+    detector, promised = config.get("detector") or {}, config.get("promise") or {}
+    decisions = [
+        *_pairs(detector, score_threshold="Score threshold", nms_iou="Suppression from overlap"),
+        *_pairs(detector, max_detections="Detections at most", image_size="Image size", exif="EXIF orientation"),
+        *_pairs(detector, precision="Precision"),
+        *_pairs(config.get("match") or {}, iou="Found from overlap (IoU)"),
+        ("Promise", ", ".join(f"{key} {promised[key]}" for key in _PROMISE if promised.get(key)) or "none"),
+    ]
     run = [
-        *_pairs(info, command="Command", seed="Seed", started_at="Started", finished_at="Finished", version="Toolkit"),
+        *_pairs(info, seed="Seed", started_at="Started", finished_at="Finished", version="Toolkit"),
         ("Versions", ", ".join(f"{name} {version}" for name, version in (info.get("versions") or {}).items())),
     ]
-    return [*groups, ("Run", run)]
+    return [*groups, ("Thresholds", decisions), ("Run", run)]
+
+
+_PROMISE = ("recall", "precision", "confidence")
 
 
 def split_names(source: Source) -> dict[str, str]:
@@ -222,6 +205,13 @@ def split_names(source: Source) -> dict[str, str]:
         "production": "production photos",
         "audit": "labelled sample",
     }
+
+
+def model_name(source: Source) -> str:
+    """Return what the model is called in a line."""
+    model = source.info.get("model") or {}
+    parts: Sequence[str | None] = (Path(str(model.get("file") or "unknown model")).name, model.get("architecture"))
+    return " · ".join(part for part in parts if part and part != "unknown") or "unknown model"
 
 
 def _pairs(values: Mapping[str, Any], **names: str) -> list[tuple[str, str]]:

@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from xai.report import format as fmt
 from xai.report import words
+from xai.report.links import filter_link
 
 if TYPE_CHECKING:
     from xai.report.summarize import Summary
@@ -46,6 +47,7 @@ def environment(*, autoescape: bool) -> Environment:
 
 _FILTERS: dict[str, Any] = {
     "about": words.about,
+    "around": fmt.about,
     "count": fmt.count,
     "money": fmt.money,
     "number": fmt.number,
@@ -63,8 +65,10 @@ _GLOBALS: dict[str, Any] = {
     "assessments": words.ASSESSMENTS,
     "cause": words.cause,
     "condition": words.condition,
+    "filter_link": filter_link,
     "evidence_kinds": words.EVIDENCE,
     "kinds": words.KINDS,
+    "losses": words.LOSSES,
     "ledger_groups": words.LEDGER,
     "mechanisms": words.MECHANISMS,
     "pattern": words.pattern,

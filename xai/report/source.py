@@ -33,6 +33,20 @@ class Source:
         return self._read[name]
 
     @cached_property
+    def nearest(self) -> pl.DataFrame:
+        """What missed objects look most alike to in training, nearest first, with its outcome; empty where not told.
+
+        Columns ``image_id object_id train_image_id train_object_id distance outcome``.
+        """
+        file = self.path / "nearest.parquet"
+        if not file.is_file():
+            return pl.DataFrame(schema=dict.fromkeys(("image_id", "object_id"), pl.Null))
+        trained = self.table("objects").filter(pl.col("split") == "train")
+        seen = trained.select(train_image_id="image_id", train_object_id="object_id", outcome="outcome")
+        rows = pl.read_parquet(file).sort("image_id", "object_id", "rank")
+        return rows.join(seen, on=["train_image_id", "train_object_id"], how="left", maintain_order="left")
+
+    @cached_property
     def _read(self) -> dict[str, pl.DataFrame]:
         return {}
 
@@ -40,6 +54,12 @@ class Source:
     def config(self) -> Mapping[str, Any]:
         """The resolved config; empty where the run did not keep one."""
         return self.info.get("config") or {}
+
+    @property
+    def logo(self) -> Path | None:
+        """The configured logo, where its file is there."""
+        named = (self.config.get("report") or {}).get("logo")
+        return Path(named) if named and Path(named).is_file() else None
 
     @property
     def question(self) -> str:
@@ -78,9 +98,11 @@ class Source:
         note = [pl.col("note") if "note" in objects.columns else pl.lit(None, pl.String).alias("note")]
         box = objects.select(*keys, "x1", "y1", "x2", "y2", *note)
         photos = self.table("images").filter(pl.col("split") == self.split).select("image_id", "width", "height")
+        errors = self.table("errors")
+        if "conditions" not in errors.columns:
+            errors = errors.with_columns(conditions=pl.lit(None, pl.List(pl.String)))
         return (
-            self.table("errors")
-            .filter(pl.col("kind").is_in(list(words.KINDS)))
+            errors.filter(pl.col("kind").is_in(list(words.KINDS)))
             .join(self.table("verdicts").drop("mechanism"), on="error_id", how="left")
             .join(box, on=keys, how="left")
             .join(photos, on="image_id", how="left")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,57 +10,13 @@ from typing import Any
 import polars as pl
 
 from xai.report import words
+from xai.report.causes import CauseLine, by_avoidable, cause_lines, counts
 from xai.report.sentences import answer_lines
 from xai.report.source import Source, open_run
 from xai.rules import DOUBTS, ELEVATED
 
 UNUSABLE = ("case_not_understood", "case_without_photo")
 """Issues of lines of the list of reported misses that are no case."""
-
-UNCLEAR = ("chance", "unexplained")
-"""Verdicts that name no cause."""
-
-
-@dataclass(frozen=True, slots=True)
-class CauseLine:
-    """One cause and how often it is named.
-
-    Attributes:
-        cause: the name as in ``verdicts.parquet``.
-        words: noun phrase.
-        advice: what to do about it, or None where the toolkit has no advice.
-        misses: misses whose verdict names this cause.
-        share: of all misses.
-        verdicts: verdict → count, most frequent first.
-        train_share: share of the training set's objects in the cause's conditions; None where unknown.
-        eval_share: share of the scored evaluation objects in them.
-        miss_share: share of the misses in them, whatever their verdict says.
-        collect: photos to collect until training's share equals the evaluation set's; None where none are asked for.
-        conditions: the rows of ``coverage.parquet`` that verdicts name, with ``named``: how many do.
-        tried: misses, whatever their verdict, whose photo was repaired of this cause and shown to the detector again.
-        restored: of those, how many were found then.
-        placebo: mean share of changes that should not matter after which they were found; None where none was tried.
-    """
-
-    cause: str
-    words: str
-    advice: str | None
-    misses: int
-    share: float
-    verdicts: Mapping[str, int]
-    train_share: float | None
-    eval_share: float | None
-    miss_share: float | None
-    collect: int | None
-    conditions: tuple[Mapping[str, Any], ...]
-    tried: int
-    restored: int
-    placebo: float | None
-
-    @property
-    def verdict(self) -> str:
-        """The verdict that is reached most often with this cause."""
-        return next(iter(self.verdicts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +35,8 @@ class Summary:
         kinds: kind of miss → count.
         promises: the answers as the promise stage wrote them; ``answer`` is inside, broken or not shown.
         causes: named causes, most frequent first.
+        elevated: rows of ``coverage.parquet`` over all classes whose risk is shown to be elevated and which no verdict
+            names, most misses first.
         chance: misses whose verdict is chance.
         unexplained: misses whose verdict is unexplained.
         unjudged: misses without a verdict.
@@ -103,6 +61,7 @@ class Summary:
     kinds: Mapping[str, int]
     promises: tuple[Mapping[str, Any], ...]
     causes: tuple[CauseLine, ...]
+    elevated: tuple[Mapping[str, Any], ...]
     chance: int
     unexplained: int
     unjudged: int
@@ -138,6 +97,11 @@ class Summary:
     def explained(self) -> int:
         """Misses whose verdict names a cause."""
         return sum(line.misses for line in self.causes)
+
+    @property
+    def actions(self) -> list[CauseLine]:
+        """The causes by the misses that could be avoided, most first; those where that is not known last."""
+        return by_avoidable(self.causes)
 
     @property
     def answer(self) -> str | None:
@@ -191,8 +155,9 @@ def summarize_source(source: Source) -> Summary:
     misses = source.misses
     read = source.table("images").filter(pl.col("status") == "ok")["split"]
     annotated = source.table("objects").filter(pl.col("split") == source.split)
-    verdicts = _counts(misses["verdict"])
+    verdicts = counts(misses["verdict"])
     settings = source.config.get("report") or {}
+    causes = cause_lines(source)
     return Summary(
         title=settings.get("title") or "Why did the detector miss it?",
         report=source.path / "report.html",
@@ -202,13 +167,14 @@ def summarize_source(source: Source) -> Summary:
         ignored=annotated.height - source.scored.height,
         misses=misses.height,
         miss_photos=misses["image_id"].n_unique(),
-        kinds=_counts(misses["kind"]),
+        kinds=counts(misses["kind"]),
         promises=tuple(source.info.get("promise") or ()),
-        causes=_causes(misses, source.table("coverage"), source.table("evidence")),
+        causes=causes,
+        elevated=_elevated(source, causes),
         chance=verdicts.get("chance", 0),
         unexplained=verdicts.get("unexplained", 0),
         unjudged=misses["verdict"].null_count(),
-        mechanisms=_counts(misses["mechanism"].fill_null("unknown")),
+        mechanisms=counts(misses["mechanism"].fill_null("unknown")),
         doubts=_doubts(source),
         unusable=source.table("issues").filter(pl.col("code").is_in(UNUSABLE)).height,
         judged_photos=int((read == source.judged_split).sum()),
@@ -218,86 +184,14 @@ def summarize_source(source: Source) -> Summary:
     )
 
 
+def _elevated(source: Source, causes: tuple[CauseLine, ...]) -> tuple[Mapping[str, Any], ...]:
+    named = {(row["attribute"], row["bin"]) for line in causes for row in line.conditions}
+    rows = source.table("coverage").filter(pl.col("label").is_null() & pl.col("assessment").is_in(ELEVATED))
+    ordered = rows.sort(["miss_count", "attribute", "bin"], descending=[True, False, False]).rows(named=True)
+    return tuple(row for row in ordered if (row["attribute"], row["bin"]) not in named)
+
+
 def _doubts(source: Source) -> tuple[str, ...]:
     found = source.table("issues").filter((pl.col("split") == source.split) & pl.col("code").is_in(DOUBTS))
     order = pl.col("code").replace_strict({code: place for place, code in enumerate(DOUBTS)}, return_dtype=pl.Int64)
     return tuple(found.sort(order, maintain_order=True)["message"].to_list())
-
-
-def _causes(misses: pl.DataFrame, coverage: pl.DataFrame, evidence: pl.DataFrame) -> tuple[CauseLine, ...]:
-    """Group the misses by the cause that their verdict names; look up its three shares and what repairs did."""
-    named = misses.filter(pl.col("cause").is_not_null() & ~pl.col("verdict").is_in(UNCLEAR))
-    overall = coverage.filter(pl.col("label").is_null())
-    repaired = evidence.filter(pl.col("kind") == "repair_found")
-    lines = [
-        _cause_line(str(cause), named.filter(pl.col("cause") == cause), overall, repaired, misses.height)
-        for cause in _counts(named["cause"])
-    ]
-    return tuple(lines)
-
-
-def _cause_line(
-    cause: str, rows: pl.DataFrame, coverage: pl.DataFrame, repaired: pl.DataFrame, total: int
-) -> CauseLine:
-    noun, advice = words.cause(cause)
-    conditions = _conditions(rows, coverage)
-    shares = _shares(conditions)
-    # All misses on which the repair was tried: a verdict may rest on the repair, so its own misses would flatter it.
-    tried = repaired.filter(pl.col("name") == cause)
-    placebo = tried["placebo"].mean()
-    # Bins of one attribute add up; attributes that tell the same cause lie on the same photos, so the largest counts.
-    gaps = conditions.filter(pl.col("assessment") == "coverage_gap").group_by("attribute").agg(pl.col("collect").sum())
-    return CauseLine(
-        cause=cause,
-        words=noun,
-        advice=advice,
-        misses=rows.height,
-        share=rows.height / total,
-        verdicts=_counts(rows["verdict"]),
-        train_share=shares.get("train_share"),
-        eval_share=shares.get("eval_share"),
-        miss_share=shares.get("miss_share"),
-        collect=int(gaps["collect"].max() or 0) or None,  # type: ignore[arg-type]
-        conditions=tuple(conditions.rows(named=True)),
-        tried=tried.height,
-        restored=tried.filter(pl.col("after") >= 1).height,
-        placebo=placebo if isinstance(placebo, float) else None,
-    )
-
-
-def _conditions(rows: pl.DataFrame, coverage: pl.DataFrame) -> pl.DataFrame:
-    """Return the coverage rows of the conditions that verdicts name, with ``named``: how many do; most named first."""
-    keys = ["attribute", "bin"]
-    named = rows.drop_nulls(keys).group_by(keys).agg(named=pl.len())
-    return named.join(coverage, on=keys).sort(["named", *keys], descending=[True, False, False])
-
-
-def _shares(conditions: pl.DataFrame) -> dict[str, float | None]:
-    """Add up the three shares over the bins of the attribute that is named most.
-
-    Only bins that stand out over all classes count where there are such; others are named for single classes. Bins of
-    one attribute do not overlap, so their shares add up; an unknown share makes the sum unknown.
-    """
-    if conditions.is_empty():
-        return {}
-    attribute = conditions.group_by("attribute").agg(pl.col("named").sum()).sort(["named", "attribute"]).row(-1)[0]
-    bins = conditions.filter(pl.col("attribute") == attribute)
-    elevated = bins.filter(pl.col("assessment").is_in(ELEVATED))
-    summed = bins if elevated.is_empty() else elevated
-    return {name: _sum(summed[name]) for name in ("train_share", "eval_share", "miss_share")}
-
-
-def _sum(values: pl.Series) -> float | None:
-    return None if values.is_null().any() or values.is_nan().any() else float(values.sum())
-
-
-def _counts(values: pl.Series) -> dict[str, int]:
-    """Count the values, most frequent first, ties by name; nulls are left out."""
-    pairs: Sequence[tuple[str, int]] = (
-        values.drop_nulls()
-        .rename("value")
-        .value_counts(name="count")
-        .sort(["count", "value"], descending=[True, False])
-        .rows()
-    )
-    return {str(value): int(count) for value, count in pairs}

@@ -109,7 +109,7 @@ def markdown(tickets: Sequence[Ticket], *, title: str, summary: Sequence[str], a
     parts = [f"# {escaped(title)}", *[escaped(text) for text in summary]]
     for ticket in tickets:
         places = [
-            f"- {_code(item.place)}: {escaped(item.message)}" if item.place else f"- {escaped(item.message)}"
+            f"- {code(item.place)}: {escaped(item.message)}" if item.place else f"- {escaped(item.message)}"
             for item in ticket.examples
         ]
         rest = "" if ticket.count <= len(places) else f" (the first {len(places)})"
@@ -122,7 +122,7 @@ def markdown(tickets: Sequence[Ticket], *, title: str, summary: Sequence[str], a
         if ticket.code == "class_renamed" and renamed:
             told.append(f"Or keep the names and say so in the config:\n\n```yaml\n{renamed.rstrip()}\n```")
         told += [f"**Where**{rest}:\n\n" + "\n".join(places)] if places else []
-        told.append(f"**Check again:** {_code(again)}: this section should be gone.")
+        told.append(f"**Check again:** {code(again)}: this section should be gone.")
         parts.append("\n\n".join(told))
     return "\n\n".join(parts) + "\n"
 
@@ -159,10 +159,10 @@ def escaped(text: str) -> str:
     return re.sub(r"([\\`*_\[\]|#~])", r"\\\1", safe)
 
 
-def _code(text: str) -> str:
+def code(text: str) -> str:
     """Write text as code, with a fence that does not occur in it.
 
-    >>> _code("a.txt:4"), _code("a`b")
+    >>> code("a.txt:4"), code("a`b")
     ('`a.txt:4`', '`` a`b ``')
     """
     shown = printable(text)

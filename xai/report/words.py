@@ -28,6 +28,17 @@ MECHANISMS: Mapping[str, tuple[str, str]] = {
 }
 """Mechanism → name, what it means."""
 
+LOSSES: Mapping[str, str] = {
+    "no_candidate": "never proposed",
+    "poor_box": "given a box that fits too badly",
+    "wrong_class": "taken for another class",
+    "low_score": "scored too low",
+    "suppressed": "removed in favour of an overlapping detection",
+    "annotation": "at odds with the annotation",
+    "unknown": "lost at a stage that could not be looked at",
+}
+"""Mechanism → what became of the objects, after "were"."""
+
 VERDICTS: Mapping[str, tuple[str, str]] = {
     "coverage_gap": ("Coverage gap", "The condition is missed more often and is rare in the {reference}."),
     "hard": (
@@ -198,7 +209,11 @@ def condition(attribute: str, bin_name: str) -> str:
 
     >>> condition("glare", "strong"), condition("label_pose", "Frontal"), condition("glare", "unknown")
     ('strong glare in the photo', 'labelled “pose: Frontal”', 'glare: could not be told')
+    >>> condition("label", "car"), condition("label_truncated", "1"), condition("label_truncated", "0")
+    ('class car', 'labelled “truncated”', 'not labelled “truncated”')
     """
+    if attribute == "label":
+        return f"class {bin_name}"
     if bin_name == "unknown":
         return f"{name(attribute)}: could not be told"
     return BINS.get((attribute, bin_name), _column(attribute, bin_name))
@@ -234,7 +249,10 @@ def _column(column: str, value: str) -> str:
     """Say a value of a column that came with the labels or from the user."""
     if column.startswith("meta_"):
         return f"in photos marked “{name(column)}: {value}”"
-    return f"labelled “{name(column.removeprefix('label_'))}: {value}”"
+    words = name(column.removeprefix("label_"))
+    if value in ("0", "1"):
+        return f"{'' if value == '1' else 'not '}labelled “{words}”"
+    return f"labelled “{words}: {value}”"
 
 
 def short(text: str) -> str:

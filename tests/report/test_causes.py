@@ -1,0 +1,99 @@
+"""What could be avoided, and the intervals of a cause's shares, against figures by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+from make_run import make_run
+
+from xai import report, tables
+from xai.report.causes import by_avoidable, cause_lines
+from xai.report.intervals import wilson
+from xai.report.source import open_run
+
+
+def test_avoidable_misses_are_those_beyond_the_risk_of_others(run_dir: Path) -> None:
+    for line in cause_lines(open_run(run_dir)):
+        elevated = [row for row in line.conditions if row["assessment"] in ("coverage_gap", "hard")]
+        assert line.avoidable is not None
+        if not elevated:
+            continue
+        expected = sum(row["miss_count"] * (1 - 1 / row["adjusted_risk_ratio"]) for row in elevated)
+        assert line.avoidable.misses == pytest.approx(expected)
+        assert line.avoidable.of == sum(row["miss_count"] for row in elevated)
+        assert line.avoidable.low is not None
+        assert line.avoidable.high is not None
+        assert 0 <= line.avoidable.low <= line.avoidable.misses <= line.avoidable.high <= line.avoidable.of
+
+
+def test_actions_are_sorted_by_what_could_be_avoided(run_dir: Path) -> None:
+    summary = report.summarize(run_dir)
+    gains = [line.avoidable.misses for line in summary.actions if line.avoidable]
+    assert gains == sorted(gains, reverse=True)
+    assert sorted(line.cause for line in summary.actions) == sorted(line.cause for line in summary.causes)
+
+
+def test_risks_that_are_unknown_open_or_small(tmp_path: Path) -> None:
+    run = make_run(tmp_path, photos=30, gallery=0)
+    verdicts = tables.read(run, "verdicts").with_columns(
+        cause=pl.lit("glare"), verdict=pl.lit("hard"), attribute=pl.lit("object_glare"), bin=pl.lit("strong")
+    )
+    tables.write(verdicts, run / "verdicts.parquet")
+    whole = tables.read(run, "coverage").filter(
+        (pl.col("attribute") == "object_glare") & (pl.col("bin") == "strong") & pl.col("label").is_null()
+    )
+
+    def avoidable(ratio: float | None, low: float | None, high: float | None) -> object:
+        told = whole.with_columns(
+            miss_count=pl.lit(10, pl.Int64),
+            assessment=pl.lit("hard"),
+            risk_ratio=pl.lit(None, pl.Float64),
+            adjusted_risk_ratio=pl.lit(ratio, pl.Float64),
+            adjusted_low=pl.lit(low, pl.Float64),
+            adjusted_high=pl.lit(high, pl.Float64),
+        )
+        tables.write(told, run / "coverage.parquet")
+        (line,) = cause_lines(open_run(run))
+        return line.avoidable
+
+    assert avoidable(2.0, 1.25, None) == pytest.approx((5.0, 10, 2.0, 10.0))
+    assert avoidable(0.5, 0.2, 2.0) == pytest.approx((0.0, 10, 0.0, 5.0))
+    assert avoidable(None, None, None) is None
+
+
+def test_causes_without_a_condition_avoid_what_they_name(tmp_path: Path) -> None:
+    run = make_run(tmp_path, photos=30, gallery=0)
+    nothing = pl.lit(None, pl.String)
+    verdicts = tables.read(run, "verdicts").with_columns(
+        cause=pl.lit("label_error"), verdict=pl.lit("label"), attribute=nothing, bin=nothing
+    )
+    tables.write(verdicts, run / "verdicts.parquet")
+    (line,) = cause_lines(open_run(run))
+    assert line.avoidable == (verdicts.height, verdicts.height, None, None)
+    assert f"All {verdicts.height} could be avoided" in report.render(run).read_text(encoding="utf-8")
+
+
+def test_shares_have_the_tables_intervals_or_those_over_photos(tmp_path: Path) -> None:
+    run = make_run(tmp_path, photos=60, gallery=0)
+    source = open_run(run)
+    per_photo = source.misses["image_id"].value_counts()["count"]
+    size = per_photo.sum() ** 2 / (per_photo.cast(pl.Float64) ** 2).sum()
+    lines = cause_lines(source)
+    assert lines
+    for line in lines:
+        assert line.miss_share is not None
+        assert line.bounds["miss_share"] == pytest.approx(wilson(line.miss_share, size))
+    told = tables.read(run, "coverage").with_columns(eval_share_low=pl.lit(0.01), eval_share_high=pl.lit(0.99))
+    tables.write(told, run / "coverage.parquet")
+    for line in cause_lines(open_run(run)):
+        elevated = [row for row in line.conditions if row["assessment"] in ("coverage_gap", "hard")]
+        assert (line.bounds["eval_share"] == (0.01, 0.99)) == (len(elevated) == 1)
+
+
+def test_unknown_gains_come_last(run_dir: Path) -> None:
+    from dataclasses import replace
+
+    first, *others = report.summarize(run_dir).actions
+    assert by_avoidable([replace(first, avoidable=None), *others])[-1].cause == first.cause

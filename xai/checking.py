@@ -101,8 +101,8 @@ class Check:
         limit = f"at most {percent(self.max_bad)} may be lost"
         state = f"{verdict}: {' and '.join(lost)} cannot be used; {limit}" if lost else "usable: nothing is lost"
         columns = ", ".join(f"{name} ({kind})" for name, kind in self.known.items())
-        read = [f"metadata, as read: {columns}"] if columns else []
-        return [found, *read, ", ".join(problems) or "no problems found", state]
+        known = [f"metadata, as read: {columns}"] if columns else []
+        return [found, *known, ", ".join(problems) or "no problems found", state]
 
     def figures(self) -> dict[str, Any]:
         """Return the counts as plain values."""
@@ -284,7 +284,9 @@ def _ticket(code: str, rows: pl.DataFrame, photos: int, label_rows: int) -> tick
 
 def _where(row: Mapping[str, Any]) -> str | None:
     """Name the file; where it speaks of many photos and no line tells which (COCO), the photo and the object too."""
-    file, image_id, number = row["file"], row["image_id"], row["object_id"]
+    file: str | None = row["file"]
+    image_id: str | None = row["image_id"]
+    number: int | None = row["object_id"]
     if file is None or image_id is None or row["line"] is not None or PurePath(file).stem == PurePath(image_id).stem:
         return file or image_id
     return f"{image_id}{'' if number is None else f' object {number}'} in {file}"

@@ -7,6 +7,7 @@ import pytest
 from worlds import CATALOG, Side, world
 
 from xai import tables
+from xai.coverage import collect
 from xai.coverage.bins import fit_user_bins
 from xai.coverage.onehot import conditions
 from xai.coverage.sample import Sample, sample
@@ -70,7 +71,7 @@ def test_a_planted_pair_comes_first_and_alone(photos: int) -> None:
     """700 photos are searched and tested together, 2,500 in halves."""
     for seed in range(2):
         table = find(world(90 + seed, 500), planted(seed, photos))
-        assert table.schema == pl.Schema(tables.TABLES["slices"])
+        assert table.schema == pl.Schema({**tables.TABLES["slices"], **collect.COLUMNS})
         assert set(table["conditions"][0]) == {"brightness=dark", "crowding=crowded"}
         assert len(table) <= 2
 
@@ -130,7 +131,7 @@ def test_tiny_and_degenerate_data_have_no_slices() -> None:
     nothing = Side(side.images.clear(), side.objects.clear())
     empty = find(nothing, nothing)
     assert empty.is_empty()
-    assert empty.schema == pl.Schema(tables.TABLES["slices"])
+    assert empty.schema == pl.Schema({**tables.TABLES["slices"], **collect.COLUMNS})
     large = world(2, 300)
     assert find(None, Side(large.images, large.objects.with_columns(outcome=pl.lit("missed")))).is_empty()
 

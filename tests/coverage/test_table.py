@@ -6,7 +6,7 @@ import pytest
 from worlds import CATALOG, Side, world
 
 from xai import tables
-from xai.coverage import analyse
+from xai.coverage import analyse, collect
 from xai.coverage.bins import bin_columns, inherit
 from xai.coverage.misread import COLUMNS
 
@@ -24,7 +24,7 @@ def row(table: pl.DataFrame, attribute: str, name: str, label: str | None = None
 
 def test_columns_and_types_are_the_contract() -> None:
     table = cover(world(1), world(2))
-    assert table.schema == pl.Schema({**tables.TABLES["coverage"], **COLUMNS})
+    assert table.schema == pl.Schema({**tables.TABLES["coverage"], **COLUMNS, **collect.COLUMNS})
     floats = table.select(pl.selectors.float())
     assert not floats.select(pl.any_horizontal(pl.all().is_nan().any())).item()
     assert not floats.select(pl.any_horizontal(pl.all().is_infinite().any())).item()

@@ -19,6 +19,10 @@ FALSE_DISCOVERY_RATE = 0.05
 
 FAMILIES = 3
 """Families of tests in a run: bins over all labels, bins of each label, slices."""
+DUE = (
+    "collect", "collect_objects", "collect_reach", "collect_reach_objects", "avoided", "avoided_low", "avoided_high",
+)  # fmt: skip
+"""Figures of what is rare in training, null elsewhere."""
 
 UNDECIDED = (1.0, 3.0)
 """A bin whose interval allows both of these risk ratios has too few objects to be judged."""
@@ -67,31 +71,8 @@ class Counts:
         return {f"{side}_count": self.objects, f"{side}_photos": self.photos, f"{side}_share": share}
 
 
-def photos_to_collect(train: Counts | None, evaluation: Counts, *, photos_only: bool) -> Floats:
-    """Return the photos n after which (t + n·m) / (T + n·k) is the evaluation share; NaN where no number does it.
-
-    Of T training objects t are in the cell, and a new photo holds k objects, m of the cell, as evaluation photos do.
-    With ``photos_only`` photos are counted in place of objects.
-    """
-    missing = np.full(evaluation.objects.shape, np.nan)
-    if train is None:
-        return missing
-    if photos_only:
-        present, everything = train.photos, train.all_photos
-        wanted = evaluation.photos / np.maximum(evaluation.all_photos, 1)
-        inside = among = np.ones(missing.shape)
-    else:
-        present, everything = train.objects, train.all_objects
-        wanted = evaluation.objects / np.maximum(evaluation.all_objects, 1)
-        holders = np.maximum(evaluation.photos, 1)
-        inside, among = evaluation.objects / holders, evaluation.neighbours / holders
-    gain = inside - wanted * among
-    np.divide(wanted * everything - present, gain, out=missing, where=(gain > 1e-12) & (evaluation.objects > 0))
-    return np.asarray(np.ceil(np.maximum(missing - 1e-9, 0.0)))
-
-
 def assess(family: pl.DataFrame, tested: pl.Expr) -> pl.DataFrame:
-    """Add ``assessment`` and keep ``collect`` where it is due; rules as in ``table.tabulate``.
+    """Add ``assessment`` and keep figures of collecting where they are due; rules as in ``table.tabulate``.
 
     Args:
         family: figures of the coverage table, ``q_value`` and ``train_elevated`` included.
@@ -116,4 +97,5 @@ def assess(family: pl.DataFrame, tested: pl.Expr) -> pl.DataFrame:
         .then(pl.lit("rare_harmless"))
         .otherwise(pl.lit("fine"))
     )
-    return family.with_columns(assessment=assessment, collect=pl.when(rare & tested).then(pl.col("collect")))
+    figures = [pl.when(rare & tested).then(pl.col(name)).alias(name) for name in family.columns if name in DUE]
+    return family.with_columns(assessment=assessment).with_columns(figures)

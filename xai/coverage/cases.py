@@ -12,6 +12,7 @@ import polars as pl
 
 from xai import tables
 from xai.config import Promise
+from xai.coverage import collect
 from xai.coverage.analyse import Analysis, Tables
 from xai.coverage.bins import UNKNOWN, Catalog, catalog_or_default, fit_user_bins, inherit
 from xai.coverage.gaps import uncovered
@@ -32,7 +33,7 @@ _RATES = ("miss_rate", "miss_rate_low", "miss_rate_high", "train_miss_rate")
 _COMPARED = (
     "eval_count", "eval_photos", "eval_share", "risk_ratio", "risk_ratio_low", "risk_ratio_high",
     "adjusted_risk_ratio", "adjusted_low", "adjusted_high", "q_value", "assessment", "collect",
-    "eval_share_low", "eval_share_high",
+    "eval_share_low", "eval_share_high", *collect.COLUMNS,
 )  # fmt: skip
 
 
@@ -72,7 +73,7 @@ def analyse_cases(
     quiet = right.objects.filter(pl.Series(~right.miss))
     bins = pl.concat([told, quiet], how="diagonal_relaxed")
     return Analysis(
-        coverage=coverage.select(*tables.TABLES["coverage"], *COLUMNS),
+        coverage=coverage.select(*tables.TABLES["coverage"], *COLUMNS, *collect.COLUMNS),
         slices=_without_rates(slices(left, right, catalog, everywhere)),
         uncovered=uncovered(left, right, catalog, everywhere),
         bins=bins.with_columns(pl.exclude("image_id", "object_id", "label").fill_null(UNKNOWN)),

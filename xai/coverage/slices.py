@@ -8,7 +8,8 @@ import polars.selectors as cs
 from numpy.typing import NDArray
 
 from xai import tables
-from xai.coverage.assess import ELEVATED_RATIO, FALSE_DISCOVERY_RATE, FAMILIES, Counts, assess, photos_to_collect
+from xai.coverage import collect
+from xai.coverage.assess import ELEVATED_RATIO, FALSE_DISCOVERY_RATE, FAMILIES, Counts, assess
 from xai.coverage.bins import Catalog, UserBins
 from xai.coverage.intervals import Bools, Floats, Integers, false_discovery
 from xai.coverage.kinds import Kinds, Rows
@@ -52,7 +53,9 @@ def slices(
     max_tested: int = MAX_TESTED,
     seed: int = 0,
 ) -> pl.DataFrame:
-    """Return the slices that fail more than their parents explain, columns as in ``tables.TABLES["slices"]``.
+    """Return the slices that fail more than their parents explain.
+
+    Columns are those of ``tables.TABLES["slices"]`` and ``collect.COLUMNS``.
 
     Every combination of up to three bins of different attributes (labels count as one) with enough objects and misses
     is compared with the rest of its worst parent: the one among the combinations with one bin less (for a single bin
@@ -61,9 +64,8 @@ def slices(
     With 1,000 photos and 300 misses or more they are found on a random half of the photos and tested on the other, and
     ``q_value`` is Benjamini–Hochberg over the tests there; with fewer, it is over all combinations, the untested with
     p = 1; times three, as in the coverage table, since bins are tested too. Kept are q ≤ 0.05 and a ratio of at least
-    1.5 against the parent. Of nested slices that fail alike the
-    simplest that explains them stays: a slice whose excess is all in a narrower one is dropped, and so is the later of
-    two with almost the same members.
+    1.5 against the parent. Of nested slices that fail alike the simplest that explains them stays: a slice whose excess
+    is all in a narrower one is dropped, and so is the later of two with almost the same members.
 
     The figures are of all evaluation photos, those on which the slice was found included; the risk ratios compare it
     with all other objects, adjusted for object size and label where these are no conditions of it. Intervals are of
@@ -99,7 +101,9 @@ def slices(
     found = promising.take(np.flatnonzero(kept))
     chosen = _fold(found, members, sample.miss)
     figures = _figures(found.take(chosen), q_values[kept][chosen], members, grid, train, right, catalog, user)
-    return tables.conform(figures.head(MAX_REPORTED), tables.TABLES["slices"]).select(list(tables.TABLES["slices"]))
+    table = tables.conform(figures.head(MAX_REPORTED), tables.TABLES["slices"])
+    further = [pl.col(name).cast(dtype) for name, dtype in collect.COLUMNS.items()]
+    return table.select(*tables.TABLES["slices"], *further)
 
 
 def _design_effect(side: Side, searched: Bools) -> float:
@@ -183,11 +187,13 @@ def _figures(
     else:
         data |= dict.fromkeys(("train_count", "train_share"), np.full(len(q_values), np.nan))
         data["train_elevated"] = np.zeros(len(q_values), dtype=np.bool_)
-    data["collect"] = photos_to_collect(theirs, ours, photos_only=False)
+    data |= collect.needed(theirs, ours, photos_only=False)
     frame = pl.DataFrame(data).with_columns(cs.float().fill_nan(None))
     frame = frame.with_columns(conditions=listed(found.combination, grid.names))
     frame = frame.with_columns(slice=pl.col("conditions").list.join(" & "))
-    return assess(frame, pl.lit(True)).sort(["adjusted_low", "slice"], descending=[True, False], nulls_last=True)
+    return assess(frame.with_columns(collect.avoided()), pl.lit(True)).sort(
+        ["adjusted_low", "slice"], descending=[True, False], nulls_last=True
+    )
 
 
 def _counts(combination: Integers, members: Members, sample: Sample) -> Counts:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-
 import numpy as np
 import polars as pl
 import polars.selectors as cs
 
 from xai import tables
 from xai.catalog import OF_DETECTOR
-from xai.coverage.assess import ELEVATED_RATIO, FAMILIES, Counts, assess, photos_to_collect
+from xai.coverage import collect
+from xai.coverage.assess import ELEVATED_RATIO, FAMILIES, Counts, assess
 from xai.coverage.bins import UNKNOWN, Catalog, UserBins, bin_names, is_of_photos
+from xai.coverage.cells import Cells, Layout
 from xai.coverage.intervals import Bools, Floats, Integers, Moments, Rates, false_discovery, rates_of, sum_rows
-from xai.coverage.kinds import Kinds, Rows
 from xai.coverage.misread import COLUMNS, Misread, misread, widen_rates, widen_ratios, widen_shares
 from xai.coverage.ratios import Ratios, compare
-from xai.coverage.sample import Sample, Side, strata
+from xai.coverage.sample import Sample, Side
 from xai.rules import RARE_COUNT
 
 UNBOUNDED = 1e4
@@ -30,7 +28,7 @@ MIN_LABEL_OBJECTS = 30
 def tabulate(
     train: Sample | None, evaluation: Sample, catalog: Catalog, user: UserBins, *, labels: bool = True
 ) -> pl.DataFrame:
-    """Return the coverage table, columns as in ``tables.TABLES["coverage"]``, then ``misread.COLUMNS``.
+    """Return the coverage table: columns of ``tables.TABLES["coverage"]``, ``misread.COLUMNS``, ``collect.COLUMNS``.
 
     Rows with a null ``label`` are over all objects, all bins of the catalog and of the user's columns, and ``unknown``
     where it occurs; further rows per label of at least 30 scored evaluation objects, for the bins that occur. Counts
@@ -57,8 +55,8 @@ def tabulate(
     - ``fine``.
 
     ``collect`` is the number of photos of this kind that bring training's share up to the evaluation set's: of photos
-    for image attributes, of objects for the others, where a new photo is taken to hold as many objects as the
-    evaluation photos of this bin do. Null where the bin is not rare or no number of photos does it.
+    for image attributes, of objects for the others; the figures beside it and the misses that may be avoided are those
+    of ``collect.needed`` and ``collect.avoided``. Null where the bin is not rare or no number of photos does it.
 
     Args:
         train: the training set, or None; where the detector was not asked its miss rates are null.
@@ -72,10 +70,12 @@ def tabulate(
     families = [_family(None, left, right, catalog, user)]
     if labels:
         families.append(_family(_frequent_labels(right.sample), left, right, catalog, user))
-    table = tables.stack(
-        [assess(family, pl.col("bin") != UNKNOWN) for family in families if len(family)], tables.TABLES["coverage"]
-    )
-    return table.select(*tables.TABLES["coverage"], *(pl.col(name).cast(dtype) for name, dtype in COLUMNS.items()))
+    told = [
+        assess(family.with_columns(collect.avoided()), pl.col("bin") != UNKNOWN) for family in families if len(family)
+    ]
+    table = tables.stack(told, tables.TABLES["coverage"])
+    further = {**COLUMNS, **collect.COLUMNS}
+    return table.select(*tables.TABLES["coverage"], *(pl.col(name).cast(dtype) for name, dtype in further.items()))
 
 
 def _frequent_labels(sample: Sample) -> list[str]:
@@ -83,56 +83,17 @@ def _frequent_labels(sample: Sample) -> list[str]:
     return sorted(counts["label"].drop_nulls().to_list())
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Layout:
-    """One side, its objects sorted into rows by label (or all together), photo and draw, and their strata.
-
-    Attributes:
-        side: the side.
-        photos: rows of photos over the scored objects.
-        draws: rows of draws over the scored objects.
-        asked: rows of draws over the objects that the detector was asked about.
-        strata: by whether object size is a stratum: (n,) codes for the asked objects.
-    """
-
-    side: Side
-    photos: Rows
-    draws: Rows
-    asked: Rows
-    strata: Mapping[bool, Integers | None]
-
-    @classmethod
-    def of(cls, side: Side, labels: list[str] | None) -> _Layout:
-        count = 1 if labels is None else len(labels)
-
-        def rows(sample: Sample, unit: Integers) -> Rows:
-            return Rows.of(unit, None if labels is None else _positions(sample, labels), count)
-
-        layers = {size: strata(side.asked, size=size, label=labels is None) for size in (False, True)}
-        sample, asked = side.sample, side.asked
-        draws = rows(sample, sample.draw)
-        photos = draws if sample.draws_are_photos else rows(sample, sample.photo)
-        return cls(side, photos, draws, draws if asked is sample else rows(asked, asked.draw), layers)
-
-
-def _positions(sample: Sample, labels: list[str]) -> Integers:
-    """Return (n,) the position of each object's label, −1 where it is not among them."""
-    order = {name: place for place, name in enumerate(labels)}
-    codes = sample.objects["label"].replace_strict(order, default=-1, return_dtype=pl.Int64)
-    return codes.fill_null(-1).to_numpy()
-
-
 def _family(
     labels: list[str] | None, train: Side | None, evaluation: Side, catalog: Catalog, user: UserBins
 ) -> pl.DataFrame:
     if labels is not None and not labels:
         return pl.DataFrame()
-    right, left = _Layout.of(evaluation, labels), _Layout.of(train, labels) if train else None
+    right, left = Layout.of(evaluation, labels), Layout.of(train, labels) if train else None
     names = list(evaluation.sample.codes)
     # What the detector tells is known of the training photos that it was run on: those are the base of its shares.
     detected = left
     if train and any(name in OF_DETECTOR for name in names):
-        detected = _Layout.of(Side.of(train.asked), labels)
+        detected = Layout.of(Side.of(train.asked), labels)
     bases = [detected if name in OF_DETECTOR else left for name in names]
     blocks = [_block(name, labels, base, right, catalog, user) for name, base in zip(names, bases, strict=True)]
     if not blocks:
@@ -147,8 +108,8 @@ def _family(
 def _block(
     attribute: str,
     labels: list[str] | None,
-    train: _Layout | None,
-    evaluation: _Layout,
+    train: Layout | None,
+    evaluation: Layout,
     catalog: Catalog,
     user: UserBins,
 ) -> pl.DataFrame:
@@ -159,19 +120,19 @@ def _block(
     shape = (1 if labels is None else len(labels), len(names))
     columns: dict[str, Floats | Bools] = {"tag_error": np.broadcast_to(told.error, shape)}
     count_photos = image_level and labels is None
-    here = _Cells.of(evaluation, attribute, len(names))
+    here = Cells.of(evaluation, attribute, len(names))
     ours = _counts(evaluation, attribute, here, count_photos)
     seen = ours.objects > 0
     theirs = None
     if train is not None and attribute in train.side.sample.codes:
-        there = _Cells.of(train, attribute, len(names))
+        there = Cells.of(train, attribute, len(names))
         theirs = _counts(train, attribute, there, count_photos)
         seen |= theirs.objects > 0
         columns |= theirs.columns("train") | _training_risk(train, there)
         columns |= _share_bounds(train, there, told, "train")
     columns |= ours.columns("eval") | _share_bounds(evaluation, here, told, "eval")
     columns |= _risk(evaluation, here, told)
-    columns["collect"] = photos_to_collect(theirs, ours, photos_only=image_level)
+    columns |= collect.needed(theirs, ours, photos_only=image_level)
     shown: list[str | None] = [None] if labels is None else [*labels]
     always = labels is None and attribute in catalog
     keep = seen | np.array([always and name != UNKNOWN for name in names])
@@ -204,55 +165,19 @@ _FIGURES: dict[str, pl.DataType | type[pl.DataType]] = {
         for name, dtype in tables.TABLES["coverage"].items()
         if name not in {"attribute", "bin", "label", "level", "q_value", "assessment"}
     },
-    "collect": pl.Float64,
+    **dict.fromkeys(("collect", "collect_objects", "collect_reach", "collect_reach_objects"), pl.Float64),
     "train_elevated": pl.Boolean,
     "p_value": pl.Float64,
     **COLUMNS,
 }
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Cells:
-    """The bins of one attribute on one side, counted.
-
-    Attributes:
-        kinds: objects that the detector was asked about, by draw.
-        held: (R, K) those objects by draw and bin.
-        lost: (R, K) misses among them.
-        by_draw: (R', K) scored objects by draw.
-        by_photo: (R'', K) scored objects by photo.
-        lost_by_photo: (R'', K) misses among them.
-    """
-
-    kinds: Kinds
-    held: Floats
-    lost: Floats
-    by_draw: Floats
-    by_photo: Floats
-    lost_by_photo: Floats
-
-    @classmethod
-    def of(cls, layout: _Layout, attribute: str, bins: int) -> _Cells:
-        side = layout.side
-        stratum = layout.strata[attribute != "object_size"]
-        kinds = Kinds.of(layout.asked, side.asked.codes[attribute], bins, side.asked.miss, stratum)
-        held, lost = kinds.by_bin(bins)
-        sample = side.sample
-
-        def counted(rows: Rows) -> tuple[Floats, Floats]:
-            return Kinds.of(rows, sample.codes[attribute], bins, sample.miss, None).by_bin(bins)
-
-        by_draw = (held, lost) if layout.draws is layout.asked else counted(layout.draws)
-        by_photo = by_draw if layout.photos is layout.draws else counted(layout.photos)
-        return cls(kinds, held, lost, by_draw[0], *by_photo)
-
-
-def _counts(layout: _Layout, attribute: str, cells: _Cells, count_photos: bool) -> Counts:
+def _counts(layout: Layout, attribute: str, cells: Cells, count_photos: bool) -> Counts:
     counts = Counts.of_rows(cells.by_photo, layout.photos.sums)
     return counts.with_photos(layout.side.sample.image_codes[attribute]) if count_photos else counts
 
 
-def _share_bounds(layout: _Layout, cells: _Cells, told: Misread, side: str) -> dict[str, Floats | Bools]:
+def _share_bounds(layout: Layout, cells: Cells, told: Misread, side: str) -> dict[str, Floats | Bools]:
     """Return ``SIDE_share_low`` and ``SIDE_share_high``."""
     held = cells.by_draw
     moments = Moments.of(held.sum(axis=1, keepdims=True), held, layout.draws.sums)
@@ -261,7 +186,7 @@ def _share_bounds(layout: _Layout, cells: _Cells, told: Misread, side: str) -> d
     return {f"{side}_share_low": low, f"{side}_share_high": high}
 
 
-def _risk(layout: _Layout, cells: _Cells, told: Misread) -> dict[str, Floats | Bools]:
+def _risk(layout: Layout, cells: Cells, told: Misread) -> dict[str, Floats | Bools]:
     """Misses, miss rates and risk ratios per label and bin (G, K); ratios of the last bin, ``unknown``, are NaN."""
     groups = layout.asked.sums
     rate = rates_of(Moments.of(cells.held, cells.lost, groups), layout.side.correlation, 0.025, layout.asked.units)
@@ -291,7 +216,7 @@ def _risk(layout: _Layout, cells: _Cells, told: Misread) -> dict[str, Floats | B
     }
 
 
-def _compared(layout: _Layout, cells: _Cells, strata: list[Integers | None]) -> list[Ratios]:
+def _compared(layout: Layout, cells: Cells, strata: list[Integers | None]) -> list[Ratios]:
     """Compare each known bin with the other known ones, under each stratification."""
     known = cells.kinds.inside(cells.held.shape[1] - 1)
     compared = np.asarray(known.any(axis=1))[:, None]
@@ -315,7 +240,7 @@ def _widened(found: Ratios, size: Floats, told: Misread) -> tuple[Floats, Floats
     return widen_ratios(found.low, found.high, share, bins)
 
 
-def _training_risk(layout: _Layout, cells: _Cells) -> dict[str, Floats | Bools]:
+def _training_risk(layout: Layout, cells: Cells) -> dict[str, Floats | Bools]:
     """Miss rate per bin among the training objects that the detector was asked about, and whether it is elevated."""
     groups = layout.asked.sums
     size, misses = sum_rows(cells.held, groups), sum_rows(cells.lost, groups)

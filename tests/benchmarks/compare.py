@@ -1,6 +1,6 @@
 """How honest `xai compare` and `xai history` are: false alarms where nothing differs, and how often intervals cover.
 
-    python tests/benchmarks/compare.py [--runs 1000]
+    python tests/benchmarks/compare.py [--runs 400] [--parts differences compare history moves]
 
 Worlds are drawn at random; objects of a photo share its difficulty. Nothing but the tables' code is used: no detector.
 """
@@ -189,15 +189,22 @@ def cover_moves(ledger: Ledger, runs: int) -> None:
         ledger.add(f"share ratio covered: {name}", float(np.mean(covered)), 0.93, "higher", f"{len(covered)} runs")
 
 
+PARTS = {
+    "differences": cover_differences,
+    "compare": alarms_of_compare,
+    "history": alarms_of_history,
+    "moves": cover_moves,
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=1000, help="worlds of each kind")
-    runs = parser.parse_args().runs
+    parser.add_argument("--runs", type=int, default=400, help="worlds of each kind")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    arguments = parser.parse_args()
     ledger = Ledger("compare")
-    cover_differences(ledger, runs)
-    alarms_of_compare(ledger, runs)
-    alarms_of_history(ledger, runs)
-    cover_moves(ledger, runs)
+    for part in arguments.parts:
+        PARTS[part](ledger, arguments.runs)
     ledger.table()
 
 

@@ -5,7 +5,8 @@ import pytest
 from scipy import stats
 
 from xai.coverage.drift import moved, share_bounds
-from xai.coverage.intervals import indicator
+from xai.coverage.intervals import indicator, intraclass_correlation
+from xai.coverage.ratios import risk_ratios
 
 
 def test_separate_photos_against_the_two_sample_test() -> None:
@@ -24,6 +25,19 @@ def test_separate_photos_against_the_two_sample_test() -> None:
     assert found.low[0] == pytest.approx(low, rel=0.03)
     rare = 2 * stats.binom.cdf(1, 3, 400 / 700)
     assert found.p_value[1] == pytest.approx(min(rare, 1), rel=1e-6)
+
+
+def test_cells_at_once_are_risk_ratios_of_the_set() -> None:
+    rng = np.random.default_rng(0)
+    draw = np.concatenate([np.arange(200), np.arange(100, 350)])
+    inside = rng.random((450, 4)) < [0.1, 0.5, 0.8, 0.01]
+    later, draws = np.repeat([False, True], [200, 250]), indicator(draw, 350)
+    found = moved(inside, later, draws)
+    for cell in range(4):
+        icc = intraclass_correlation(inside[:, cell], draws)
+        alone = risk_ratios(later[:, None], np.ones((450, 1), dtype=bool), inside[:, cell], draws, icc=icc)
+        for name in ("ratio", "low", "high", "p_value"):
+            assert getattr(found, name)[cell] == pytest.approx(getattr(alone, name)[0])
 
 
 def test_photos_in_both_sets_are_paired() -> None:

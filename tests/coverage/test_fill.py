@@ -57,7 +57,7 @@ def test_alike_counts_bits() -> None:
     hashes[1] = np.packbits(bits)
     bits[ALIKE_BITS] = 1
     hashes[2] = np.packbits(bits)
-    assert alike(hashes, 0).tolist() == [True, True, False]
+    assert alike(hashes, hashes[0]).tolist() == [True, True, False]
 
 
 def test_an_empty_pool_fills_nothing() -> None:

@@ -17,7 +17,8 @@ ALIKE_BITS = 36
 again at JPEG quality 40, at 0.4 of the size, cropped by 4 px or brightened by 15%, 99% differ in 35 bits or fewer; no
 two different photos differ in fewer than 61."""
 
-_ONES = np.array([value.bit_count() for value in range(256)], dtype=np.int64)
+_ONES = np.array([value.bit_count() for value in range(2**16)], dtype=np.uint8)
+"""Bits that are set in each 16-bit number."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,6 +64,7 @@ def fill(
         usable: (P,) photos that may be chosen; all if left out.
     """
     photos, gaps = holds.shape
+    holds = np.asfortranarray(holds)  # gap by gap is how gains are brought up to date
     remaining = needed.astype(np.int64).copy()
     value = np.divide(weight, needed, out=np.zeros(gaps), where=needed > 0)
     largest = holds.max(axis=0, initial=0)
@@ -76,6 +78,9 @@ def fill(
         best = int(np.argmax(np.where(eligible, gain, -1.0)))
         if not eligible[best] or gain[best] <= smallest:
             break
+        eligible[best] = False
+        if hashes is not None and alike(hashes[chosen], hashes[best]).any():
+            continue
         added = np.minimum(holds[best], remaining)
         chosen.append(best)
         gains.append(float(gain[best]))
@@ -85,9 +90,6 @@ def fill(
             less = np.minimum(holds[:, gap], remaining[gap]) - np.minimum(holds[:, gap], after[gap])
             gain -= value[gap] * less
         remaining = after
-        eligible[best] = False
-        if hashes is not None:
-            eligible &= ~alike(hashes, best)
     return Filled(
         np.array(chosen, dtype=np.int64),
         np.array(gains),
@@ -96,6 +98,7 @@ def fill(
     )
 
 
-def alike(hashes: Hashes, photo: int) -> Bools:
-    """Return (P,) which photos are near duplicates of one, itself included."""
-    return np.asarray(_ONES[hashes ^ hashes[photo]].sum(axis=1) <= ALIKE_BITS)
+def alike(hashes: Hashes, one: Hashes) -> Bools:
+    """Return (P,) which photos are near duplicates of one, whose hash is (W,), W even."""
+    words = np.ascontiguousarray(hashes).view(np.uint16)
+    return np.asarray(_ONES[words ^ one.view(np.uint16)].sum(axis=1, dtype=np.uint16) <= ALIKE_BITS)

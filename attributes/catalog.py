@@ -94,14 +94,14 @@ _TABLE = (
         unit="",
         range=(0.0, None),
         bins=bins(
-            "blurred", 0.68, "soft", 0.8, "sharp", judged=((79, 1, 0), (0, 18, 4), (0, 0, 30)), everyday=(2, 11, 108)
+            "blurred", 0.68, "soft", 0.8, "sharp", judged=((83, 2, 0), (0, 16, 5), (0, 0, 32)), everyday=(3, 11, 107)
         ),
         why="blurred 2%: edges softer than a blur of 1.1 px in at least one direction; soft 6%",
         definition="1 / sqrt(1 + s^2) for edges blurred by s px at 640 px longest side, in the direction of most blur",
         function=sharpness.sharpness,
         source="after Zhuo & Sim, Defocus map estimation from a single image, Pattern Recognition 2011",
         accuracy="rank correlation 1.0 with added blur",
-        bin_error=0.04,
+        bin_error=0.06,
         cost=0.32,
     ),
     Attribute(
@@ -110,7 +110,7 @@ _TABLE = (
         unit="grey levels",
         range=(0.0, None),
         bins=bins(
-            "low", 2.5, "moderate", 5.0, "strong", judged=((33, 0, 0), (2, 29, 0), (0, 3, 77)), everyday=(99, 12, 8)
+            "low", 2.5, "moderate", 5.0, "strong", judged=((33, 0, 0), (2, 29, 0), (0, 3, 77)), everyday=(99, 9, 6)
         ),
         why="strong 2%; a standard deviation of 5 levels is plainly visible grain",
         definition="standard deviation of noise in the flattest parts, at 640 px longest side",
@@ -171,7 +171,7 @@ _TABLE = (
         definition="clockwise turn that brings the photo upright",
         function=orientation.rotations_of,
         source="after Vailaya et al., Automatic image orientation detection, IEEE TIP 2002",
-        accuracy="ROT",
+        accuracy="98% right where told, of 36% of middle squares of VOC and COCO photos in any of the four turns; 71% if forced",
         bin_error=0.02,
         cost=1.3,
     ),
@@ -194,7 +194,7 @@ _TABLE = (
         level="image",
         unit="degrees",
         range=(-90.0, 90.0),
-        bins=bins("down", -15, "level", 15, "up", judged=((1, 0, 0), (0, 78, 0), (0, 5, 0))),
+        bins=bins("down", -15, "level", 15, "up", judged=((1, 0, 0), (0, 77, 0), (0, 5, 0))),
         why="down 2.5% of the photos that tell: over tables and screens; none looks up that far",
         definition="angle of the camera above the horizon, positive = looks up",
         function=angle.pitch,
@@ -249,7 +249,8 @@ _TABLE = (
         definition="share of the box's outline that lies on the photo's edge",
         function=objects.truncation,
         source="own definition",
-        accuracy="AUC 0.69 with the flag of VOC, which hidden objects have too; 0.83 where no other box is in front",
+        accuracy="AUC 0.69 with the flag of VOC, which hidden objects have too; 0.83 where no other box is in front; 0.80 "
+        "together with occlusion, crowding, size, shape and place",
         bin_error=0.2,
         cost=0.014,
     ),
@@ -330,3 +331,10 @@ _TABLE = (
 )
 
 ATTRIBUTES: Mapping[str, Attribute] = {attribute.name: attribute for attribute in _TABLE}
+
+ALIKE: Mapping[str, frozenset[str]] = {
+    "exposure": frozenset({"brightness", "clipped", "contrast"}),
+    "veil": frozenset({"haze", "contrast", "brightness"}),
+}
+"""Attributes that one physical change moves together, so that no measure of photos can hold them apart: more light
+brightens and burns out; a veil, be it of fog, of glare or of a flat tone curve, brightens and flattens."""

@@ -36,6 +36,10 @@ LUCK = 1.07
 TEXTURED = 0.5
 FAINT = 4.0
 
+# Noise is as strong in one flat block as in the next, texture is not. In the flattest blocks of 40 photos with planted
+# noise of 4 to 10 levels the residual varied by at most 0.28 of its mean (95th percentile); leaves and bark reach 0.7.
+UNEVEN = 0.3
+
 
 def noise(views: Views) -> Floats:
     """Standard deviation of noise in luma, from the flattest blocks of each photo.
@@ -72,10 +76,12 @@ def _noise(gray: Gray) -> float:
         return float("nan")
     rough = np.where(usable, _roughness(half), np.iinfo(np.int32).max)
     row, column = np.nonzero(rough <= np.partition(rough, count - 1, axis=None)[count - 1])
-    fine, coarse = (_residual(level, row, column, rows, columns) ** 2 for level in (gray, half))
+    residuals = _residuals(gray, row, column, rows, columns)
+    fine, coarse = residuals.mean() ** 2, _residuals(half, row, column, rows, columns).mean() ** 2
     # Of white noise a quarter of the energy is left at half size.
     sigma = float(np.sqrt(max(fine - coarse, 0.0) / (1 - 1 / 4)) / LUCK)
-    return float("nan") if sigma > FAINT and coarse > TEXTURED * fine else sigma
+    textured = coarse > TEXTURED * fine or residuals.std() > UNEVEN * residuals.mean()
+    return float("nan") if sigma > FAINT and textured else sigma
 
 
 def _halved(gray: Gray) -> Gray:
@@ -94,12 +100,13 @@ def _roughness(half: Gray) -> NDArray[np.int32]:
     return np.asarray(np.diff(np.diff(cv2.integral(steps)[::side, ::side], axis=0), axis=1), dtype=np.int32)
 
 
-def _residual(gray: Gray, row: NDArray[np.int64], column: NDArray[np.int64], rows: int, columns: int) -> float:
-    """Standard deviation of normal noise that leaves the mean absolute residual of some blocks."""
+def _residuals(gray: Gray, row: NDArray[np.int64], column: NDArray[np.int64], rows: int, columns: int) -> Floats:
+    """(blocks,) standard deviation of normal noise that leaves the mean absolute residual of each of some blocks."""
     side = gray.shape[0] // rows
     blocks = gray.reshape(rows, side, columns, side).transpose(0, 2, 1, 3)[row, column]
     # Side by side, so that one operation runs over all of them; what reaches across their borders is left out.
     line = np.ascontiguousarray(blocks.transpose(1, 0, 2)).reshape(side, -1)
     residual = cv2.filter2D(line, cv2.CV_16S, _KERNEL)
     residual[:, 0::side] = residual[:, side - 1 :: side] = 0
-    return float(cv2.norm(residual[1:-1], cv2.NORM_L1) / (row.size * (side - 2) ** 2) / GAIN)
+    total = np.abs(residual[1:-1]).sum(axis=0, dtype=np.int32).reshape(-1, side).sum(axis=1)
+    return np.asarray(total / (side - 2) ** 2 / GAIN)

@@ -30,6 +30,8 @@ _ACROSS, _ALONG = 0.7, 0.3
 # by the usual 1024 strengths takes a third of its time and makes no roll better; by two it costs nothing.
 _QUANTISATION, _TOLERANCE, _GRADIENT_BINS = 4.0, 30.0, 2
 _SHORTEST = 0.025  # of the longest side: shorter segments have more noise than direction
+_FRAME = 0.02
+"""Longest sides from the photo's edge within which a whole segment is that of a frame or scanner, always level."""
 _FEWEST = 4
 # The vertical vanishing point lies 1 / convergence longest sides from the middle of the photo; 1 is a pitch of 45
 # degrees behind a normal lens.
@@ -217,7 +219,9 @@ def _segments(gray: Gray) -> tuple[Floats, Floats, Floats]:
     ends = ((found.reshape(-1, 2, 2) + 0.5) * stretch - [width / 2, height / 2]) / max(height, width)
     along = ends[:, 1] - ends[:, 0]
     lengths = np.hypot(along[:, 0], along[:, 1])
-    ends, along, lengths = (values[lengths > _SHORTEST] for values in (ends, along, lengths))
+    inner = np.array([width, height]) / (2 * max(height, width)) - _FRAME
+    frame = ((ends > inner).all(axis=1) | (ends < -inner).all(axis=1)).any(axis=1)
+    ends, along, lengths = (values[(lengths > _SHORTEST) & ~frame] for values in (ends, along, lengths))
     along *= np.where(along[:, 1] < 0, -1.0, 1.0)[:, None] / lengths[:, None]
     middles = ends.mean(axis=1)
     offsets = along[:, 0] * middles[:, 1] - along[:, 1] * middles[:, 0]

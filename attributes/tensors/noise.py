@@ -17,6 +17,7 @@ from attributes.noise import (
     LUCK,
     MIN_BLOCKS,
     TEXTURED,
+    UNEVEN,
 )
 from attributes.tensors.views import TensorViews, average
 
@@ -36,10 +37,12 @@ def noise(views: TensorViews) -> Tensor:
     rough = torch.where(usable, _roughness(halves), torch.iinfo(torch.int32).max).flatten(1)
     last = rough.sort(dim=1).values.gather(1, (count - 1).clamp(min=0)[:, None])
     flattest = (rough <= last).view_as(usable)
-    fine, coarse = (_residual(blocks, flattest).square() for blocks in (levels, halves))
+    (fine, spread), (coarse, _) = (_residual(blocks, flattest) for blocks in (levels, halves))
+    uneven = spread > UNEVEN * fine
+    fine, coarse = fine.square(), coarse.square()
     # Of white noise a quarter of the energy is left at half size.
     sigma = ((fine - coarse).clamp(min=0.0) / (1 - 1 / 4)).sqrt() / LUCK
-    textured = (sigma > FAINT) & (coarse > TEXTURED * fine)
+    textured = (sigma > FAINT) & ((coarse > TEXTURED * fine) | uneven)
     return torch.where((count < MIN_BLOCKS) | textured, math.nan, sigma)
 
 
@@ -56,10 +59,12 @@ def _roughness(halves: Tensor) -> Tensor:
     return (right + below).clamp(max=255).sum(dim=(2, 4), dtype=torch.int32)
 
 
-def _residual(blocks: Tensor, chosen: Tensor) -> Tensor:
-    """(n,) standard deviation of normal noise that leaves the mean absolute residual of the chosen blocks."""
+def _residual(blocks: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
+    """(n,) mean and standard deviation, over the chosen blocks, of the normal noise that leaves their residuals."""
     bent = blocks[..., 2:] + blocks[..., :-2] - 2 * blocks[..., 1:-1]
     residual = (bent[:, :, 2:] + bent[:, :, :-2] - 2 * bent[:, :, 1:-1]).abs()
-    total = (residual.sum(dim=(2, 4)) * chosen).sum(dim=(1, 2)).double()
-    pixels = chosen.sum(dim=(1, 2)) * residual.shape[2] * residual.shape[4]
-    return total / pixels / GAIN
+    sigma = residual.sum(dim=(2, 4)).double() / (residual.shape[2] * residual.shape[4]) / GAIN
+    count = chosen.sum(dim=(1, 2))
+    mean = (sigma * chosen).sum(dim=(1, 2)) / count
+    squares = ((sigma - mean[:, None, None]).square() * chosen).sum(dim=(1, 2))
+    return mean, (squares / count).sqrt()

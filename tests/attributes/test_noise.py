@@ -42,6 +42,14 @@ def test_texture_without_a_flat_spot_cannot_be_told() -> None:
     assert np.isnan(value) or value < 4
 
 
+def test_what_differs_from_block_to_block_is_texture() -> None:
+    """Specks, of which some blocks hold none and others many: their residual alone is that of noise of 7 levels."""
+    specks = np.random.default_rng(2).choice([0, 100], (384, 512), p=[0.95, 0.05])
+    speckled = np.repeat((100 + specks).astype(np.uint8)[..., None], 3, axis=2)
+    assert np.isnan(noise(Views([speckled]))[0])
+    assert noise(Views([grainy(np.full_like(speckled, 105), 7.0)]))[0] == pytest.approx(7.0, rel=0.06)
+
+
 def test_black_white_and_tiny_photos_cannot_be_told() -> None:
     photos = [np.full((375, 500, 3), tone, dtype=np.uint8) for tone in (0, 255)]
     assert np.isnan(noise(Views([*photos, np.full((20, 20, 3), 128, dtype=np.uint8)]))).all()

@@ -106,3 +106,12 @@ def test_layout_is_width_over_height():
     views = Views([np.zeros(shape, np.uint8) for shape in shapes])
     assert orientation.layout(views).tolist() == [1.5, 40 / 60, 1.0, 400.0]
     assert orientation.layout(Views([])).shape == (0,)
+
+
+def test_a_frame_around_a_photo_is_no_vertical() -> None:
+    photo = scene(9, 0)
+    for thickness in (2, 5):
+        framed = cv2.copyMakeBorder(photo, *[thickness] * 4, cv2.BORDER_CONSTANT, value=(0, 0, 0))
+        assert orientation.roll([framed])[0] == pytest.approx(9, abs=1)
+    empty = cv2.copyMakeBorder(np.full((240, 320, 3), 128, np.uint8), 3, 3, 3, 3, cv2.BORDER_CONSTANT, value=(0, 0, 0))
+    assert np.isnan(orientation.roll([empty])).all()

@@ -113,8 +113,12 @@ def _regression(known: Floats, flag: NDArray[np.bool_]) -> Callable[[Floats], Fl
     return lambda columns: with_bias(columns) @ weights
 
 
-def small_boxes(ledger: Ledger, folder: Path) -> None:
-    """Boxes of all sizes anywhere in photos of one blur each: the size of a box must not tell in its sharpness."""
+def small_boxes(ledger: Ledger, folder: Path) -> dict[int, list[float]]:
+    """Boxes of all sizes anywhere in photos of one blur each: the size of a box must not tell in its sharpness.
+
+    Returns:
+        Side of the boxes in px → sharpness of each over that of its photo.
+    """
     rng = np.random.default_rng(0)
     ratios: dict[int, list[float]] = {side: [] for side in SIDES}
     drawn = dict.fromkeys(SIDES, 0)
@@ -142,3 +146,4 @@ def small_boxes(ledger: Ledger, folder: Path) -> None:
     bias = abs(float(np.median(ratios[worst])) - 1)
     note = f"median of any box size against the photo's, worst at {worst} px; {len(BLURS)} blurs"
     ledger.add("object_sharpness: bias by size", bias, 0.1, "lower", note)
+    return ratios

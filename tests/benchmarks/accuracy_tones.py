@@ -13,6 +13,7 @@ from harness import Ledger
 from scipy.stats import spearmanr
 
 from attributes import ATTRIBUTES
+from attributes.catalog import ALIKE
 from attributes.views import Floats, Pixels, Views
 
 PHOTOS = 30
@@ -76,12 +77,6 @@ CHANGES: Mapping[str, Change] = {
     "blur": Change("sharpness", -1, (0, 0.7, 1.2, 2, 3), data.blurred),
     "noise": Change("noise", 1, (0, 3, 6, 10, 15), _noisy),
     "JPEG": Change("jpeg_quality", -1, (0, 15, 30, 50, 70, 85), _coded),
-}
-
-# What is one thing to a camera cannot be told apart by any measure of the result: the pairs are left out of the target.
-GROUPS: Mapping[str, frozenset[str]] = {
-    "exposure": frozenset({"brightness", "clipped", "contrast"}),
-    "veil": frozenset({"haze", "contrast", "brightness"}),
 }
 
 
@@ -175,7 +170,7 @@ def shares(moved: Moved, quantile: float = 0.5) -> Floats:
 
 def grouped(change: str, attribute: str) -> bool:
     """Whether a change of one kind and an attribute of another are physically alike."""
-    return any({CHANGES[change].attribute, attribute} <= group for group in GROUPS.values())
+    return any({CHANGES[change].attribute, attribute} <= group for group in ALIKE.values())
 
 
 def report(ledger: Ledger, moved: Moved) -> None:
@@ -197,4 +192,4 @@ def report(ledger: Ledger, moved: Moved) -> None:
             f"share of its range, {worst}; 90th percentile over photos {tail[list(others.values()), column].max():.3f}"
         )
         ledger.add(f"{attribute}: moved by other changes", share[others[worst], column], 0.1, "lower", note)
-    print("physically alike, so left out: " + "; ".join(f"{name} {sorted(parts)}" for name, parts in GROUPS.items()))
+    print("physically alike, so left out: " + "; ".join(f"{name} {sorted(parts)}" for name, parts in ALIKE.items()))

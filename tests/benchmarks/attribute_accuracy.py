@@ -3,7 +3,7 @@
 Photos are split into two halves by name. Thresholds and heads were tuned on the halves named "tune" (and on `voc/train`
 for quarter turns); every figure here is of the halves named "report". Seeds are fixed, samples are named in the notes.
 
-    python tests/benchmarks/attribute_accuracy.py [--data ../shared/data] [--picture cross_talk.png] [--no-detector]
+    python tests/benchmarks/attribute_accuracy.py [--data ../shared/data] [--pictures FOLDER] [--no-detector]
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def main() -> None:
     """Measure everything on one core and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA, help="folder with voc, coco, york, glare and weights")
-    parser.add_argument("--picture", type=Path, help="write the cross-talk matrix there as a PNG")
+    parser.add_argument("--pictures", type=Path, help="folder for cross_talk.png and box_size.png")
     parser.add_argument("--no-detector", action="store_true", help="leave out what needs xai and a checkpoint")
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
@@ -38,17 +38,18 @@ def main() -> None:
         glares.severity,
         glares.planted,
         objects.truncations,
-        objects.small_boxes,
         tones.bin_errors,
     ]
     for part in parts:
         part(ledger, arguments.data)
+    by_side = objects.small_boxes(ledger, arguments.data)
     moved = tones.follow(arguments.data)
     tones.report(ledger, moved)
-    if arguments.picture is not None:
+    if arguments.pictures is not None:
         import accuracy_picture
 
-        accuracy_picture.draw(moved, arguments.picture)
+        accuracy_picture.cross_talk(moved, arguments.pictures / "cross_talk.png")
+        accuracy_picture.box_size(by_side, arguments.pictures / "box_size.png")
     if not arguments.no_detector:
         import accuracy_detector
         import torch

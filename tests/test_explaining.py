@@ -51,7 +51,7 @@ def test_a_miss_is_mapped_and_told(run: xai.Run) -> None:
     assert name in found.text[0]
     assert found.text[1] == row["sentence"]
     assert {"saliency", "faithfulness"} <= set(found.evidence["kind"])
-    others = ~pl.col("kind").is_in(["saliency", "faithfulness"])
+    others = ~pl.col("kind").is_in(["saliency", "suppressor", "faithfulness"])
     assert_frame_equal(
         found.evidence.filter(others), run.evidence.filter((pl.col("error_id") == name) & others), check_row_order=False
     )

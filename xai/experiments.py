@@ -175,6 +175,7 @@ def map_miss(
         out_dir=folder,
         n_masks=n_masks,
         seed=seed,
+        all_pictures=True,
     )
     if stored:
         displayed = frames.displayed_boxes(

@@ -10,12 +10,6 @@ import os
 import sys
 import time
 
-ANSWERS = os.fdopen(os.dup(1), "w")
-os.dup2(2, 1)  # the packages talk on stdout
-
-os.environ["YOLO_OFFLINE"] = "true"
-os.environ["YOLO_AUTOINSTALL"] = "false"
-
 import numpy as np
 import torch
 from ultralytics import YOLO
@@ -47,6 +41,8 @@ class Wrapped(GeneralObjectDetectionModelWrapper):
 
 def main() -> None:
     task = json.loads(sys.argv[1])
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # the packages talk on stdout
     torch.set_num_threads(task["threads"])
     device = task["device"]
     model = YOLO(task["weights"]).model.fuse().eval().to(device)
@@ -56,7 +52,7 @@ def main() -> None:
     for _ in sys.stdin:
         start = time.perf_counter()
         DRISE_saliency(Wrapped(model, device), photo, [target], task["n_masks"], device=device)
-        print(time.perf_counter() - start, file=ANSWERS, flush=True)
+        print(time.perf_counter() - start, file=answers, flush=True)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ mean of the target over the masks that show it.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -80,8 +81,9 @@ def time_package(python: Path, weights: Path, shown: Shown, n_masks: int, rounds
         box = shown.boxes[0].tolist()
         task = {"weights": str(weights), "photo": str(photo), "box": box, "label": int(shown.labels[0])}
         task |= {"n_masks": n_masks, "threads": torch.get_num_threads(), "device": str(shown.inputs.device)}
+        offline = {**os.environ, "YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false"}
         with subprocess.Popen(
-            [python, script, json.dumps(task)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [python, script, json.dumps(task)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=offline
         ) as peer:
             if peer.stdin is None or peer.stdout is None:
                 sys.exit("no pipe to the peer")

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from attributes import glare_map
 from attributes.frames import displayed_map
@@ -17,7 +18,7 @@ from xai import tables
 from xai.evidence.drise import DRISE
 from xai.evidence.experiment import EVIDENCE, Spent
 from xai.evidence.faithfulness import Faithfulness, insertion_deletion, random_difference
-from xai.evidence.masks import blurred
+from xai.evidence.masks import blurred, inpainted
 from xai.evidence.pictures import write_overlay
 from xai.evidence.targets import forward_func, to_input
 from xai.evidence.trial import BATCH_SIZE, boxes_of, by_photo, labels_of
@@ -38,6 +39,12 @@ RANDOM_MAPS = 3
 GLARE = 0.35
 """Severity from which a pixel lies in glare: where the attribute's bin ``mild`` begins."""
 
+TRUSTED = "better_than_random"
+"""Name of the line of faithfulness of maps that may be shown."""
+
+_PLACES = 4
+"""A suppressing region and its three mirror images."""
+
 MIN_MASKS = 60
 """With fewer masks a map is noise; the budget is then spent on fewer maps."""
 
@@ -53,6 +60,7 @@ def explain_maps(
     out_dir: Path,
     n_masks: int = 200,
     seed: int = 0,
+    all_pictures: bool = False,
     progress: Progress = no_progress,
 ) -> Spent:
     """Make heat maps (``drise.DRISE``) for the first misses; those of one photo share its masked forwards.
@@ -66,6 +74,9 @@ def explain_maps(
       ``suppressing_inside_box``, ``suppressing_other_boxes`` and ``suppressing_context`` are of the suppressing mass
       and add up to 1; ``suppressing_glare`` is what of it lies in glare, wherever that is, and stands only where the
       photo has any. Mass is of pixels beyond twice their standard error; null where there are none.
+    - ``suppressor``, name ``hidden``: the target ``before`` and ``after`` the most suppressing region (pixels beyond
+      twice their standard error and half of the deepest) is painted over from around it; ``placebo`` the largest that
+      the region's mirror images give. It stands only where the map has such a region.
     - ``faithfulness``, name ``better_than_random`` or ``no_better_than_random``: ``before`` deletion, ``after``
       insertion, ``effect`` insertion − deletion, ``placebo`` the largest that random maps reach.
 
@@ -79,6 +90,8 @@ def explain_maps(
         out_dir: where the files go.
         n_masks: masks a photo.
         seed: of masks and random maps.
+        all_pictures: draw also the maps that are no better than random, which would mislead people who do not read
+            the figures beside them.
         progress: told after each photo.
     """
     parts = by_photo(misses.head(n_maps))
@@ -88,16 +101,16 @@ def explain_maps(
         image_id = str(part["image_id"][0])
         objects = neighbours.filter(pl.col("image_id") == image_id)
         pixels = load_pixels(image_id)
-        rows = _photo(part, boxes_of(objects), pixels, detector, masks, seed, out_dir)
+        rows, asked = _photo(part, boxes_of(objects), pixels, detector, masks, seed, out_dir, all_pictures)
         found.append(pl.DataFrame(rows, schema=dict(EVIDENCE), orient="row"))
-        forwards += masks + _judging(len(part))
+        forwards += asked
         progress("heat maps", index + 1, len(parts))
     return Spent(tables.stack(found, EVIDENCE), forwards)
 
 
 def _judging(count: int) -> int:
-    """Forwards that the faithfulness of ``count`` maps of a photo costs."""
-    return 2 * (STEPS - 1) * (count + RANDOM_MAPS) + 4
+    """Forwards that judging ``count`` maps of a photo costs at most."""
+    return 2 * (STEPS - 1) * (count + RANDOM_MAPS) + 4 + _PLACES * count + 1
 
 
 def _afford(parts: Sequence[pl.DataFrame], budget: int, n_masks: int) -> tuple[list[pl.DataFrame], int]:
@@ -111,7 +124,9 @@ def _afford(parts: Sequence[pl.DataFrame], budget: int, n_masks: int) -> tuple[l
 
 
 def turn_map(stem: Path, pixels: Pixels, box: Boxes, orientation: int | None) -> None:
-    """Move a stored heat map and its picture into the displayed frame, for a detector that saw the photo as stored.
+    """Move a stored heat map, and its picture if it has one, into the displayed frame.
+
+    For a detector that saw the photo as stored.
 
     Args:
         stem: the map's file without its ending.
@@ -125,7 +140,7 @@ def turn_map(stem: Path, pixels: Pixels, box: Boxes, orientation: int | None) ->
             displayed_map(stored[name].astype(np.float64), orientation) * scale
             for name in ("saliency", "standard_error")
         )
-    _store(saliency, error, pixels, box, stem)
+    _store(saliency, error, pixels, box, stem, drawn=stem.with_suffix(".png").is_file())
 
 
 def _photo(
@@ -136,8 +151,9 @@ def _photo(
     n_masks: int,
     seed: int,
     out_dir: Path,
-) -> list[Row]:
-    """Map, judge and store the misses of one photo."""
+    all_pictures: bool,
+) -> tuple[list[Row], int]:
+    """Map, judge and store the misses of one photo; return their lines and the forwards that it took."""
     prepared = detector.prepare([pixels])[0]
     boxes = boxes_of(misses)
     labels = torch.as_tensor(labels_of(misses, detector))
@@ -164,14 +180,43 @@ def _photo(
         steps=STEPS,
         perturbations_per_eval=BATCH_SIZE,
     ).amax(0)
-    rows: list[Row] = []
+    rows, asked = _hide_suppressors(score, prepared.inputs, slopes, errors, misses["error_id"].to_list())
     for index, error_id in enumerate(misses["error_id"]):
+        trust = _faithfulness(error_id, judged, index, float(chance[index]))
         saliency, error = (_to_photo(map_.cpu().numpy(), prepared) for map_ in (slopes[index], errors[index]))
-        _store(saliency, error, pixels, boxes[index], out_dir / error_id)
+        drawn = all_pictures or trust[2] == TRUSTED
+        _store(saliency, error, pixels, boxes[index], out_dir / error_id, drawn=drawn)
         others = objects[(objects != boxes[index]).any(1)]
         rows += _shares(error_id, saliency, error, boxes[index], others, pixels)
-        rows.append(_faithfulness(error_id, judged, index, float(chance[index])))
-    return rows
+        rows.append(trust)
+    return rows, n_masks + 2 * (STEPS - 1) * (len(misses) + RANDOM_MAPS) + 4 + asked
+
+
+def _hide_suppressors(
+    score: Callable[[Tensor], Tensor],
+    inputs: Tensor,
+    slopes: Tensor,
+    errors: Tensor,
+    error_ids: Sequence[str],
+) -> tuple[list[Row], int]:
+    """Paint over each map's most suppressing region, and its mirror images; return lines and forwards."""
+    deepest = slopes.amin((1, 2), keepdim=True)
+    regions = (slopes < -2 * errors) & (slopes <= deepest / 2)
+    holding = torch.nonzero(regions.any((1, 2)))[:, 0].tolist()
+    if not holding:
+        return [], 0
+    places = [torch.stack([region, region.flip(0), region.flip(1), region.flip((0, 1))]) for region in regions[holding]]
+    shown = 1 - torch.cat([torch.zeros_like(regions[:1]), *places])[:, None].to(inputs)
+    with torch.no_grad():
+        # A blurred glare is a glare: what suppresses is painted over from around it.
+        parts = [score(inpainted(inputs, part)) for part in torch.split(shown, BATCH_SIZE)]
+    values = torch.cat(parts).cpu()
+    rows: list[Row] = []
+    for place, column in enumerate(holding):
+        before, own = float(values[0, column]), values[1 + _PLACES * place : 1 + _PLACES * (place + 1), column]
+        after, placebo = float(own[0]), float(own[1:].max())
+        rows.append((error_ids[column], "suppressor", "hidden", before, after, placebo, after - before))
+    return rows, len(shown)
 
 
 def _to_photo(values: Floats, prepared: Prepared) -> Floats:
@@ -193,7 +238,7 @@ def _to_photo(values: Floats, prepared: Prepared) -> Floats:
     return resampled
 
 
-def _store(saliency: Floats, error: Floats, pixels: Pixels, box: Boxes, stem: Path) -> None:
+def _store(saliency: Floats, error: Floats, pixels: Pixels, box: Boxes, stem: Path, *, drawn: bool = True) -> None:
     stem.parent.mkdir(parents=True, exist_ok=True)
     scale = float(np.abs(saliency).max()) or 1.0
     factor = np.tile([saliency.shape[1] / pixels.shape[1], saliency.shape[0] / pixels.shape[0]], 2)
@@ -204,7 +249,8 @@ def _store(saliency: Floats, error: Floats, pixels: Pixels, box: Boxes, stem: Pa
         scale=np.float64(scale),
         box=box * factor,
     )
-    write_overlay(pixels, saliency, box, stem.with_suffix(".png"))
+    if drawn:
+        write_overlay(pixels, saliency, box, stem.with_suffix(".png"))
 
 
 def _shares(error_id: str, saliency: Floats, error: Floats, box: Boxes, others: Boxes, pixels: Pixels) -> list[Row]:
@@ -248,5 +294,5 @@ def _inside(boxes: Boxes, shape: Sequence[int]) -> NDArray[np.bool_]:
 
 def _faithfulness(error_id: str, judged: Faithfulness, index: int, chance: float) -> Row:
     effect = float(judged.difference[index])
-    name = "better_than_random" if effect > chance else "no_better_than_random"
+    name = TRUSTED if effect > chance else "no_better_than_random"
     return error_id, "faithfulness", name, float(judged.deletion[index]), float(judged.insertion[index]), chance, effect

@@ -56,6 +56,14 @@ def test_unusable_data_is_exit_3(world: Path, tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_the_list_of_commands_is_in_whole_sentences() -> None:
+    listed = xai("--help").stdout.partition("Commands:")[2]
+    assert "Check photos and labels alone: what is broken, what looks wrong, which classes changed." in " ".join(
+        listed.split()
+    )
+    assert "..." not in listed
+
+
 def test_tagging_nothing_is_exit_3_and_no_file(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     done = xai("tag", tmp_path / "empty", "--out", tmp_path / "tags.csv", "--quiet")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import shlex
 import sys
@@ -44,6 +45,8 @@ INTERRUPTED = 130
 
 def main() -> None:
     """Run the command line; errors that are meant for the user are one or two lines and an exit code."""
+    for command in app.registered_commands:
+        command.short_help = inspect.getdoc(command.callback)  # else the list of commands cuts sentences off
     try:
         app()
     except XaiError as error:
@@ -224,6 +227,7 @@ def tag(
     out: Annotated[Path | None, typer.Option(help="FILE.parquet or FILE.csv")] = None,
     list_: Annotated[bool, typer.Option("--list", help="print the catalog of attributes and stop")] = False,
     format_: Annotated[str, typer.Option("--format", help="of --list: text or md")] = "text",
+    device: Annotated[str | None, typer.Option(help="auto or cuda:i: where tones and detail are measured")] = None,
     workers: Workers = None,
     quiet: Quiet = False,
     json_: Json = False,
@@ -238,9 +242,12 @@ def tag(
         raise RequestError(f"expected --out FILE.parquet or FILE.csv, got {out or 'none'}")
     if not photos.exists():
         raise RequestError(f"expected a photo or a folder of photos, found nothing at {photos}")
+    where = None if device in (None, "cpu") else _gpu(device)
     voice = _Voice(quiet, json_)
     with voice.progress() as progress:
-        frame = attributes.tag(photos, workers=workers, progress=lambda done, total: progress("tag", done, total))
+        frame = attributes.tag(
+            photos, workers=workers, device=where, progress=lambda done, total: progress("tag", done, total)
+        )
     if not frame.height:
         raise DataError(f"expected photos (JPEG, PNG, WebP, TIFF or BMP) in {photos}, found none")
     make_folder(out.parent)
@@ -503,6 +510,14 @@ def _print_score(score: Any) -> None:
             *("–" if cell is None else f"{cell:.0%}" if isinstance(cell, float) else str(cell) for cell in row)
         )
     Console(highlight=False).print(table)
+
+
+def _gpu(device: str) -> str | None:
+    """The GPU that is asked for; None for the CPU, which measures arrays faster than tensors."""
+    from xai.detect.detector import resolve_device
+
+    found = resolve_device(device)
+    return None if found == "cpu" else found
 
 
 def _print_catalog(form: str) -> None:

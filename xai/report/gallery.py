@@ -293,6 +293,7 @@ def _nearby(misses: pl.DataFrame, predictions: pl.DataFrame) -> dict[str, list[d
 
 _GENERAL = {
     "saliency": "heat map",
+    "suppressor": "heat map",
     "faithfulness": "heat map",
     "placebo": "placebo",
     "placebo_found": "placebo",

@@ -175,6 +175,7 @@ EVIDENCE: Mapping[str, str] = {
     "repair": "Repair, score",
     "repair_found": "Repair, found",
     "saliency": "Heat map",
+    "suppressor": "What holds it back, hidden",
     "faithfulness": "Trust in the map",
     "placebo": "Placebo, score",
     "placebo_found": "Placebo, found",

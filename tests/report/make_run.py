@@ -268,6 +268,7 @@ def _evidence(rng: np.random.Generator, error_id: str, cause: str) -> list[dict[
         ("repair_found", cause, 0.0, found, 1 / 3, found - 1 / 3),
         ("saliency", "inside_box", None, 0.6, 0.1, 0.5),
         ("saliency", "suppressing_context", None, math.nan, 0.7, math.nan),
+        ("suppressor", "hidden", 0.1, 0.3, 0.12, 0.2),
         ("faithfulness", "no_better_than_random", 0.1, 0.2, 0.15, 0.1),
         ("placebo", "flip", before, before + 0.01, None, 0.01),
         ("placebo_found", "flip", 0.0, 0.0, None, 0.0),

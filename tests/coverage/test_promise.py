@@ -3,10 +3,11 @@ from dataclasses import asdict
 import numpy as np
 import polars as pl
 import pytest
+from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
 from xai.config import Promise
-from xai.coverage.promise import Answer, promise
+from xai.coverage.promise import Answer, distribution, promise, promise_of_parts
 
 NOTHING = pl.DataFrame(schema={"image_id": pl.String, "outcome": pl.String})
 
@@ -116,7 +117,7 @@ def test_the_sentence_reads_well_and_the_row_is_plain() -> None:
     )
     assert set(asdict(answer)) == {
         "metric", "target", "confidence", "answer", "rate", "low", "high", "numerator", "denominator", "photos",
-        "groups", "photos_needed", "sentence",
+        "groups", "photos_needed", "sentence", "part", "quantiles", "kept", "cost",
     }  # fmt: skip
     one = recall(objects(1, 0), 0.9)
     assert one.sentence.startswith("1 of 1 object in 1 photo was found (100%)")
@@ -130,3 +131,83 @@ def test_a_target_met_exactly_is_not_decided_by_rounding() -> None:
     answer = recall(objects(90, 10), 0.9)
     assert answer.answer == "not shown"
     assert answer.photos_needed is None
+
+
+def test_the_distribution_of_independent_objects_is_the_jeffreys_posterior() -> None:
+    answer = recall(objects(950, 50), 0.94)
+    low, high = proportion_confint(950, 1000, alpha=0.05, method="jeffreys")
+    assert answer.quantiles is not None
+    assert (answer.quantiles["0.025"], answer.quantiles["0.975"]) == pytest.approx((low, high), abs=5e-4)
+    assert list(answer.quantiles.values()) == sorted(answer.quantiles.values())
+    assert answer.kept == pytest.approx(stats.beta(950.5, 50.5).sf(0.94), abs=0.01)
+    assert distribution(0.05, 1000).mean() == pytest.approx(50.5 / 1001)
+
+
+def test_alike_objects_widen_the_distribution() -> None:
+    alike = pl.DataFrame(
+        {"image_id": [f"{index // 10}" for index in range(1000)], "outcome": ["missed"] * 50 + ["found"] * 950}
+    )
+    spread = [
+        answer.quantiles["0.975"] - answer.quantiles["0.025"]
+        for answer in (recall(alike, 0.93), recall(objects(950, 50), 0.93))
+        if answer.quantiles
+    ]
+    assert spread[0] > 2.5 * spread[1]
+
+
+def test_misses_have_a_price_where_one_is_given() -> None:
+    table = objects(95, 5)
+    wrong = pl.DataFrame({"image_id": ["0", "1"], "outcome": ["matched", "background"]})
+    found, right = promise(table, wrong, Promise(recall=0.97, precision=0.5), cost_per_miss=12.5)
+    assert right.cost is None
+    assert recall(table, 0.97).cost is None
+    assert found.cost is not None
+    assert (found.cost["misses"], found.cost["allowed"]) == (62.5, pytest.approx(37.5))
+    assert found.cost["over_budget"] == pytest.approx(25.0)
+    assert found.cost["per_1000_objects"] == pytest.approx(625.0)
+    assert found.cost["per_1000_objects_low"] < 625 < found.cost["per_1000_objects_high"]
+
+
+def parted() -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """400 cars of which 4 are missed, 200 people of which 80 are, 60 of those in the dark."""
+    label = ["car"] * 400 + ["person"] * 200
+    missed = [index < 4 for index in range(400)] + [index < 80 for index in range(200)]
+    keys = {"image_id": [str(index) for index in range(600)], "object_id": [0] * 600, "label": label}
+    table = pl.DataFrame({**keys, "outcome": ["missed" if lost else "found" for lost in missed]})
+    dark = [label == "person" and place % 200 < 60 for place, label in enumerate(label)]
+    bins = pl.DataFrame({**keys, "brightness": ["dark" if part else "normal" for part in dark]})
+    seen = table.filter(pl.col("outcome") == "found").with_columns(outcome=pl.lit("matched"))
+    return table, bins, seen
+
+
+def test_every_class_and_slice_has_an_answer_of_its_own() -> None:
+    table, bins, seen = parted()
+    asked = Promise(recall=0.9, precision=0.9)
+    slices = [["label=person", "brightness=dark"]]
+    answers = promise_of_parts(table, seen, asked, slices=slices, bins=bins, cost_per_miss=2.0)
+    told = {(answer.metric, answer.part): answer for answer in answers}
+    assert list(told) == [
+        ("recall", "label=car"),
+        ("recall", "label=person"),
+        ("recall", "label=person & brightness=dark"),
+        ("precision", "label=car"),
+        ("precision", "label=person"),
+    ]
+    assert told["recall", "label=car"].answer == "inside"
+    assert told["recall", "label=person"].answer == "broken"
+    dark = told["recall", "label=person & brightness=dark"]
+    assert (dark.numerator, dark.denominator, dark.cost and dark.cost["misses"]) == (0, 60, 120.0)
+    assert told["recall", "label=person"].sentence.startswith("label=person: 120 of 200 objects in 200 photos were")
+    # Two classes are asked at once, one slice.
+    assert told["recall", "label=car"].confidence == pytest.approx(0.975)
+    assert dark.confidence == 0.95
+    low, _ = proportion_confint(396, 400, alpha=0.05, method="beta")
+    assert told["recall", "label=car"].low == pytest.approx(low, abs=2e-3)
+
+
+def test_parts_without_objects_say_so() -> None:
+    table, bins, _ = parted()
+    (answer,) = promise_of_parts(table.clear(), NOTHING, Promise(recall=0.9), slices=[["brightness=dark"]], bins=bins)
+    assert (answer.part, answer.answer, answer.rate) == ("brightness=dark", "not shown", None)
+    assert "for brightness=dark" in answer.sentence
+    assert promise_of_parts(table, NOTHING, Promise()) == []

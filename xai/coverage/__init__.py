@@ -3,6 +3,6 @@
 from xai.coverage.analyse import Analysis, analyse
 from xai.coverage.bins import bin_columns
 from xai.coverage.cases import analyse_cases, unanswered
-from xai.coverage.promise import Answer, promise
+from xai.coverage.promise import Answer, promise, promise_of_parts
 
-__all__ = ["Analysis", "Answer", "analyse", "analyse_cases", "bin_columns", "promise", "unanswered"]
+__all__ = ["Analysis", "Answer", "analyse", "analyse_cases", "bin_columns", "promise", "promise_of_parts", "unanswered"]

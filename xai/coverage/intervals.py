@@ -36,12 +36,14 @@ class Rates:
         low: (T,) lower bound in 0–1.
         high: (T,) upper bound in 0–1.
         design_effect: (T,) variance relative to as many independent objects, at least 1.
+        effective: (T,) independent objects that would tell as much.
     """
 
     rate: Floats
     low: Floats
     high: Floats
     design_effect: Floats
+    effective: Floats
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -183,8 +185,9 @@ def rates_of(moments: Moments, icc: float | Floats, alpha: float, photos: int) -
     effect = np.maximum(pooled, np.where(trusted, own, 1.0))
     freedom = np.where(trusted & (own > pooled), clusters, max(photos, 2)) - 1.0
     correction = np.minimum((t_quantile(alpha, size - 1) / t_quantile(alpha, freedom)) ** 2, 1.0)
-    low, high = clopper_pearson(rate, size / effect * correction, alpha)
-    return Rates(rate, low, high, effect)
+    effective = size / effect * correction
+    low, high = clopper_pearson(rate, effective, alpha)
+    return Rates(rate, low, high, effect, effective)
 
 
 def clopper_pearson(rate: Floats, size: Floats, alpha: float) -> tuple[Floats, Floats]:

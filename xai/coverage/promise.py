@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import polars as pl
+from scipy import stats
 
 from xai import tables
 from xai.config import Promise
+from xai.coverage import promise_words as words
 from xai.coverage.intervals import Bools, Integers, Rates, clopper_pearson, indicator, intraclass_correlation, rates
 from xai.rules import MISSES
 
 WRONG_DETECTIONS = ("duplicate", "confused", "mislocated", "background")
 """Outcomes of a detection that count against precision."""
 
-PRACTICAL = 100
-"""Nobody labels more than this many times the photos that are labelled already."""
+LEVELS = (0.005, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975, 0.995)
+"""Quantiles by which an answer gives its distribution."""
 
 MOST_PHOTOS = 10**9
 """No more photos than this are ever asked for."""
@@ -45,6 +47,10 @@ class Answer:
             above the target.
         sentence: the same in plain words.
         groups: independent draws among these photos where they are drawn in groups, else None.
+        part: the class (``label=car``) or slice that is asked about, None for all.
+        quantiles: of the figure, as ``distribution`` tells; None where nothing was measured.
+        kept: probability that the figure reaches the target, likewise.
+        cost: what the misses cost, as ``cost`` tells; None without a price or for precision.
     """
 
     metric: str
@@ -60,10 +66,19 @@ class Answer:
     photos_needed: int | None
     sentence: str
     groups: int | None = None
+    part: str | None = None
+    quantiles: Mapping[str, float] | None = None
+    kept: float | None = None
+    cost: Mapping[str, float] | None = None
 
 
 def promise(
-    objects: pl.DataFrame, predictions: pl.DataFrame, promised: Promise, groups: pl.DataFrame | None = None
+    objects: pl.DataFrame,
+    predictions: pl.DataFrame,
+    promised: Promise,
+    groups: pl.DataFrame | None = None,
+    *,
+    cost_per_miss: float | None = None,
 ) -> list[Answer]:
     """Answer each promised figure from the evaluation set.
 
@@ -76,39 +91,117 @@ def promise(
         promised: targets and confidence; a target of None is not asked.
         groups: all photos, those without objects too, with ``image_id``, ``status`` where some could not be read, and,
             where they are drawn in groups, ``group`` (null: the photo is its own); left out, those of the tables.
+        cost_per_miss: price of an object that is not found, None where nobody says.
     """
-    asked = [
-        ("recall", promised.recall, objects, ("found",), MISSES),
-        ("precision", promised.precision, predictions, ("matched",), WRONG_DETECTIONS),
-    ]
     return [
-        _answer(metric, target, promised.confidence, table, right, wrong, groups)
-        for metric, target, table, right, wrong in asked
-        if target is not None
+        _answer(question, promised.confidence, question.table, groups, price=cost_per_miss)
+        for question in _asked(objects, predictions, promised)
     ]
+
+
+def promise_of_parts(
+    objects: pl.DataFrame,
+    predictions: pl.DataFrame,
+    promised: Promise,
+    groups: pl.DataFrame | None = None,
+    *,
+    slices: Sequence[Sequence[str]] = (),
+    bins: pl.DataFrame | None = None,
+    cost_per_miss: float | None = None,
+) -> list[Answer]:
+    """Answer each promised figure for every class, and recall for every slice, classes by name, slices as given.
+
+    Several parts are asked at once, so each bound has the confidence 1 − (1 − confidence) / parts (Bonferroni, over the
+    classes of a figure, and over the slices): with the promised confidence no class at all is called inside or broken
+    in error. Slices are listed because they fail here; their own figures are as much worse than those of other photos
+    as chance made them be picked.
+
+    Args:
+        objects: ``image_id``, ``object_id``, ``label`` and ``outcome`` of the evaluation objects.
+        predictions: ``image_id``, ``label`` and ``outcome`` of their detections.
+        promised: targets and confidence.
+        groups: as in ``promise``.
+        slices: conditions ``attribute=bin`` of each.
+        bins: ``image_id``, ``object_id``, ``label`` and the bins of the scored objects (``Analysis.bins``).
+        cost_per_miss: likewise.
+    """
+    answers: list[Answer] = []
+    for question in _asked(objects, predictions, promised):
+        scored = question.scored()
+        classes = sorted(scored["label"].drop_nulls().unique().to_list())
+        parts = [(f"label={name}", scored.filter(pl.col("label") == name)) for name in classes]
+        families = [parts]
+        if question.metric == "recall" and bins is not None:
+            families.append([(" & ".join(item), _members(objects, bins, item)) for item in slices])
+        for family in families:
+            confidence = 1 - (1 - promised.confidence) / max(len(family), 1)
+            answers += [
+                _answer(question, confidence, table, groups, part=part, price=cost_per_miss) for part, table in family
+            ]
+    return answers
+
+
+def distribution(rate: float, effective: float) -> stats.rv_continuous:
+    """Return what is known of a miss rate as a distribution: Beta(n*·r + ½, n*·(1 − r) + ½).
+
+    The Jeffreys posterior on the effective sample n*, whose intervals keep their nominal coverage in clustered samples
+    (Franco, Little, Louis & Slud, J. Survey Statistics and Methodology 2019).
+    """
+    return stats.beta(rate * effective + 0.5, (1 - rate) * effective + 0.5)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Question:
+    metric: Literal["recall", "precision"]
+    target: float
+    table: pl.DataFrame
+    right: Sequence[str]
+    wrong: Sequence[str]
+
+    def scored(self) -> pl.DataFrame:
+        return self.table.filter(pl.col("outcome").is_in([*self.right, *self.wrong]))
+
+
+def _asked(objects: pl.DataFrame, predictions: pl.DataFrame, promised: Promise) -> list[_Question]:
+    found: list[_Question] = []
+    if promised.recall is not None:
+        found.append(_Question("recall", promised.recall, objects, ("found",), MISSES))
+    if promised.precision is not None:
+        found.append(_Question("precision", promised.precision, predictions, ("matched",), WRONG_DETECTIONS))
+    return found
+
+
+def _members(objects: pl.DataFrame, bins: pl.DataFrame, conditions: Sequence[str]) -> pl.DataFrame:
+    """Return the objects that show all conditions."""
+    shown = bins.filter(
+        [pl.col(name) == value for name, _, value in (condition.partition("=") for condition in conditions)]
+    )
+    return objects.join(shown.select("image_id", "object_id"), on=["image_id", "object_id"], how="semi")
 
 
 def _answer(
-    metric: str,
-    target: float,
+    question: _Question,
     confidence: float,
     table: pl.DataFrame,
-    right: Sequence[str],
-    wrong: Sequence[str],
     groups: pl.DataFrame | None,
+    *,
+    part: str | None = None,
+    price: float | None = None,
 ) -> Answer:
-    scored = table.filter(pl.col("outcome").is_in([*right, *wrong]))
-    failed = scored["outcome"].is_in(list(wrong)).to_numpy()
-    grouped = groups is not None and "group" in groups.columns
+    metric, target = question.metric, question.target
+    scored = table.filter(pl.col("outcome").is_in([*question.right, *question.wrong]))
+    failed = scored["outcome"].is_in(list(question.wrong)).to_numpy()
     if not len(scored):
-        sentence = f"Nothing was measured, so the promised {metric} of {_percent(target)} is not shown."
-        return Answer(metric, target, confidence, "not shown", None, None, None, 0, 0, 0, None, sentence)
+        said = words.nothing(part, metric, target)
+        return Answer(metric, target, confidence, "not shown", None, None, None, 0, 0, 0, None, said, part=part)
     draw = tables.draws(scored["image_id"], groups).to_numpy()
     bounds = _bounds(failed, draw, confidence)
-    miss, low, high = (float(values[0]) for values in (bounds.rate, bounds.low, bounds.high))
+    miss, low, high, effective = (
+        float(values[0]) for values in (bounds.rate, bounds.low, bounds.high, bounds.effective)
+    )
     budget = 1 - target
     photos = scored["image_id"].n_unique()
-    drawn = int(draw.max()) + 1 if grouped else None
+    drawn = int(draw.max()) + 1 if groups is not None and "group" in groups.columns else None
     # Whoever draws more photos at random draws as many of those that hold nothing.
     every = max(photos, _read(groups))
     answer: Literal["inside", "broken", "not shown"] = "not shown"
@@ -121,6 +214,9 @@ def _answer(
     elif miss < budget:
         needed = _photos_needed(miss, len(failed) / every, float(bounds.design_effect[0]), budget, confidence, every)
     right_count = int(len(failed) - failed.sum())
+    limits, counts = (1 - high, 1 - low), (right_count, len(failed), photos)
+    known = distribution(miss, effective)
+    quantiles = {f"{level:g}": 1 - float(known.ppf(1 - level)) for level in LEVELS}
     return Answer(
         metric=metric,
         target=target,
@@ -133,19 +229,28 @@ def _answer(
         denominator=len(failed),
         photos=photos,
         photos_needed=needed,
-        sentence=_sentence(
-            metric,
-            target,
-            confidence,
-            answer,
-            (1 - high, 1 - low),
-            (right_count, len(failed), photos),
-            drawn,
-            needed,
-            every,
-        ),
+        sentence=words.sentence(part, metric, target, confidence, answer, limits, counts, drawn, needed, every),
         groups=drawn,
+        part=part,
+        quantiles=quantiles,
+        kept=float(known.cdf(budget)),
+        cost=_cost(price, failed, budget, quantiles) if metric == "recall" else None,
     )
+
+
+def _cost(price: float | None, failed: Bools, budget: float, quantiles: Mapping[str, float]) -> dict[str, float] | None:
+    """Return what the misses of this set cost, what the budget would allow, and the cost of 1,000 objects, 95%."""
+    if price is None:
+        return None
+    return {
+        "per_miss": price,
+        "misses": float(price * failed.sum()),
+        "allowed": float(price * budget * len(failed)),
+        "over_budget": float(price * (failed.sum() - budget * len(failed))),
+        "per_1000_objects": 1000 * price * float(failed.mean()),
+        "per_1000_objects_low": 1000 * price * (1 - quantiles["0.975"]),
+        "per_1000_objects_high": 1000 * price * (1 - quantiles["0.025"]),
+    }
 
 
 def _read(photos: pl.DataFrame | None) -> int:
@@ -180,49 +285,3 @@ def _photos_needed(
         middle = (low + high) // 2
         low, high = (low, middle) if shown(middle) else (middle, high)
     return high
-
-
-def _sentence(
-    metric: str,
-    target: float,
-    confidence: float,
-    answer: str,
-    bounds: tuple[float, float],
-    counts: tuple[int, int, int],
-    drawn: int | None,
-    needed: int | None,
-    every: int,
-) -> str:
-    right, total, photos = counts
-    thing, verb = ("object", "found") if metric == "recall" else ("detection", "right")
-    groups = "" if drawn is None else f" ({_counted(drawn, 'group')})"
-    base = (
-        f"{_counted(right, thing, of=total)} in {_counted(photos, 'photo')}{groups} "
-        f"{'was' if right == 1 else 'were'} {verb} ({_percent(right / total)})"
-    )
-    sure, promised = f"with {_percent(confidence)} confidence {metric}", f"so the promised {_percent(target)}"
-    if answer == "inside":
-        return f"{base}; {sure} is at least {_percent(bounds[0])}, {promised} is kept."
-    if answer == "broken":
-        return f"{base}; {sure} is at most {_percent(bounds[1])}, {promised} is broken."
-    range_ = f"{metric} may lie between {_percent(bounds[0])} and {_percent(bounds[1])}"
-    if right / total <= target:
-        rest = f"the promised {_percent(target)} is not met here, but too few photos show that it is broken"
-    elif needed is None or needed > PRACTICAL * photos:
-        rest = f"the promised {_percent(target)} is so close that no practical number of photos would show it"
-    else:
-        alike = "" if drawn is None else f", in about {round(needed / every * drawn):,} groups,"
-        rest = f"about {needed:,} photos in all{alike} would show the promised {_percent(target)} at this rate"
-    return f"{base}; {range_}, so {rest}."
-
-
-def _counted(count: int, thing: str, *, of: int | None = None) -> str:
-    number, noun = (f"{count:,}", count) if of is None else (f"{count:,} of {of:,}", of)
-    return f"{number} {thing}{'' if noun == 1 else 's'}"
-
-
-def _percent(share: float) -> str:
-    """A share in percent with the digits that matter near 100% too."""
-    value = 100 * share
-    digits = 1 if 1 <= value <= 99 else 2
-    return f"{value:.{digits}f}".rstrip("0").rstrip(".") + "%"

@@ -10,6 +10,7 @@ import polars as pl
 from xai.catalog import OF_DETECTOR
 from xai.coverage.bins import Catalog, catalog_or_default, fit_user_bins, inherit
 from xai.coverage.gaps import uncovered
+from xai.coverage.plan import plan
 from xai.coverage.sample import sample
 from xai.coverage.slices import slices
 from xai.coverage.table import tabulate
@@ -35,6 +36,7 @@ class Analysis:
         bins: the scored evaluation objects with ``image_id object_id label`` and the bin of every attribute; in a
             reported-cases run the cases, and the photos without one.
         compared: the same rows with outcome and values, which misses are compared with.
+        plan: ``plan.SCHEMA``: photos to collect, so that no pattern with misses stays uncovered.
     """
 
     coverage: pl.DataFrame
@@ -42,6 +44,7 @@ class Analysis:
     uncovered: pl.DataFrame
     bins: pl.DataFrame
     compared: pl.DataFrame
+    plan: pl.DataFrame
 
 
 def analyse(
@@ -62,10 +65,12 @@ def analyse(
     # What training lacks is what is novel, so that patterns of novelty would say one thing twice.
     plain = {name: item for name, item in catalog.items() if name not in OF_DETECTOR}
     named, known = right.of(plain, user), left.of(plain, user) if left else None
+    patterns = uncovered(known, named, plain, user)
     return Analysis(
         coverage=tabulate(left, right, catalog, user),
         slices=slices(known, named, plain, user),
-        uncovered=uncovered(known, named, plain, user),
+        uncovered=patterns,
         bins=right.objects,
         compared=evaluation.objects,
+        plan=plan(patterns, known, named, plain, user),
     )

@@ -17,6 +17,7 @@ from xai.coverage.analyse import Analysis, Tables
 from xai.coverage.bins import UNKNOWN, Catalog, catalog_or_default, fit_user_bins, inherit
 from xai.coverage.gaps import uncovered
 from xai.coverage.misread import COLUMNS
+from xai.coverage.plan import plan
 from xai.coverage.promise import Answer
 from xai.coverage.sample import sample
 from xai.coverage.slices import slices
@@ -72,12 +73,14 @@ def analyse_cases(
     told = of_cases.objects.select(pl.exclude("label"), label=pl.lit(PHOTO))
     quiet = right.objects.filter(pl.Series(~right.miss))
     bins = pl.concat([told, quiet], how="diagonal_relaxed")
+    patterns = uncovered(left, right, catalog, everywhere)
     return Analysis(
         coverage=coverage.select(*tables.TABLES["coverage"], *COLUMNS, *collect.COLUMNS),
         slices=_without_rates(slices(left, right, catalog, everywhere)),
-        uncovered=uncovered(left, right, catalog, everywhere),
+        uncovered=patterns,
         bins=bins.with_columns(pl.exclude("image_id", "object_id", "label").fill_null(UNKNOWN)),
         compared=pl.concat([cases, photos.filter(pl.col("outcome") == "found")], how="diagonal_relaxed"),
+        plan=plan(patterns, left, right, catalog, everywhere),
     )
 
 

@@ -149,7 +149,7 @@ def test_different_sets_are_refused_or_compared_where_they_agree(tmp_path: Path,
     a, b, dark = outcomes
     first = write_run(tmp_path / "a", a, dark=dark)
     second = write_run(tmp_path / "b", b[40:], dark=dark[10:], digest="e" * 64, first_photo=10)
-    with pytest.raises(RequestError, match=r"dddddddddddd.*eeeeeeeeeeee.*360 objects are in both.*--common"):
+    with pytest.raises(RequestError, match=r"dddddddddddd.*eeeeeeeeeeee.*; 360 objects are in both.*--common"):
         xai.compare(first, second)
     found = xai.compare(first, second, common=True)
     assert found.overall["objects"] == 360

@@ -65,7 +65,7 @@ def test_order_is_of_time_and_moves_are_found(three: list[Path], tmp_path: Path)
     assert dark["unit"] == "photos"
     assert dark["low"] > 1
     said = "\n".join(told.lines())
-    assert "Dark photo: " in said
+    assert "Dark photo, of photos: " in said
     assert "recall" in said
     assert "200 of 203 photos read, 800 of 809 objects judged" in said
     for name in ("runs", "shares", "moves"):

@@ -48,10 +48,14 @@ def joined(first: Run, second: Run, common: bool) -> tuple[pl.DataFrame, list[st
             found_a.select(*key, outcome_a="outcome"), on=key, how="inner", maintain_order="left"
         ).drop("sha256", "place")
         if not common:
+            both = (
+                f"{len(joined):,} objects are in both ({len(left):,} and {len(right):,}): --common compares those"
+                if len(joined)
+                else "they have no object in common"
+            )
             raise RequestError(
                 f"expected two runs on the same evaluation set; that of {first.path} has the digest "
-                f"{str(digests[0])[:12]}, that of {second.path} {str(digests[1])[:12]}. {len(joined):,} objects are in "
-                f"both ({len(left):,} and {len(right):,}): --common compares those"
+                f"{str(digests[0])[:12]}, that of {second.path} {str(digests[1])[:12]}; {both}"
             )
         notes = [
             f"The evaluation sets differ: compared are the {len(joined):,} objects that both hold, of {len(left):,} in "

@@ -39,18 +39,29 @@ def lines(history: History) -> list[str]:
         .render(
             notes=history.notes,
             runs=[_figures(row) for row in history.runs.iter_rows(named=True)],
-            moves=said[:SHOWN],
+            moves=[{**row, "through": _through(history, row)} for row in said[:SHOWN]],
             n_moves=len(said),
-            tested=int(history.moves["q_value"].is_not_null().sum()),
+            tested=history.moves.filter(pl.col("q_value").is_not_null()).select("attribute", "bin").n_unique(),
         )
     )
     return [printable(line.rstrip()) for line in text.splitlines() if line.strip()]
 
 
 def moves(history: History) -> list[dict[str, Any]]:
-    """Return the shares that moved more than chance explains, the surest first, each with its words."""
-    found = history.moves.filter(pl.col("q_value") <= SURE).sort("q_value", "p_value", "attribute", "bin")
+    """Return the shares that moved more than chance explains, the surest first, each with its words and surest step."""
+    near = (pl.col("later") - pl.col("earlier")).alias("near")
+    found = history.moves.filter(pl.col("q_value") <= SURE).with_columns(near)
+    found = found.sort("q_value", "p_value", "near", "attribute", "bin").unique(
+        ["attribute", "bin"], keep="first", maintain_order=True
+    )
     return [{**row, "words": _words(str(row["attribute"]), str(row["bin"]))} for row in found.iter_rows(named=True)]
+
+
+def _through(history: History, move: Mapping[str, Any]) -> str:
+    """Write a share in all runs, in their order."""
+    rows = history.shares.filter((pl.col("attribute") == move["attribute"]) & (pl.col("bin") == move["bin"]))
+    told = dict(rows.select("run", "share").iter_rows())
+    return " → ".join(fmt.share(told.get(run)) for run in history.runs["run"])
 
 
 def png(history: History, *, width: int = 640) -> bytes:
@@ -127,8 +138,3 @@ def _words(attribute: str, bin_name: str) -> str:
     if attribute == "miss rate":
         return attribute
     return f"class “{bin_name}”" if attribute == "label" else words.condition(attribute, bin_name)
-
-
-def interval(row: Mapping[str, Any]) -> str:
-    """Write the interval of a ratio."""
-    return fmt.ratio_interval(row["low"], row["high"])

@@ -19,6 +19,7 @@ from xai import (
     dataset,
     detect,
     label_frames,
+    labels,
     provenance,
     question,
     reference,
@@ -87,10 +88,12 @@ def triage(
             neighbours=not asked.reported,
         )
         evaluation, misplaced = _with_mismatches(asked, evaluation)
+        relabel = _relabel(asked, evaluation, train)
     with clock("cover"):
         analyse = coverage.analyse_cases if asked.reported else coverage.analyse
         found = analyse(train.tables if train else None, evaluation, train_detected=bool(train and train.detected))
         promises = _promises(config, asked, evaluation, audit, scanned.info)
+        parts = _promises_of_parts(config, asked, evaluation, audit, found)
     with clock("explain"):
         upright = ask_upright(config, detector, evaluation, asked.data.root, errors, progress)
         images, bins = verdict.with_upright(evaluation.images, found.bins, upright.told)
@@ -126,9 +129,14 @@ def triage(
         made = {name: _stacked(splits, name) for name in SCANNED}
         made |= {"errors": _with_conditions(errors, found.bins), "evidence": lines, "verdicts": verdicts}
         made["objects"] = tables.conform(made["objects"], {**tables.TABLES["objects"], NOVELTY: pl.Float64})
-        made |= {"nearest": nearest, "coverage": found.coverage, "slices": found.slices, "uncovered": found.uncovered}
+        made |= {"nearest": nearest, "relabel": relabel}
+        made |= {"coverage": found.coverage, "slices": found.slices, "uncovered": found.uncovered}
         _write(made, folder)
-        run_json.write(_info(config, asked, detector, described, promises, known, clock, command), folder)
+        labels.to_csv(relabel, folder / labels.CSV)
+        labels.to_coco(relabel, evaluation.images, folder / labels.COCO)
+        told = _info(config, asked, detector, described, promises, known, clock, command)
+        told |= {"promise_parts": [asdict(part) for part in parts], "plan": found.plan.to_dicts()}
+        run_json.write(told, folder)
         report.render(folder)
     return runs.Run(folder)
 
@@ -164,6 +172,21 @@ def _with_mismatches(asked: Question, evaluation: Split) -> tuple[Split, pl.Data
     return replace(evaluation, issues=tables.stack([evaluation.issues, named], tables.ISSUES)), found
 
 
+def _relabel(asked: Question, evaluation: Split, train: Reference | None) -> pl.DataFrame:
+    """List the labels to look at; beside reported misses nobody labelled anything, so that nothing contradicts."""
+    if asked.reported:
+        return tables.empty(tables.BESIDE["relabel"])
+    reference = (train.tables.objects, train.tables.images) if train else None
+    found = labels.review(
+        evaluation.objects,
+        evaluation.images,
+        evaluation.predictions,
+        reference=reference,
+        reference_predictions=train.tables.predictions if train and train.detected else None,
+    )
+    return labels.ordered([found, labels.from_issues(evaluation.issues)])
+
+
 def _promises(
     config: Config, asked: Question, evaluation: Split, audit: Split | None, info: Mapping[str, Any]
 ) -> list[coverage.Answer]:
@@ -171,7 +194,10 @@ def _promises(
     judged = audit if asked.reported else evaluation
     if judged is None:
         return coverage.unanswered(config.promise)
-    answers = coverage.promise(judged.objects, judged.predictions, config.promise, judged.images)
+    price = config.report.cost_per_miss
+    answers = coverage.promise(
+        judged.objects, judged.predictions, config.promise, judged.images, cost_per_miss=price
+    )  # fmt: skip
     if not asked.reported:
         return answers
     read = judged.images["status"].eq("ok").sum()
@@ -181,6 +207,24 @@ def _promises(
     doubts += [f"{left:,} more were drawn and are not labelled"] * (left > 0)
     where += f" ({'; '.join(doubts)}: the answer may be biased)" if doubts else ""
     return [replace(answer, sentence=f"{where}, {_continued(answer.sentence)}") for answer in answers]
+
+
+def _promises_of_parts(
+    config: Config, asked: Question, evaluation: Split, audit: Split | None, found: coverage.Analysis
+) -> list[coverage.Answer]:
+    """Answer the promise for every class, and where all objects are annotated for every slice."""
+    judged = audit if asked.reported else evaluation
+    if judged is None:
+        return []
+    return coverage.promise_of_parts(
+        judged.objects,
+        judged.predictions,
+        config.promise,
+        judged.images,
+        slices=[] if asked.reported else found.slices["conditions"].to_list(),
+        bins=None if asked.reported else found.bins,
+        cost_per_miss=config.report.cost_per_miss,
+    )
 
 
 def _continued(sentence: str) -> str:

@@ -171,9 +171,24 @@ BESIDE: dict[str, Schema] = {
         "train_object_id": pl.Int64,
         "distance": pl.Float64,
     },
+    "relabel": {
+        **_KEY,
+        "object_id": pl.Int64,
+        "prediction_id": pl.Int64,
+        "check": pl.String,
+        "score": pl.Float64,
+        "threshold": pl.Float64,
+        "doubtful": pl.Boolean,
+        "reason": pl.String,
+        "label": pl.String,
+        **_BOX,
+        "suggested_label": pl.String,
+        **{f"suggested_{name}": dtype for name, dtype in _BOX.items()},
+    },
 }
 """Tables of a run beside the contract's. ``nearest``: for each missed object the training objects of its class that
-look most alike to the detector, ``rank`` 1 first; ``distance`` 0 (alike) to 2."""
+look most alike to the detector, ``rank`` 1 first; ``distance`` 0 (alike) to 2. ``relabel``: labels to look at, most
+doubtful first; ``prediction_id`` instead of ``object_id`` where a label seems to be missing."""
 
 FEATURES = ("image_id", "object_id", "features")
 """Columns of the features of objects, in shards and profiles: ``features`` is an array of at most 512 float16."""

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 from make_run import make_run
+from PIL import Image
 
 from xai import report, tables
 from xai.report import gallery
@@ -129,9 +130,14 @@ def test_training_objects_that_look_alike_stand_beside_their_miss(tmp_path: Path
         train_object_id=alike["object_id"],
     )
     tables.write(rows, run / "nearest.parquet")
+    (run / "alike").mkdir()
+    Image.new("RGB", (344, 112), "red").save(run / "alike" / f"{miss['error_id']}.jpg")
+    Image.new("RGB", (640, 480)).save(run / "gallery" / f"{miss['error_id']}.jpg")
     cards = gallery.build(open_run(run), summary).cards
     (card,) = [card for card in cards if card.nearest]
     assert card.row["error_id"] == miss["error_id"]
+    assert card.alike is not None
+    assert card.alike.size == (344, 112)
     assert [item["distance"] for item in card.nearest] == [0.1, 0.2, 0.3]
     assert [item["outcome"] for item in card.nearest] == [alike["outcome"][place] for place in (1, 2, 0)]
     assert "Most alike in the training set" in report.render(run).read_text(encoding="utf-8")

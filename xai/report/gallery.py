@@ -11,7 +11,7 @@ import polars as pl
 
 from xai.report.causes import UNCLEAR
 from xai.report.format import known
-from xai.report.pictures import Picture, beside, embed_maps, embed_photos, embed_repairs
+from xai.report.pictures import Picture, beside, embed_alike, embed_maps, embed_photos, embed_repairs
 from xai.report.source import Source
 from xai.report.summarize import Summary
 
@@ -69,6 +69,7 @@ class Card:
             a box those in the photo, ``iou`` null, its own class and high scores first.
         ledger: its rows of ``evidence.parquet`` by the cause that they speak of, the verdict's own first; then
             "heat map" and "placebo", which speak of none.
+        alike: picture of the first of ``nearest``, side by side, or None.
         nearest: what it looks most alike to in training, ``train_image_id train_object_id distance outcome``.
         slices: places of the slices that the object lies in.
         strength: name of the verdict's strength, None where it names no cause.
@@ -82,6 +83,7 @@ class Card:
     close: tuple[float, float, float, float] | None
     nearby: Sequence[Mapping[str, Any]]
     ledger: Mapping[str, Sequence[Mapping[str, Any]]]
+    alike: Picture | None
     nearest: Sequence[Mapping[str, Any]]
     slices: tuple[int, ...]
     strength: str | None
@@ -133,7 +135,7 @@ def build(
         embedded: cards with embedded pictures at most; ``EMBEDDED`` if left out.
 
     Raises:
-        RunError: a picture in ``gallery/``, ``maps/`` or ``repairs/`` cannot be read.
+        RunError: a picture in ``gallery/``, ``maps/``, ``repairs/`` or ``alike/`` cannot be read.
     """
     by_cause = ordered(source.misses, [line.cause for line in summary.causes])
     chosen = by_cause.sort("turn", "place").head(MAX_CARDS if max_cards is None else max_cards).sort("place")
@@ -188,9 +190,11 @@ class _Pictures:
         def existing(files: Mapping[str, Path], names: Sequence[str]) -> list[Path]:
             return [files[name] for name in names if name in files and files[name].is_file()]
 
-        self.files = {"photo": photos, "map": maps, "repair": repairs}
+        strips = {name: run_dir / "alike" / f"{name}.jpg" for name in photos}
+        self.files = {"photo": photos, "map": maps, "repair": repairs, "alike": strips}
         self.made = embed_photos(existing(photos, inside))
         self.made |= embed_maps(existing(maps, inside)) | embed_repairs(existing(repairs, inside))
+        self.made |= embed_alike(existing(strips, inside))
         for files in self.files.values():
             self.made |= beside(existing(files, outside), page)
 
@@ -229,6 +233,7 @@ def _card(
         close=_close(row) if photo else None,
         nearby=nearby,
         ledger=_ledger(evidence, row["cause"]),
+        alike=shown.of("alike", row["error_id"]),
         nearest=nearest,
         slices=tuple(place for place, wanted in enumerate(slices) if wanted <= inside),
         strength=next(name for name, least in STRENGTHS.items() if row["strength"] >= least) if clear else None,

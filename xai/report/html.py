@@ -15,10 +15,11 @@ from typing import Any
 import yaml
 from markupsafe import Markup
 
-from attributes import ATTRIBUTES
+from xai.catalog import CATALOG
 from xai.files import replacing
 from xai.report import charts, detector, gallery, sections
 from xai.report.pictures import embed_logo
+from xai.report.relabel import labels_to_look_at
 from xai.report.sentences import TEMPLATES, environment
 from xai.report.source import Source, open_run
 from xai.report.summarize import Summary, summarize_source
@@ -86,13 +87,12 @@ def _context(source: Source, summary: Summary) -> dict[str, Any]:
         "strengths": gallery.STRENGTHS,
         "image_sources": "data: 'self'" if shown.beside else "data:",
         "issues": sections.issues(source),
+        "relabel": labels_to_look_at(source),
         "provenance": sections.provenance(source),
         "config_text": yaml.safe_dump(source.config, sort_keys=False, allow_unicode=True),
         "split_names": sections.split_names(source),
         "definitions": {
-            name: attribute.definition
-            for name, attribute in ATTRIBUTES.items()
-            if name in named or not coverage.overall
+            name: attribute.definition for name, attribute in CATALOG.items() if name in named or not coverage.overall
         },
     }
 

@@ -15,20 +15,26 @@ from PIL import Image, UnidentifiedImageError
 
 from xai.exceptions import RunError
 
-PHOTO_BYTES = 5_400_000
+PHOTO_BYTES = 4_700_000
 """What all photos of a page may weigh together, before base64 adds a third."""
 
-MAP_BYTES = 900_000
+MAP_BYTES = 800_000
 """What all heat maps of a page may weigh together."""
 
-REPAIR_BYTES = 1_200_000
+REPAIR_BYTES = 1_000_000
 """What all repaired photos of a page may weigh together."""
+
+ALIKE_BYTES = 900_000
+"""What all strips of training objects may weigh together."""
 
 PHOTO_STEPS = ((640, 85), (640, 72), (512, 70), (448, 65), (384, 60), (320, 55), (256, 50))
 """Longest side in pixels and JPEG quality, tried in order until a photo fits its part."""
 
 MAP_STEPS = ((480, 80), (320, 75), (240, 70), (160, 60), (96, 50))
 """The same for heat maps (WebP, which keeps transparency); they are smooth, so little is lost."""
+
+ALIKE_STEPS = ((344, 75), (344, 55), (270, 50), (200, 45))
+"""The same for strips of training objects."""
 
 REPAIR_STEPS = ((480, 75), (384, 65), (320, 60), (256, 50), (192, 45))
 """The same for repaired photos."""
@@ -82,6 +88,15 @@ def embed_repairs(files: Sequence[Path], budget: int = REPAIR_BYTES) -> dict[Pat
     return _embed(files, budget, REPAIR_STEPS, "JPEG")
 
 
+def embed_alike(files: Sequence[Path], budget: int = ALIKE_BYTES) -> dict[Path, Picture]:
+    """Embed strips of training objects.
+
+    Raises:
+        RunError: a file is not a picture.
+    """
+    return _embed(files, budget, ALIKE_STEPS, "JPEG")
+
+
 def embed_logo(file: Path) -> Picture:
     """Embed a logo, at most 480 × 160 pixels.
 
@@ -123,9 +138,14 @@ def _fit(file: Path, data: bytes, part: int, steps: Sequence[tuple[int, int]], k
         if opened.format == kind == "JPEG" and len(data) <= part:
             return Picture(key, _uri(data, kind), opened.size)
         image = opened.convert("RGB" if kind == "JPEG" or not opened.has_transparency_data else "RGBA")
-    encoded = b""
-    for side, quality in steps:
+    encoded, area = b"", 1
+    for place, (side, quality) in enumerate(steps):
+        # A size is not tried whose area alone says that it will not do.
+        shrunk = area * min(1.0, side / max(image.size)) ** 2
+        if encoded and len(encoded) * shrunk / area > 1.4 * part and place < len(steps) - 1:
+            continue
         image.thumbnail((side, side), Image.Resampling.LANCZOS)
+        area = image.width * image.height
         buffer = io.BytesIO()
         image.save(buffer, kind, quality=quality)
         encoded = buffer.getvalue()

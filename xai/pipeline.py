@@ -20,6 +20,7 @@ from xai import (
     detect,
     label_frames,
     labels,
+    lookalikes,
     provenance,
     question,
     reference,
@@ -134,6 +135,8 @@ def triage(
         _write(made, folder)
         labels.to_csv(relabel, folder / labels.CSV)
         labels.to_coco(relabel, evaluation.images, folder / labels.COCO)
+        if train:
+            lookalikes.keep(nearest, errors, train.tables.objects, Path(train.info["path"]), folder)
         told = _info(config, asked, detector, described, promises, known, clock, command)
         told |= {"promise_parts": [asdict(part) for part in parts], "plan": found.plan.to_dicts()}
         run_json.write(told, folder)

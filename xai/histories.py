@@ -10,24 +10,19 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from scipy import sparse
 
-from xai import tables
-from xai.coverage.bins import UNKNOWN, Catalog, UserBins, bin_names, catalog_or_default, fit_user_bins
+from xai import portions, tables
+from xai.coverage.bins import UNKNOWN
 from xai.coverage.drift import Moved, moved, share_bounds
-from xai.coverage.intervals import Bools, Integers, false_discovery, indicator
-from xai.coverage.onehot import MAX_LABELS
-from xai.coverage.sample import Sample, sample
+from xai.coverage.intervals import false_discovery
 from xai.exceptions import RequestError
 from xai.files import make_folder, replacing
+from xai.portions import MISS_RATE, Cells
 from xai.report import timeline
 from xai.rules import MISSES
 from xai.run import Run
 
 _Row = dict[str, Any]
-
-MISS_RATE = "miss rate"
-"""``attribute`` of the rows that tell of misses, not of a condition."""
 
 SHARES: Mapping[str, pl.DataType | type[pl.DataType]] = {
     "run": pl.Int64,
@@ -117,7 +112,7 @@ def history(runs: Sequence[str | Path], *, out: str | Path | None = None) -> His
             "expected runs that answer the same question; some explain an evaluation set, others reported misses"
         )
     split = "production" if questions == {"reported"} else "eval"
-    sides = _sides(opened, split)
+    sides = portions.sides(opened, split)
     shares = pl.concat([_shares(place, side) for place, side in enumerate(sides)])
     steps = [(place, place + 1) for place in range(len(sides) - 1)]
     steps += [(0, len(sides) - 1)] * (len(sides) > 2)
@@ -136,82 +131,11 @@ def history(runs: Sequence[str | Path], *, out: str | Path | None = None) -> His
     return _write(told, Path(out)) if out is not None else told
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Cells:
-    """The conditions of one run that are counted in one unit.
-
-    Attributes:
-        unit: ``photos`` or ``objects``.
-        names: (T,) attribute and bin.
-        inside: (n, T) whether a photo or object lies in it.
-        keys: (n,) what names the draw of each in any run: group, photo by content.
-    """
-
-    unit: str
-    names: tuple[tuple[str, str], ...]
-    inside: Bools
-    keys: pl.Series
-
-
-def _sides(runs: Sequence[Run], split: str) -> list[list[_Cells]]:
-    """Count every run in the same bins."""
-    catalog = catalog_or_default(None)
-    images = [run.images.filter((pl.col("split") == split) & (pl.col("status") == "ok")) for run in runs]
-    images = [frame.unique("image_id", keep="first", maintain_order=True) for frame in images]
-    objects = [run.objects.filter(pl.col("split") == split) for run in runs]
-    if split == "production":  # reported cases are no sample of objects
-        objects = [frame.clear() for frame in objects]
-    user = fit_user_bins(pl.concat([_own(frame) for frame in (*images, *objects)], how="diagonal_relaxed"))
-    sides = []
-    for place, (photos, things) in enumerate(zip(images, objects, strict=True)):
-        held = sample(photos, things, catalog, user)
-        keyed = photos.select("image_id", key=_key(photos, place))
-        of_objects = held.objects.select("image_id").join(keyed, on="image_id", how="left", maintain_order="left")
-        by_photo = _cells("photos", held.image_codes, keyed["key"], catalog, user)
-        codes = {name: values for name, values in held.codes.items() if name not in held.image_codes}
-        by_object = _cells("objects", codes, of_objects["key"], catalog, user)
-        if split == "eval":
-            by_object = _with_outcomes(by_object, held)
-        sides.append([by_photo, by_object])
-    return sides
-
-
-def _own(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return the user's columns."""
-    return frame.select(name for name in frame.columns if name.startswith(("label_", "meta_")))
-
-
-def _key(photos: pl.DataFrame, place: int) -> pl.Expr:
-    """Name the draw of a photo: its group, else its content, else itself in this run."""
-    parts = []
-    if "group" in photos.columns:
-        parts.append(pl.concat_str(pl.lit("group "), pl.col("group").cast(pl.String)))
-    if "sha256" in photos.columns:
-        parts.append(pl.concat_str(pl.lit("photo "), "sha256"))
-    return pl.coalesce(*parts, pl.concat_str(pl.lit(f"run {place} "), "image_id"))
-
-
-def _cells(unit: str, codes: Mapping[str, Integers], keys: pl.Series, catalog: Catalog, user: UserBins) -> _Cells:
-    names = [(name, part) for name in codes for part in bin_names(name, catalog, user)]
-    columns = [codes[name] == place for name in codes for place in range(len(bin_names(name, catalog, user)))]
-    inside = np.column_stack(columns) if columns else np.zeros((len(keys), 0), dtype=np.bool_)
-    return _Cells(unit, tuple(names), inside, keys)
-
-
-def _with_outcomes(cells: _Cells, held: Sample) -> _Cells:
-    """Add the labels, and the misses."""
-    labels = held.objects["label"].drop_nulls().value_counts().sort(["count", "label"], descending=[True, False])
-    top = labels["label"].head(MAX_LABELS).to_list()
-    columns = [(held.objects["label"] == name).fill_null(False).to_numpy() for name in top]
-    names = (*cells.names, *(("label", name) for name in top), (MISS_RATE, "missed"))
-    return replace(cells, names=names, inside=np.column_stack([cells.inside, *columns, held.miss]))
-
-
-def _shares(place: int, side: Sequence[_Cells]) -> pl.DataFrame:
+def _shares(place: int, side: Sequence[Cells]) -> pl.DataFrame:
     """Rows of one run."""
     parts = []
     for cells in side:
-        low, high = share_bounds(cells.inside, _draws(cells.keys))
+        low, high = share_bounds(cells.inside, portions.draws_of(cells.keys))
         rows = len(cells.inside)
         counts = cells.inside.sum(axis=0)
         frame = pl.DataFrame(
@@ -231,12 +155,7 @@ def _shares(place: int, side: Sequence[_Cells]) -> pl.DataFrame:
     return pl.concat(parts)
 
 
-def _draws(keys: pl.Series) -> sparse.csr_array:
-    codes = keys.rank("dense").cast(pl.Int64).to_numpy() - 1
-    return indicator(codes, int(codes.max(initial=-1)) + 1)
-
-
-def _moves(first: int, last: int, sides: Sequence[Sequence[_Cells]], *, misses_only: bool) -> pl.DataFrame:
+def _moves(first: int, last: int, sides: Sequence[Sequence[Cells]], *, misses_only: bool) -> pl.DataFrame:
     """Test what moved between two runs, of what both measured; of the same photos only misses can move."""
     parts = []
     for earlier, later in zip(sides[first], sides[last], strict=True):
@@ -253,7 +172,7 @@ def _moves(first: int, last: int, sides: Sequence[Sequence[_Cells]], *, misses_o
             [earlier.inside[:, [order[name] for name in names]], later.inside[:, [places[name] for name in names]]]
         )
         is_later = np.repeat([False, True], [len(earlier.inside), len(later.inside)])
-        found = moved(inside, is_later, _draws(pl.concat([earlier.keys, later.keys])))
+        found = moved(inside, is_later, portions.draws_of(pl.concat([earlier.keys, later.keys])))
         parts.append(_rows(first, last, earlier.unit, names, found))
     return pl.concat(parts) if parts else tables.empty(MOVES)
 
@@ -278,7 +197,7 @@ def _rows(first: int, last: int, unit: str, names: Sequence[tuple[str, str]], fo
     return tables.conform(frame.filter(occurs), MOVES)
 
 
-def _described(place: int, run: Run, side: Sequence[_Cells], before: Sequence[_Cells] | None, split: str) -> _Row:
+def _described(place: int, run: Run, side: Sequence[Cells], before: Sequence[Cells] | None, split: str) -> _Row:
     """Return the funnel, the misses and the promise of one run."""
     funnel = {(step["step"], step["unit"]): int(step["count"]) for step in run.info.get("funnel", {}).get(split, [])}
     data = run.info["data"].get(split, {})

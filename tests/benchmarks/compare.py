@@ -16,7 +16,7 @@ import polars as pl
 from harness import Ledger
 
 from attributes import ATTRIBUTES
-from xai import histories
+from xai import histories, portions
 from xai.coverage.bins import fit_user_bins, inherit
 from xai.coverage.changes import cells, members
 from xai.coverage.drift import moved
@@ -144,17 +144,17 @@ def alarms_of_history(ledger: Ledger, runs: int) -> None:
         ledger.add(f"null: any share moved, {name}", float(np.mean(alarms)), 0.05, "lower", f"{runs} runs of 3 sets")
 
 
-def side(held: Sample, first: int, last: int) -> list[histories._Cells]:
+def side(held: Sample, first: int, last: int) -> list[portions.Cells]:
     """Cut some photos out as a run of their own."""
     keys = pl.Series([f"p{place}" for place in range(held.photos)])
     inside = (held.photo >= first) & (held.photo < last)
     part = held.where(inside)
     by_photo = {name: values[first:last] for name, values in held.image_codes.items()}
     by_object = {name: values for name, values in part.codes.items() if name not in by_photo}
-    cells = histories._cells("objects", by_object, keys[part.photo.tolist()], ATTRIBUTES, {})
+    cells = portions.count_cells("objects", by_object, keys[part.photo.tolist()], ATTRIBUTES, {})
     return [
-        histories._cells("photos", by_photo, keys[first:last], ATTRIBUTES, {}),
-        histories._with_outcomes(cells, part),
+        portions.count_cells("photos", by_photo, keys[first:last], ATTRIBUTES, {}),
+        portions.with_outcomes(cells, part),
     ]
 
 

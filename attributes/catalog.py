@@ -165,14 +165,14 @@ _TABLE = (
         unit="degrees",
         range=(0.0, 270.0),
         bins=bins(
-            "0", 45, "90", 135, "180", 225, "270", judged=((34, 0, 0, 0), (2, 24, 0, 0), (0, 0, 28, 0), (0, 0, 0, 23))
+            "0", 45, "90", 135, "180", 225, "270", judged=((30, 0, 0, 0), (2, 21, 0, 0), (0, 0, 22, 0), (0, 0, 0, 22))
         ),
         why="the values are 0, 90, 180 and 270",
         definition="clockwise turn that brings the photo upright",
         function=orientation.rotations_of,
         source="after Vailaya et al., Automatic image orientation detection, IEEE TIP 2002",
-        accuracy="98% right where told, of 36% of middle squares of VOC and COCO photos in any of the four turns; 71% if forced",
-        bin_error=0.02,
+        accuracy="98% right where told, which is 39% of 250 VOC photos cut to squares and turned; 72% if forced",
+        bin_error=0.03,
         cost=1.3,
     ),
     Attribute(
@@ -249,8 +249,8 @@ _TABLE = (
         definition="share of the box's outline that lies on the photo's edge",
         function=objects.truncation,
         source="own definition",
-        accuracy="AUC 0.69 with the flag of VOC, which hidden objects have too; 0.83 where no other box is in front; 0.80 "
-        "together with occlusion, crowding, size, shape and place",
+        accuracy="AUC 0.69 with the flag of VOC, which hidden objects have too; 0.83 where no other box is in front; "
+        "0.80 together with occlusion, crowding, size, shape and place",
         bin_error=0.2,
         cost=0.014,
     ),

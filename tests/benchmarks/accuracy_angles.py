@@ -12,7 +12,7 @@ from accuracy_bins import bin_of, judge_bins
 from harness import Ledger
 
 from attributes import ATTRIBUTES, orientation, upright
-from attributes.views import Floats, Pixels, Views, fit
+from attributes.views import Pixels, Views, fit
 
 ROLLS_EACH = 4
 TILTS = (-8.0, 8.0)
@@ -83,21 +83,17 @@ def pitch(ledger: Ledger, folder: Path) -> None:
 def rotation(ledger: Ledger, folder: Path) -> None:
     """Middle squares turned at random and re-encoded after; whole upright photos for false turns."""
     rng = np.random.default_rng(2)
-    scored: dict[str, tuple[Floats, Floats, Floats]] = {}
-    for name, where in (("VOC", "voc/eval/JPEGImages"), ("COCO", "coco/images/train2017")):
-        # The head has seen the tuning half of COCO, and nothing of voc/eval.
-        files = data.paths(folder / where, None if name == "VOC" else "report")
-        turns = rng.integers(0, 4, len(files))
-        squares = [
-            fit(data.recoded(data.clockwise(data.middle_square(data.pixels(path)), turn), 85), 320)
-            for path, turn in zip(files, turns, strict=True)
-        ]
-        forced = np.array([upright.confidence(upright.describe(square)).argmax() for square in squares])
-        scored[name] = (orientation.rotation(squares), forced * 90.0, (360 - 90.0 * turns) % 360)
-    answers, forced, truth = (np.concatenate(parts) for parts in zip(*scored.values(), strict=True))
+    # The head has seen nothing of these, but all of COCO.
+    files = data.paths(folder / "voc/eval/JPEGImages", None)
+    turns = rng.integers(0, 4, len(files))
+    squares = [
+        fit(data.recoded(data.clockwise(data.middle_square(data.pixels(path)), turn), 85), 320)
+        for path, turn in zip(files, turns, strict=True)
+    ]
+    forced = 90.0 * np.array([upright.confidence(upright.describe(square)).argmax() for square in squares])
+    answers, truth = orientation.rotation(squares), (360 - 90.0 * turns) % 360
     sure = np.isfinite(answers)
-    counts = ", ".join(f"{len(item[0])} {name}" for name, item in scored.items())
-    note = f"middle squares of {counts} photos"
+    note = f"middle squares of {len(files)} VOC photos"
     ledger.add("rotation: right where confident", float((answers == truth)[sure].mean()), 0.90, "higher", note)
     judge_bins(
         ledger,
@@ -107,8 +103,7 @@ def rotation(ledger: Ledger, folder: Path) -> None:
         "all four turns alike often",
     )
     ledger.add("rotation: confident", float(sure.mean()), 0.50, "higher", note)
-    by_source = ", ".join(f"{name} {(item[1] == item[2]).mean():.3f}" for name, item in scored.items())
-    ledger.add("rotation: forced choice", float((forced == truth).mean()), 0.75, "higher", by_source)
+    ledger.add("rotation: forced choice", float((forced == truth).mean()), 0.75, "higher", note)
     whole = orientation.rotation(
         [fit(data.pixels(path), 320) for path in data.paths(folder / "voc/eval/JPEGImages", None)]
     )

@@ -12,10 +12,11 @@ from rendered import write_world
 from typer.testing import CliRunner
 
 import xai
+from attributes.decode import read
 from xai import tables
 from xai.cli import app
 from xai.exceptions import RequestError, RunError
-from xai.explaining import FOLDER
+from xai.explaining import FOLDER, sheet
 from xai.rules import MISSES
 
 MASKS = 60
@@ -121,3 +122,29 @@ def test_the_command_tells_the_same(run: xai.Run) -> None:
     told = [json.loads(line) for line in lines]
     assert [row["kind"] for row in told if row["event"] == "evidence"] == found.evidence["kind"].to_list()
     assert told[-1] == {"event": "done", "error_id": name, "picture": str(found.picture)}
+
+
+def test_heat_maps_side_by_side(world: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(world / "run", copy)
+    with pytest.raises(RequestError, match=r"no heat maps: triage with explain.maps"):
+        sheet(copy)
+    names = misses(xai.Run(copy))[:2]
+    (copy / "maps").mkdir(exist_ok=True)
+    for name in names:
+        xai.explain(world / "run", name, n_masks=MASKS)
+        shutil.copy(world / "run" / FOLDER / f"{name}.npz", copy / "maps")
+    done = CliRunner().invoke(app, ["explain", str(copy), "--sheet"])
+    assert done.exit_code == 0
+    assert done.stdout.splitlines() == [f"heat maps: {copy / FOLDER / 'sheet.png'}"]
+    both = read(copy / FOLDER / "sheet.png").pixels
+    one = read(sheet(copy, count=1, out=tmp_path / "one.png")).pixels
+    assert both.shape[1] == 2 * one.shape[1]
+    with pytest.raises(RequestError, match="at least 1 map"):
+        sheet(copy, count=0)
+
+
+def test_either_a_miss_or_the_sheet(run: xai.Run) -> None:
+    for arguments in ([], [misses(run)[0], "--sheet"]):
+        with pytest.raises(RequestError, match="either the ERROR_ID of a miss or --sheet"):
+            CliRunner().invoke(app, ["explain", str(run.path), *arguments], catch_exceptions=False)

@@ -359,7 +359,10 @@ def report(
 @app.command()
 def explain(
     run: Annotated[Path, typer.Argument(help="run directory")],
-    error_id: Annotated[str, typer.Argument(help="of the miss, or its beginning; the report names it at each photo")],
+    error_id: Annotated[
+        str | None, typer.Argument(help="of the miss, or its beginning; the report names it at each photo")
+    ] = None,
+    sheet: Annotated[bool, typer.Option("--sheet", help="lay the run's heat maps side by side instead")] = False,
     masks: Annotated[int, typer.Option(min=2, help="masked copies of the photo; more make a steadier map")] = 600,
     device: Device = None,
     seed: Seed = None,
@@ -367,11 +370,20 @@ def explain(
     json_: Json = False,
 ) -> None:
     """Explain one miss in depth: a heat map with as many masks as asked, and the ledger of evidence."""
-    from xai.explaining import explain as explain_miss
+    from xai import explaining
 
     voice = _Voice(quiet, json_)
+    if sheet == (error_id is not None):
+        raise RequestError("expected either the ERROR_ID of a miss or --sheet")
+    if error_id is None:
+        written = explaining.sheet(run)
+        if voice.json:
+            voice.emit({"event": "done", "sheet": str(written)})
+        else:
+            Console(highlight=False, soft_wrap=True).print(f"heat maps: {_shown(written)}")
+        return
     with voice.progress() as progress:
-        found = explain_miss(run, error_id, n_masks=masks, device=device, seed=seed, progress=progress)
+        found = explaining.explain(run, error_id, n_masks=masks, device=device, seed=seed, progress=progress)
     if voice.json:
         for line in found.evidence.iter_rows(named=True):
             voice.emit({"event": "evidence", **line})

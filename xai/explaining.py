@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from attributes.decode import read
 from xai import config as configs
 from xai import detect, evidence, experiments, report
 from xai.exceptions import RequestError, RunError
@@ -30,6 +31,10 @@ N_MASKS = 600
 """Masked copies of the photo. With these two seeds agree closely on most misses; a run uses at most 200."""
 
 
+SHEET = 24
+"""Heat maps on a contact sheet."""
+
+
 @dataclass(frozen=True, eq=False)
 class Explanation:
     """What is known of one miss.
@@ -41,7 +46,8 @@ class Explanation:
         saliency: (h, w) float32, signed, −1 to 1: positive helps the detection, negative holds it back.
         scale: change of the target, overlap × score of the best candidate, that 1 stands for.
         box: (4,) the object's, in pixels of ``saliency``.
-        picture: the heat map over the photo, PNG.
+        picture: the heat map over the photo with its scale and figures beneath, PNG.
+        bare: the same without.
         text: what the command line prints.
     """
 
@@ -51,6 +57,7 @@ class Explanation:
     scale: float
     box: NDArray[np.float64]
     picture: Path
+    bare: Path
     text: tuple[str, ...]
 
     def __str__(self) -> str:
@@ -60,7 +67,7 @@ class Explanation:
         """Draw the photo under the heat map, with its scale, as a matplotlib figure."""
         from xai.evidence.pictures import figure
 
-        return figure(self.picture, self.scale, self.text[0])
+        return figure(self.bare, self.scale, self.text[0])
 
     def _repr_png_(self) -> bytes:
         return self.picture.read_bytes()
@@ -123,8 +130,62 @@ def explain(
     with np.load(opened.path / FOLDER / f"{name}.npz") as stored:
         saliency, scale, box = stored["saliency"].astype(np.float32), float(stored["scale"]), stored["box"]
     picture = opened.path / FOLDER / f"{name}.png"
+    bare = picture.with_suffix(".overlay.png")
+    picture.replace(bare)
+    evidence.write_captioned(bare, picture, _caption(str(miss["label"][0]), lines, scale))
     text = tuple(report.miss_lines(opened.path, name, lines))
-    return Explanation(name, lines, saliency, scale, box, picture, text)
+    return Explanation(name, lines, saliency, scale, box, picture, bare, text)
+
+
+def sheet(run: str | Path, *, count: int = SHEET, out: str | Path | None = None) -> Path:
+    """Lay the heat maps of a finished run side by side, with their scale and figures; no detector is asked.
+
+    Maps that are no better than random are there, and marked.
+
+    Args:
+        run: the run directory.
+        count: maps at most, in order of their misses' ids.
+        out: the PNG; ``RUN/explain/sheet.png`` if left out.
+
+    Raises:
+        RequestError: the run has no maps, or ``count`` is not positive.
+        RunError: there is no finished run.
+    """
+    opened = Run(run)
+    if count < 1:
+        raise RequestError(f"expected at least 1 map for the sheet, got {count}")
+    found = sorted((opened.path / "maps").glob("*.npz"))[:count]
+    if not found:
+        raise RequestError(f"{opened.path} has no heat maps: triage with explain.maps above 0")
+    labels = dict(opened.errors.select("error_id", "label").iter_rows())
+    tiles = []
+    for file in found:
+        with np.load(file) as stored:
+            saliency, scale, box = stored["saliency"].astype(np.float32), float(stored["scale"]), stored["box"]
+        photo = read(opened.path / "gallery" / f"{file.stem}.jpg").pixels
+        factor = np.tile([photo.shape[1] / saliency.shape[1], photo.shape[0] / saliency.shape[0]], 2)
+        lines = opened.evidence.filter(pl.col("error_id") == file.stem)
+        caption = _caption(labels[file.stem], lines, scale, error_id=file.stem)
+        tiles.append((evidence.overlay(photo, saliency, box * factor), caption))
+    path = opened.path / FOLDER / "sheet.png" if out is None else Path(out)
+    evidence.write_sheet(tiles, path)
+    return path
+
+
+def _caption(label: str, lines: pl.DataFrame, scale: float, *, error_id: str = "") -> evidence.Caption:
+    """Say under a map what it is of, the target before and after, and what speaks for the map."""
+    told = {(row["kind"], row["name"]): row for row in lines.iter_rows(named=True)}
+    text = [f"{label} {error_id}".strip()]
+    if (hidden := told.get(("suppressor", "hidden"))) is not None:
+        text.append(
+            f"overlap × score {hidden['before']:.3f}, {hidden['after']:.3f} without what holds back; "
+            f"elsewhere up to {hidden['placebo']:.3f}"
+        )
+    trusted = ("faithfulness", evidence.TRUSTED) in told
+    for (kind, _), row in told.items():
+        if kind == "faithfulness":
+            text.append(f"insertion − deletion {row['effect']:+.3f}, random {row['placebo']:+.3f}")
+    return evidence.Caption(tuple(text), scale, trusted)
 
 
 def _split(run: Run) -> str:

@@ -56,6 +56,11 @@ def write_overlay(pixels: Pixels, saliency: NDArray[np.floating], box: Boxes, pa
         box: (4,) in pixels of the photo.
         path: where to write.
     """
+    _write(overlay(pixels, saliency, box), path, ".png", [])
+
+
+def overlay(pixels: Pixels, saliency: NDArray[np.floating], box: Boxes) -> Pixels:
+    """Draw the heat map over the dimmed photo, at most 640 pixels on its longest side; arguments as above."""
     small = _shrink(pixels)
     height, width = small.shape[:2]
     heat = cv2.resize(saliency.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
@@ -64,19 +69,19 @@ def write_overlay(pixels: Pixels, saliency: NDArray[np.floating], box: Boxes, pa
     colour = np.where(heat[..., None] >= 0, np.array(HELPS, np.float32), np.array(SUPPRESSES, np.float32))
     # Weak values fade faster than in proportion, so that the noise of the estimate does not tint the whole photo.
     alpha = 0.8 * strength[..., None] ** 1.5
-    picture = np.rint(grey * (1 - alpha) + colour * alpha).astype(np.uint8)
+    picture: Pixels = np.rint(grey * (1 - alpha) + colour * alpha).astype(np.uint8)
     factor = np.array([width / pixels.shape[1], height / pixels.shape[0]])
     x1, y1, x2, y2 = np.rint(box.reshape(2, 2) * factor).astype(int).ravel().tolist()
     for shade, thickness in ((0, 4), (255, 2)):
         cv2.rectangle(picture, (x1, y1), (x2 - 1, y2 - 1), (shade, shade, shade), thickness)
-    _write(picture, path, ".png", [])
+    return picture
 
 
-def figure(overlay: Path, scale: float, title: str) -> Figure:
+def figure(picture_file: Path, scale: float, title: str) -> Figure:
     """Show a picture made by ``write_overlay`` with its colours' scale, for notebooks.
 
     Args:
-        overlay: the picture.
+        picture_file: the picture.
         scale: change of the target, overlap × score, that the strongest colour stands for.
         title: above the picture.
     """
@@ -84,7 +89,7 @@ def figure(overlay: Path, scale: float, title: str) -> Figure:
     from matplotlib.colors import LinearSegmentedColormap, Normalize
     from matplotlib.figure import Figure
 
-    picture = cv2.cvtColor(cv2.imdecode(np.fromfile(overlay, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    picture = cv2.cvtColor(cv2.imdecode(np.fromfile(picture_file, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
     shades = np.array([SUPPRESSES, (128, 128, 128), HELPS]) / 255
     colours = LinearSegmentedColormap.from_list("helps", shades)
     drawn = Figure(figsize=(8, 8 * picture.shape[0] / picture.shape[1]), layout="constrained")

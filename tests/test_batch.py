@@ -140,3 +140,37 @@ def test_a_box_that_repeats_another_crowds_and_hides_nothing(photos: tuple[Path,
     crowded, hidden = crowding([False, True, False])
     np.testing.assert_array_equal((crowded, hidden), [[0, np.nan, 0]] * 2)
     assert crowding([False, False, False])[0][0] == 1.0
+
+
+def test_what_is_measured_does_not_depend_on_the_workers(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    names = [f"{index:02d}.png" for index in range(batch.BATCH_SIZE + 3)]
+    for index, name in enumerate(names):
+        pixels = generator.integers(0, 256, (60 + index, 90, 3), dtype=np.uint8)
+        Image.fromarray(cv2.resize(pixels, (180, 120 + index))).save(tmp_path / name)
+    (tmp_path / "05.png").write_bytes(b"no photo")
+
+    def label(ids: Sequence[str], read: Sequence[Photo]) -> list[Labelled]:
+        counts = [int(name[:2]) % 3 for name in ids]
+        boxes = [np.array([[5.0, 5, 90, 90], [40, 30, 160, 110]])[:count] for count in counts]
+        return [Labelled(item, np.zeros(len(item), np.int64), np.zeros(len(item), bool)) for item in boxes]
+
+    found = []
+    for workers in (1, 3, 40):
+        options = {"label": label, "detector": None, "detect_ids": set(), "match_iou": 0.5, "workers": workers}
+        parts = [*batch.process(tmp_path, names, **options)]
+        assert [name for part in parts for name in part.image_ids] == [name for name in names if name != "05.png"]
+        columns = [part.measured.images | part.measured.objects for part in parts]
+        found.append({name: np.concatenate([item[name] for item in columns]) for name in columns[0]})
+    assert len(found[0]["object_size"]) == sum(int(name[:2]) % 3 for name in names if name != "05.png")
+    for other in found[1:]:
+        for name, values in other.items():
+            np.testing.assert_array_equal(values, found[0][name])
+
+
+def test_a_batch_without_a_photo_is_empty(tmp_path: Path) -> None:
+    options = {"label": lambda ids, read: [], "detector": None, "detect_ids": set(), "match_iou": 0.5, "workers": 2}
+    (part,) = batch.process(tmp_path, ["absent.png"], **options)
+    assert part.image_ids == ()
+    assert [error.code for _, error in part.failures] == ["photo_missing"]
+    assert all(len(values) == 0 for values in (part.measured.images | part.measured.objects).values())

@@ -114,7 +114,12 @@ def process(
                     failures.append((image_id, error))
             labelled = label(read_ids, photos)
             pixels = [photo.pixels for photo in photos]
-            tagging = pool.submit(_measure, photos, labelled)
+            # Photos of a batch are tagged side by side: on a GPU the detector would wait for a single thread.
+            size = -(-len(photos) // workers) or 1
+            tagging = [
+                pool.submit(_measure, photos[start : start + size], labelled[start : start + size])
+                for start in range(0, len(photos), size)
+            ]
             asked = [index for index, image_id in enumerate(read_ids) if image_id in detect_ids]
             if as_stored:
                 seen = [frames.stored_pixels(photo.pixels, photo.exif_orientation) for photo in photos]
@@ -129,7 +134,7 @@ def process(
                 image_ids=tuple(read_ids),
                 photos=tuple(replace(photo, pixels=_NO_PIXELS) for photo in photos),
                 failures=tuple(failures),
-                measured=tagging.result(),
+                measured=_together([part.result() for part in tagging]),
                 detections=detections,
                 candidates=candidates,
                 features=features,
@@ -148,6 +153,21 @@ def _measure(photos: Sequence[Photo], labelled: Sequence[Labelled]) -> Measured:
     for name, values in found.objects.items():
         objects[name][counted] = values
     return replace(found, objects=objects)
+
+
+def _together(parts: Sequence[Measured]) -> Measured:
+    """What was measured of the photos of a batch, part after part."""
+    first, *others = parts or [measure([], [])]
+    return Measured(
+        images={
+            name: np.concatenate([values, *(part.images[name] for part in others)])
+            for name, values in first.images.items()
+        },
+        objects={
+            name: np.concatenate([values, *(part.objects[name] for part in others)])
+            for name, values in first.objects.items()
+        },
+    )
 
 
 def displayed(detections: Detections, photo: Photo) -> Detections:

@@ -34,6 +34,9 @@ FOLDER = "collect"
 TRIED = 24
 """Pool photos that a pipeline is tried on, to tell how much of what it makes lands in the gap."""
 
+FEWEST_TRIED = 5
+"""Augmented photos or objects of which none landed in the gap, from which a pipeline is not offered."""
+
 REASONS = 3
 """Gaps that a photo's reason names."""
 
@@ -251,16 +254,22 @@ def _augmented(run: Run, pool: Pool, wanted: pl.DataFrame, folder: Path, seed: i
         label = next((part.removeprefix("label=") for part in conditions if part.startswith("label=")), None)
         made = augment.plan(conditions, _typical(run, label))
         row: dict[str, Any] = {"pipeline": None, "landing": None, "landing_known": None, "augment_note": made.reason}
-        if made.pipeline is not None:
+        tried = augment.landing(made, photos, seed=seed)
+        if tried.known >= FEWEST_TRIED and not tried.inside:
+            row["augment_note"] = f"tried on the pool, none of {tried.known} augmented {_unit(made)} lands in the gap"
+        elif made.pipeline is not None:
             name = re.sub(r"[^a-z0-9_-]+", "-", "_".join(conditions).lower()).strip("-")[:80]
             path = folder / "augment" / f"{place:03d}_{name}.json"
             make_folder(path.parent)
             augment.save(made, path)
-            tried = augment.landing(made, photos, seed=seed)
             row |= {"pipeline": path.as_posix(), "landing": tried.share, "landing_known": tried.known}
         rows.append(row)
     schema = {"pipeline": pl.String, "landing": pl.Float64, "landing_known": pl.Int64, "augment_note": pl.String}
     return pl.DataFrame(rows, schema=schema)
+
+
+def _unit(made: augment.Plan) -> str:
+    return "objects" if any(ATTRIBUTES[name].level == "object" for name in made.told_by) else "photos"
 
 
 def _samples(pool: Pool) -> list[tuple[Pixels, Boxes, list[str]]]:

@@ -67,6 +67,11 @@ def test_provenance_answers_which_model_and_what_was_lost(world: Path) -> None:
     used = xai.Run(world / "run").objects.filter(pl.col("split") == "eval", pl.col("outcome") != "ignored")
     assert counts["used", "objects"] == len(used)
     assert info["promise"][0]["answer"] in {"inside", "broken", "not shown"}
+    assert list(info["promise"][0]["quantiles"].values()) == sorted(info["promise"][0]["quantiles"].values())
+    parts = {part["part"]: part for part in info["promise_parts"] if part["metric"] == "recall"}
+    classes = {name: row for name, row in parts.items() if name.startswith("label=")}
+    assert sum(part["denominator"] for part in classes.values()) == counts["used", "objects"]
+    assert isinstance(info["plan"], list)
 
 
 def test_rows_do_not_depend_on_workers(world: Path) -> None:

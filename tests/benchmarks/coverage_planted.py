@@ -19,8 +19,8 @@ import polars as pl
 from harness import Ledger
 from planted_tables import NAMES, Planted, Side, catalog, codes, prepared, tables
 
-from xai.coverage import analyse
 from xai.coverage.slices import slices
+from xai.coverage.table import tabulate
 
 PHOTOS, PER_PHOTO, ATTRIBUTES = 2500, 8, 12
 SLICE = Planted({"a01": "mid", "a07": "high"}, 3.0, 0.03)
@@ -89,9 +89,8 @@ def told_apart(runs: int) -> tuple[float, float, float]:
         # Training shows both conditions as often as the evaluation set, save for the one that it lacks.
         train = tables(2 * seed, 1000, known, per_photo=PER_PHOTO, planted=[HARD], lacking=[GAP])
         evaluation = tables(2 * seed + 1, 1000, known, per_photo=PER_PHOTO, planted=[GAP, HARD])
-        table = analyse(train, evaluation, train_detected=True, catalog=known).coverage.filter(
-            pl.col("label").is_null(), pl.col("bin") == "top"
-        )
+        sides = (prepared(side, known) for side in (train, evaluation))
+        table = tabulate(*sides, known, {}, labels=False).filter(pl.col("bin") == "top")
         told = dict(table.select("attribute", "assessment").iter_rows())
         hits = [told["a08"] == "coverage_gap", told["a09"] == "hard"]
         right["coverage_gap"] += hits[0]

@@ -211,7 +211,7 @@ def object_contrast(views: Views) -> Floats:
     mean, deviation = _moments(sums, squares, area)
     ring_mean, ring_deviation = _moments(whole_sums - sums, whole_squares - squares, ring_area)
     difference = np.concatenate([mean - ring_mean, deviation - ring_deviation], axis=1) * _LAB_UNITS
-    return np.asarray(np.sqrt(np.square(difference) @ np.ones(6)))
+    return np.asarray(np.sqrt(np.square(difference).sum(axis=1)))
 
 
 def _box_means(

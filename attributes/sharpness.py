@@ -227,7 +227,10 @@ def _from_energy(sums: Floats, fifths: int) -> Floats:
     """Sharpness from sums of the six energies and the count of edge pixels, (n, 7) → (n,)."""
     energies, count = sums[:, :6].reshape(-1, 2, 3), sums[:, 6]
     # Smaller root λ of det(F − λ C) = 0.
-    (fine, mixed), (_, coarse) = (energies @ MIXED_DETERMINANT @ energies.transpose(0, 2, 1)).transpose(1, 2, 0)
+    # Written out: a matrix product of many adds up in another order than that of a few, and moves the last digit.
+    weighted = sum(energies[:, :, index, None] * MIXED_DETERMINANT[index] for index in range(3))
+    products = [weighted[:, 0] * energies[:, 0], weighted[:, 0] * energies[:, 1], weighted[:, 1] * energies[:, 1]]
+    fine, mixed, coarse = (item[:, 0] + item[:, 1] + item[:, 2] for item in products)
     root = np.sqrt(np.maximum(mixed * mixed - fine * coarse, 0.0))
     ratio = divide(mixed - root, np.where(count >= MIN_EDGES * fifths, coarse, 0.0))
     ratios, values = curve()

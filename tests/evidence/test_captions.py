@@ -39,3 +39,10 @@ def test_files(tmp_path: Path) -> None:
     assert read(tmp_path / "c.png").pixels.shape[0] > len(sheet)
     with pytest.raises(ValueError, match="at least one picture"):
         write_sheet([], tmp_path / "none.png")
+
+
+def test_signs_and_names_of_any_alphabet_are_drawn() -> None:
+    """A font draws all that it lacks alike, so each of these must differ from a character that nobody has."""
+    lacking = captioned(PHOTO, Caption(("\uffff",), 0.25))
+    for character in "×−éжλ":
+        assert not np.array_equal(captioned(PHOTO, Caption((character,), 0.25)), lacking), character

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -15,7 +16,7 @@ from xai.types import Pixels
 
 _GROUND, _INK, _FAINT = (250, 250, 250), (25, 25, 25), (120, 120, 120)
 _NONE = (128, 128, 128)
-_FONT = 13
+_FONT = 11
 _LINE = 18
 _BAR = 10
 _MARGIN = 8
@@ -39,14 +40,14 @@ class Caption:
 def captioned(picture: Pixels, caption: Caption) -> Pixels:
     """Put the colours' scale and text under a picture (h, w, 3); the picture keeps its size."""
     width = picture.shape[1]
-    font = ImageFont.load_default(_FONT)
+    font = _font()
     text = [line for entry in _entries(caption) for line in _wrapped(entry, width - 2 * _MARGIN, font)]
     strip = Image.new("RGB", (width, 3 * _MARGIN + _BAR + _LINE * (len(text) + 1)), _GROUND)
     draw = ImageDraw.Draw(strip)
     strip.paste(Image.fromarray(_bar(width - 2 * _MARGIN)), (_MARGIN, _MARGIN))
     below = _MARGIN + _BAR
     for label, place, anchor in (
-        (f"holds back \u2212{caption.scale:.2g}", _MARGIN, "la"),
+        (f"holds back −{caption.scale:.2g}", _MARGIN, "la"),
         ("0", width // 2, "ma"),
         (f"+{caption.scale:.2g} helps", width - _MARGIN, "ra"),
     ):
@@ -95,7 +96,15 @@ def _entries(caption: Caption) -> list[str]:
     return [*caption.lines, *([] if caption.trusted else ["No better than random: do not lean on it."])]
 
 
-def _wrapped(text: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> list[str]:
+@cache
+def _font() -> ImageFont.FreeTypeFont:
+    """Open DejaVu Sans, which matplotlib brings along; Pillow's own font knows hardly more than ASCII."""
+    from matplotlib import get_data_path
+
+    return ImageFont.truetype(str(Path(get_data_path()) / "fonts/ttf/DejaVuSans.ttf"), _FONT)
+
+
+def _wrapped(text: str, width: int, font: ImageFont.FreeTypeFont) -> list[str]:
     """Break text at spaces into lines that fit ``width`` pixels; a word that does not fit stands alone."""
     lines: list[str] = []
     for word in text.split():

@@ -23,12 +23,16 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 from harness import Ledger
-from planted_tables import Planted, Side, catalog, codes, prepared, tables
+from planted_tables import Item, Planted, catalog, codes, prepared, tables
+from planted_tables import Side as Tables
 
 from xai.coverage.gaps import uncovered
 from xai.coverage.intervals import Floats
 from xai.coverage.joint import Codes, count_pairs, count_triples
+from xai.coverage.members import within_parents
 from xai.coverage.onehot import conditions
+from xai.coverage.sample import Sample, Side
+from xai.coverage.search import search
 from xai.coverage.slices import slices
 from xai.coverage.table import tabulate
 
@@ -60,7 +64,7 @@ print(json.dumps(told))
 """
 
 
-def world(objects: int, attributes: int, seed: int = 0) -> Side:
+def world(objects: int, attributes: int, seed: int = 0) -> Tables:
     slice_ = Planted({"a01": "mid", f"a{attributes - 2:02d}": "high"}, 3.0, 0.03)
     return tables(seed, objects // 8, catalog(attributes), planted=[slice_])
 
@@ -71,13 +75,25 @@ def resident(what: str) -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith(what)) / 1024
 
 
+def search_all(part: Sample, known: dict[str, Item]) -> Floats:
+    """Search all objects, as the peer does, and give the 1,000 greatest by z their clustered intervals."""
+    side = Side.of(part)
+    grid = conditions(side.asked, known, {})
+    members = grid.members(side.asked, known, {})
+    found = search(members.codes, grid.sizes(), side.asked.miss, 3, SUPPORT)
+    top = found.take(np.argsort(-found.z(1.0), kind="stable")[:TOP])
+    arguments = side.asked.draw, side.asked.miss, side.correlation
+    ratios, _ = within_parents(members, top.combination, top.parent, *arguments)
+    return ratios.low
+
+
 def measure(what: str, objects: int, attributes: int) -> dict[str, float]:
     """Time one part in this process; memory is what it adds to the tables that it works on."""
     known = catalog(attributes)
-    sides = [prepared(world(objects, attributes, seed), known) for seed in ((0,) if what == "slices" else (0, 1))]
+    sides = [prepared(world(objects, attributes, seed), known) for seed in ((0,) if what == "search" else (0, 1))]
     small = [prepared(world(8000, attributes, seed), known) for seed in (0, 1)]
     parts = {
-        "slices": lambda part: slices(None, part[0], known, {}, max_tested=TOP),
+        "search": lambda part: search_all(part[0], known),
         "all slices": lambda part: slices(part[1], part[0], known, {}),
         "patterns": lambda part: uncovered(part[1], part[0], known, {}),
         "table": lambda part: tabulate(part[1], part[0], known, {}),
@@ -142,7 +158,7 @@ def beside_sliceline(ledger: Ledger, python: str, objects: int, rounds: int) -> 
         program = PEER.replace("ALPHA", str(ALPHA)).replace("TOP", str(TOP)).replace("SUPPORT", str(SUPPORT))
         ours, theirs = [], []
         for _ in range(rounds):
-            ours.append(apart("slices", objects, attributes))
+            ours.append(apart("search", objects, attributes))
             done = subprocess.run([python, "-c", program, str(path)], check=True, capture_output=True, text=True)
             theirs.append(json.loads(done.stdout))
     seconds = [float(np.median([one["seconds"] for one in part])) for part in (ours, theirs)]

@@ -15,7 +15,7 @@ import polars as pl
 import yaml
 
 from xai import config as configs
-from xai import dataset, provenance, run_json, tables
+from xai import dataset, labels, provenance, run_json, tables
 from xai.dataset import codes, implausible, metadata, renamed
 from xai.report import tickets
 from xai.report.format import count, percent, plural, share
@@ -227,8 +227,16 @@ def _open(path: Path) -> Split:
 def _compared(found: Split, data: Dataset, profile: Split | None) -> tuple[list[pl.DataFrame], dict[str, str]]:
     """Return what is implausible or changed, and how classes were renamed."""
     numeric = [name for name in found.objects.columns if name.startswith("label_")]
+    usual = (profile.objects, profile.images) if profile else None
+    doubted = [
+        implausible.find(found.objects, found.images, usual),
+        labels.as_issues(labels.review(found.objects, found.images, reference=usual)),
+    ]
     more = [
-        implausible.find(found.objects, found.images, (profile.objects, profile.images) if profile else None),
+        # Both may doubt the shape of one box, in their own words: once is enough.
+        tables.stack(doubted, tables.ISSUES).unique(
+            ["image_id", "object_id", "code"], keep="first", maintain_order=True
+        ),
         implausible.find_values(found.objects, numeric),
         renamed.misspelled(found.objects, split=None),
     ]

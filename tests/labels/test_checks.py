@@ -196,5 +196,16 @@ def test_files_keep_the_order(tmp_path: Path) -> None:
     assert {item["name"] for item in made["categories"]} == {"car"}
 
 
+def test_what_needs_no_detector_becomes_issues() -> None:
+    odd = {"image_id": "x.jpg", "object_id": 0, "box": (200.0, 150.0, 280.0, 154.0)}
+    twins = [{"image_id": "y.jpg", "object_id": place, "box": CAR} for place in (0, 1)]
+    frame = objects(odd, *twins)
+    told = labels.as_issues(labels.review(frame, images(frame))).sort("image_id")
+    assert told.select("image_id", "object_id", "code", "severity").rows() == [
+        ("x.jpg", 0, "implausible_box", "warning"),
+        ("y.jpg", 1, "twin_box", "warning"),
+    ]
+
+
 def test_every_check_has_a_threshold() -> None:
     assert all(0 < check.threshold < 1 for check in checks.CHECKS.values())

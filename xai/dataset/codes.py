@@ -141,6 +141,9 @@ CODES: Mapping[str, Code] = {
     "implausible_box": Code(
         "warning", "the box is legal and unlike the others of its class", "look at the box, redraw it if wrong"
     ),
+    "twin_box": Code(
+        "warning", "another label of its class has nearly the same box; both are scored", "delete one of the two"
+    ),
     "implausible_value": Code(
         "warning", "the number is legal and ten times or more off, as if its dot were misplaced", "correct the number"
     ),

@@ -15,6 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from xai import tables
+from xai.dataset import codes
 from xai.labels import odds, shapes
 from xai.labels.shapes import CORNERS, Floats
 from xai.rules import MISSES
@@ -69,6 +70,9 @@ _INVALID = {
 }  # fmt: skip
 """Issues of single labels, with the score that they give."""
 
+_CODES = {"implausible": "implausible_box", "duplicate": "twin_box"}
+"""Check → code of the issue that says it without a detector."""
+
 
 def review(
     objects: pl.DataFrame,
@@ -114,6 +118,17 @@ def from_issues(issues: pl.DataFrame) -> pl.DataFrame:
     told = issues.filter(pl.col("code").is_in(list(_INVALID)) & pl.col("image_id").is_not_null())
     score = pl.col("code").replace_strict(_INVALID, default=None, return_dtype=pl.Float64)
     return _rows(told.with_columns(score=score, reason=pl.col("message")), "invalid")
+
+
+def as_issues(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return an issue for every doubtful label of what photos and labels alone tell: a strange box, a twin."""
+    code = pl.col("check").replace_strict(_CODES, default=None, return_dtype=pl.String)
+    told = rows.filter(pl.col("doubtful") & pl.col("check").is_in(list(_CODES))).with_columns(code=code)
+    severities = {code: codes.CODES[code].severity for code in _CODES.values()}
+    severity = pl.col("code").replace_strict(severities, return_dtype=pl.String)
+    return tables.conform(told.with_columns(severity=severity, message="reason"), tables.ISSUES).select(
+        list(tables.ISSUES)
+    )
 
 
 def ordered(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:

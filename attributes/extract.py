@@ -24,6 +24,8 @@ Result = TypeVar("Result")
 BATCH_SIZE = 16
 """Photos measured together. A constant, so that values do not depend on the number of workers."""
 
+_FRAMES_APART = 100
+
 DEVICE_BATCH_SIZE = 64
 """The same on a GPU, where each step costs as much for one photo as for many."""
 
@@ -123,6 +125,8 @@ def tag(
     with ThreadPoolExecutor(max_workers=count) as pool:
         for rows in in_order(pool, partial(_tag_batch, columns, device), batches, ahead=2 * count):
             frames.append(pl.DataFrame(rows, schema=schema, orient="row"))
+            if len(frames) > _FRAMES_APART:  # a small frame takes several times the memory of its rows
+                frames = [pl.concat(frames, rechunk=True)]
             done += len(rows)
             if progress is not None:
                 progress(done, len(named))
@@ -131,12 +135,10 @@ def tag(
 
 def _on_device(photos: Sequence[Pixels], wanted: Sequence[Attribute], device: str) -> dict[str, Floats]:
     """Those of the wanted attributes that are told on tensors."""
-    import torch
-
     from attributes.tensors.measure import PHOTOMETRIC, photometric_of_arrays
 
     names = [attribute.name for attribute in wanted if attribute.name in PHOTOMETRIC]
-    return photometric_of_arrays(photos, torch.device(device), names=names)
+    return photometric_of_arrays(photos, device, names=names)
 
 
 def _named(names: Collection[str] | None, level: str | None = None) -> list[Attribute]:

@@ -81,7 +81,7 @@ def photometric(photos: Tensor | Sequence[Tensor], *, names: Collection[str] | N
 
 
 def photometric_of_arrays(
-    photos: Sequence[Pixels], device: torch.device, *, names: Collection[str] | None = None
+    photos: Sequence[Pixels], device: torch.device | str, *, names: Collection[str] | None = None
 ) -> dict[str, Floats]:
     """As ``photometric``, of photos that lie in main memory: one transfer for all photos of a size.
 
@@ -92,6 +92,7 @@ def photometric_of_arrays(
         device: where to measure.
         names: as for ``photometric``.
     """
+    device = torch.device(device)
     with own_stream(device):
         moved: list[Tensor] = [torch.empty(0)] * len(photos)
         for members in alike([photo.shape for photo in photos]):

@@ -167,7 +167,12 @@ def test_import_is_light() -> None:
 
 
 def test_import_takes_a_moment() -> None:
-    """Seconds that the processor works for it, the least of some tries: other processes do not count."""
-    code = "import time; start = time.process_time(); import attributes; print(time.process_time() - start)"
-    tries = (subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True) for _ in range(8))
-    assert any(float(done.stdout) <= 0.3 for done in tries)
+    """0.3 s, or on a slow or busy machine hardly more than the libraries that every photo needs."""
+
+    def least(modules: str) -> float:
+        code = f"import time; start = time.process_time(); import {modules}; print(time.process_time() - start)"
+        command = [sys.executable, "-c", code]
+        return min(float(subprocess.run(command, capture_output=True, text=True, check=True).stdout) for _ in range(3))
+
+    seconds = least("attributes")
+    assert seconds <= 0.3 or seconds <= 1.4 * least("cv2, simplejpeg, PIL.Image")

@@ -167,7 +167,7 @@ def test_import_is_light() -> None:
 
 
 def test_import_takes_a_moment() -> None:
-    """0.3 s, or on a slow or busy machine hardly more than the libraries that every photo needs."""
+    """0.3 s, or on a slow or busy machine at most twice what the libraries take that every photo needs."""
 
     def least(modules: str) -> float:
         code = f"import time; start = time.process_time(); import {modules}; print(time.process_time() - start)"
@@ -175,4 +175,4 @@ def test_import_takes_a_moment() -> None:
         return min(float(subprocess.run(command, capture_output=True, text=True, check=True).stdout) for _ in range(3))
 
     seconds = least("attributes")
-    assert seconds <= 0.3 or seconds <= 1.4 * least("cv2, simplejpeg, PIL.Image")
+    assert seconds <= 0.3 or seconds <= 2 * least("cv2, simplejpeg, PIL.Image")

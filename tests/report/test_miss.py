@@ -1,5 +1,6 @@
 """One miss as text."""
 
+import shutil
 from pathlib import Path
 
 import polars as pl
@@ -33,3 +34,23 @@ def test_other_evidence_takes_the_place_of_the_runs(run_dir: Path) -> None:
 def test_unknown_misses_are_refused(run_dir: Path) -> None:
     with pytest.raises(RunError, match="none with the id 'nobody'"):
         report.miss_lines(run_dir, "nobody")
+
+
+def test_the_most_alike_training_objects_are_named(run_dir: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(run_dir, folder)
+    miss = tables.read(folder, "errors").filter(pl.col("object_id").is_not_null()).row(0, named=True)
+    rows = pl.DataFrame(
+        {
+            "image_id": miss["image_id"],
+            "object_id": miss["object_id"],
+            "rank": [2, 1],
+            "train_image_id": ["far.jpg", "near.jpg"],
+            "train_object_id": [0, 3],
+            "distance": [0.9, 0.25],
+        }
+    )
+    tables.write(tables.conform(rows, tables.BESIDE["nearest"]), folder / "nearest.parquet")
+    lines = report.miss_lines(folder, miss["error_id"])
+    assert lines[-1].endswith(": near.jpg #3 (distance 0.25), far.jpg #0 (distance 0.90)")
+    assert lines[-1].startswith("Most alike in the ")

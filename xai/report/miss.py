@@ -30,5 +30,13 @@ def miss_lines(run_dir: Path, error_id: str, evidence: pl.DataFrame | None = Non
         raise RunError(f"expected a miss of {run_dir}, it has none with the id {error_id!r}")
     told = source.table("evidence").filter(pl.col("error_id") == error_id) if evidence is None else evidence
     card = gallery.facts(misses, told, source.table("predictions").filter(pl.col("split") == source.split))
-    text = environment(autoescape=False).get_template("miss.txt.j2").render(s=summarize_source(source), **card)
+    keys = misses.select("image_id", "object_id")
+    alike = (
+        source.nearest.join(keys, on=["image_id", "object_id"], how="semi") if len(source.nearest) else pl.DataFrame()
+    )
+    text = (
+        environment(autoescape=False)
+        .get_template("miss.txt.j2")
+        .render(s=summarize_source(source), **(card | {"nearest": alike.rows(named=True)}))
+    )
     return [line.rstrip() for line in text.splitlines() if line.strip()]

@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.table import Table
 from rich.text import Text
 
-from xai import types
+from xai import recipes, types
 from xai.exceptions import DataError, RequestError, XaiError
 from xai.files import make_folder
 from xai.text import printable
@@ -50,7 +50,10 @@ def main() -> None:
     try:
         app()
     except XaiError as error:
-        Console(stderr=True, highlight=False).print(f"[bold red]error:[/] {_shown(error)}", soft_wrap=True)
+        # On the message's own line: an error is one line or two.
+        recipe = recipes.of_error(error)
+        hint = "" if recipe is None else f" (what to check first: xai recipe {recipe})"
+        Console(stderr=True, highlight=False).print(f"[bold red]error:[/] {_shown(error)}{hint}", soft_wrap=True)
         sys.exit(error.exit_code)
 
 
@@ -260,6 +263,17 @@ def tag(
         voice.emit({"event": "tag", "path": str(out), "photos": frame.height, "unreadable": unread})
     else:
         Console().print(f"{frame.height:,} photos tagged ({unread:,} of them unreadable): {_shown(out)}")
+
+
+@app.command()
+def recipe(
+    name: Annotated[
+        str | None, typer.Argument(help="a cause, an issue code, or a failure; all names if left out")
+    ] = None,
+) -> None:
+    """Print what to check first, what fixes it and what it costs; XAI_RECIPES names a folder of your own recipes."""
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(escape("\n".join(recipes.names()) if name is None else recipes.text(name)))
 
 
 @app.command()

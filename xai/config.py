@@ -214,6 +214,10 @@ class Explain(_Section):
     budget: Annotated[int, Field(ge=0)] = Field(default=40, description="detector forwards per miss, on average")
     maps: Annotated[int, Field(ge=0)] = Field(default=20, description="misses that get a heat map")
     repairs: bool = Field(default=True, description="test causes by repairing the condition")
+    stress: Annotated[int, Field(ge=0)] = Field(
+        default=0,
+        description="detector forwards spent on losing found objects by graded conditions; 0 does not, 2,000 do well",
+    )
 
 
 class Report(_Section):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -121,6 +122,39 @@ def experiment(
         _turn_back(misses, as_displayed, folder)
     _keep_others(misses.filter(pl.col("x1").is_null()), as_displayed, folder)
     return tried
+
+
+def stress(
+    config: Config,
+    detector: Detector | PredictedOnly,
+    evaluation: Split,
+    train: Split | None,
+    root: Path,
+    progress: Progress,
+) -> pl.DataFrame:
+    """Lose found objects by graded conditions within ``explain.stress`` forwards; ``tables.BESIDE["stress"]``.
+
+    The promised recall is the share of found objects that has to stay found, 0.9 where none is promised. Photos are
+    stressed as displayed; a detector that reads them as stored is left out, as is one that cannot be asked.
+    """
+    if config.explain.stress == 0 or isinstance(detector, PredictedOnly) or config.detector.exif == "ignore":
+        return tables.empty(tables.BESIDE["stress"])
+    # Albumentations takes a second to import, and asks the network for news of itself unless told not to.
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    from xai.evidence.stress import stress as lose
+
+    return lose(
+        evaluation.objects.filter(pl.col("outcome") == "found"),
+        evaluation.images,
+        (train.images, train.objects) if train else None,
+        load_pixels=_loaders(root)[0],
+        detector=detector,
+        budget=config.explain.stress,
+        recall=config.promise.recall or 0.9,
+        match_iou=config.match.iou,
+        seed=config.seed,
+        progress=progress,
+    )
 
 
 def map_miss(

@@ -33,7 +33,7 @@ from xai import run as runs
 from xai.config import Config, load
 from xai.dataset import metadata
 from xai.exceptions import DataError
-from xai.experiments import ask_upright, experiment
+from xai.experiments import ask_upright, experiment, stress
 from xai.files import make_folder
 from xai.novelty import COLUMN as NOVELTY
 from xai.novelty import with_novelty
@@ -125,6 +125,15 @@ def triage(
             is_training_set=train.is_training_set if train else True,
             reported=asked.reported,
         )
+        extra = verdict.judge_detections(
+            errors,
+            *_seen(evaluation),
+            score_threshold=detector.score_threshold,
+            match_iou=config.match.iou,
+            nms_iou=config.detector.nms_iou,
+        )
+    with clock("stress"):
+        curves = stress(config, detector, evaluation, train.tables if train else None, asked.data.root, progress)
     with clock("write"):
         splits = [*([train.tables] if train else []), evaluation, *([audit] if audit else [])]
         made = {name: _stacked(splits, name) for name in SCANNED}
@@ -132,6 +141,7 @@ def triage(
         made["objects"] = tables.conform(made["objects"], {**tables.TABLES["objects"], NOVELTY: pl.Float64})
         made |= {"nearest": nearest, "relabel": relabel}
         made |= {"coverage": found.coverage, "slices": found.slices, "uncovered": found.uncovered}
+        made |= {"stress": curves, "false_detections": extra}
         _write(made, folder)
         labels.to_csv(relabel, folder / labels.CSV)
         labels.to_coco(relabel, evaluation.images, folder / labels.COCO)
@@ -142,6 +152,10 @@ def triage(
         run_json.write(told, folder)
         report.render(folder)
     return runs.Run(folder)
+
+
+def _seen(split: Split) -> tuple[pl.DataFrame, pl.DataFrame]:
+    return split.objects, split.predictions
 
 
 def _with_metadata(

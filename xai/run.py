@@ -28,9 +28,9 @@ class Run:
         self.info: dict[str, Any] = run_json.read(self.path)
 
     def table(self, name: str) -> pl.DataFrame:
-        """Read one of ``xai.tables.TABLES``."""
-        if name not in tables.TABLES:
-            raise RunError(f"expected a table out of {', '.join(tables.TABLES)}; got {name!r}")
+        """Read one of ``xai.tables.TABLES`` or ``BESIDE``."""
+        if name not in (known := tables.TABLES | tables.BESIDE):
+            raise RunError(f"expected a table out of {', '.join(known)}; got {name!r}")
         return tables.read(self.path, name)
 
     @cached_property
@@ -77,6 +77,11 @@ class Run:
     def verdicts(self) -> pl.DataFrame:
         """One row per miss: cause, strength, sentence."""
         return self.table("verdicts")
+
+    @cached_property
+    def stress(self) -> pl.DataFrame:
+        """One row per condition and dose: the recall of found objects under it; empty without ``explain.stress``."""
+        return self.table("stress")
 
     @cached_property
     def issues(self) -> pl.DataFrame:

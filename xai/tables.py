@@ -171,6 +171,31 @@ BESIDE: dict[str, Schema] = {
         "train_object_id": pl.Int64,
         "distance": pl.Float64,
     },
+    "stress": {
+        "condition": pl.String,
+        "dose": pl.Float64,
+        "unit": pl.String,
+        "objects": pl.Int64,
+        "photos": pl.Int64,
+        "found": pl.Int64,
+        "recall": pl.Float64,
+        "recall_low": pl.Float64,
+        "recall_high": pl.Float64,
+        "breaks": pl.Float64,
+        "attribute": pl.String,
+        "value": pl.Float64,
+        "eval_beyond": pl.Float64,
+        "train_beyond": pl.Float64,
+    },
+    "false_detections": {
+        "error_id": pl.String,
+        "kind": pl.String,
+        "cause": pl.String,
+        "score": pl.Float64,
+        "overlap": pl.Float64,
+        "other_label": pl.String,
+        "sentence": pl.String,
+    },
     "relabel": {
         **_KEY,
         "object_id": pl.Int64,
@@ -188,7 +213,9 @@ BESIDE: dict[str, Schema] = {
 }
 """Tables of a run beside the contract's. ``nearest``: for each missed object the training objects of its class that
 look most alike to the detector, ``rank`` 1 first; ``distance`` 0 (alike) to 2. ``relabel``: labels to look at, most
-doubtful first; ``prediction_id`` instead of ``object_id`` where a label seems to be missing."""
+doubtful first; ``prediction_id`` instead of ``object_id`` where a label seems to be missing.
+``stress``: the recall of found objects under graded conditions, empty without ``explain.stress``.
+``false_detections``: a verdict on every error of the kinds ``background`` and ``duplicate``."""
 
 FEATURES = ("image_id", "object_id", "features")
 """Columns of the features of objects, in shards and profiles: ``features`` is an array of at most 512 float16."""

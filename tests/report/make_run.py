@@ -358,6 +358,15 @@ def _info(frames: dict[str, pl.DataFrame], train: bool | None, promise: str | No
             for split in splits
         },
         "promise": [answer] if promise else [],
+        "promise_parts": [
+            answer | {"part": part, "answer": told, "rate": rate, "low": rate - 0.1, "high": 1.0, "photos": 7}
+            for part, told, rate in (
+                ("label=car", "inside", 0.95), ("object_size=tiny & crowding=some", "not shown", 0.7),
+                ("label=dog", "broken", 0.6), ("label=nobody", "not shown", 0.8),
+            )
+        ] if promise else [],
+        "plan": [{"like": "street/photo_0001.jpg", "photos": 12, "objects": 30,
+                  "patterns": ["object_size=tiny & crowding=some", "label=car", "glare=strong", "glare=mild"]}],
         "timings": {"scan eval": 12.3, "explain": 81.0},
     }  # fmt: skip
 

@@ -66,3 +66,14 @@ def test_scores_that_promise_wrongly_are_named(tmp_path: Path, matched: int, ver
     tables.write(predictions(rows), run / "predictions.parquet")
     (band,) = detector.calibration(open_run(run))
     assert band.verdict == verdict
+
+
+def test_neighbouring_bands_are_named_as_one() -> None:
+    def band(place: int, share: float) -> detector.Band:
+        return detector.Band(
+            place / 10, (place + 1) / 10, place / 10 + 0.05, 1, 2, 2, share, share - 0.01, share + 0.01
+        )
+
+    bands = [band(2, 0.9), band(3, 0.9), band(4, 0.45), band(6, 0.1), band(7, 0.1), band(9, 0.1)]
+    assert detector.spans(bands, "too little") == [pytest.approx((0.2, 0.4))]
+    assert detector.spans(bands, "too much") == [pytest.approx((0.6, 0.8)), pytest.approx((0.9, 1.0))]

@@ -61,6 +61,22 @@ def test_differences_and_gaps_come_from_the_coverage_table(run_dir: Path) -> Non
     assert all(row["assessment"] == "coverage_gap" and row["collect"] > 0 for row in gaps)
 
 
+def test_the_promise_of_parts_stands_broken_first(run_dir: Path, page: str) -> None:
+    source = open_run(run_dir)
+    parts = sections.promise_parts(source)
+    assert parts[0]["part"] == "label=dog"
+    assert parts[-1]["part"] == "label=car"
+    for text in (
+        "Class dog",
+        "Tiny object + some objects around it",
+        "The fewest photos that fill all groups",
+        "and 1 more",
+    ):
+        assert text in page
+    source.info["promise_parts"][0]["denominator"] = 0  # type: ignore[index]
+    assert len(sections.promise_parts(source)) == len(parts) - 1, "what holds no object is left out"
+
+
 def test_apart_means_that_the_intervals_do_not_touch(tmp_path: Path) -> None:
     run = make_run(tmp_path, photos=8, gallery=0)
     table = tables.read(run, "coverage").filter(pl.col("label").is_null()).head(2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,6 +113,17 @@ def miscalibration(bands: tuple[Band, ...]) -> float | None:
     """Return the expected calibration error (Naeini et al., AAAI 2015): mean |matched share − mean score|, 0 to 1."""
     total = sum(band.detections for band in bands)
     return sum(band.detections * abs(band.share - band.score) for band in bands) / total if total else None
+
+
+def spans(bands: Sequence[Band], verdict: str) -> list[tuple[float, float]]:
+    """Return the ranges of scores that promise ``too much`` or ``too little``, neighbouring bands as one."""
+    found: list[tuple[float, float]] = []
+    for band in bands:
+        if band.verdict == verdict:
+            joined = found and abs(found[-1][1] - band.low) < 1e-9
+            low = found.pop()[0] if joined else band.low
+            found.append((low, band.high))
+    return found
 
 
 def _counted(per_photo: pl.DataFrame, key: str) -> pl.DataFrame:

@@ -81,11 +81,13 @@ def ratio(value: float | None) -> str:
 def share_interval(low: float | None, high: float | None) -> str:
     """Write an interval of shares.
 
-    >>> share_interval(0.112, 0.165), share_interval(None, 0.2)
-    ('11.2–16.5%', '–')
+    >>> share_interval(0.112, 0.165), share_interval(0.722, 0.9996), share_interval(None, 0.2)
+    ('11.2–16.5%', '72.2% to >99.9%', '–')
     """
     if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
         return UNKNOWN
+    if share(low)[0] in "<>" or share(high)[0] in "<>":
+        return f"{share(low)} to {share(high)}"
     return f"{share(low).removesuffix('%')}–{share(high)}"
 
 

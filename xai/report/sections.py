@@ -197,6 +197,13 @@ def provenance(source: Source) -> list[tuple[str, list[tuple[str, str]]]]:
 _PROMISE = ("recall", "precision", "confidence")
 
 
+def promise_parts(source: Source) -> list[Mapping[str, Any]]:
+    """Return the promise's answers for classes and slices, broken ones first, then by figure; empty where not asked."""
+    ranks = {"broken": 0, "not shown": 1, "inside": 2}
+    parts = [part for part in source.info.get("promise_parts") or () if part.get("part") and part["denominator"]]
+    return sorted(parts, key=lambda part: (ranks.get(part["answer"], 3), part["metric"], part["rate"], part["part"]))
+
+
 def split_names(source: Source) -> dict[str, str]:
     """Return what the splits of a run are called."""
     return {

@@ -103,6 +103,7 @@ def test_tag_lists_the_catalog() -> None:
     ("arguments", "words"),
     [
         (["tag", ".", "--out", "tags.xlsx"], "FILE.parquet or FILE.csv"),
+        (["tag", ".", "--out", "tags.csv", "--device", "gpu"], "expected auto, cpu, cuda or cuda:INDEX, got 'gpu'"),
         (["tag", "nowhere", "--out", "tags.csv"], "found nothing at nowhere"),
         (["tag", "--list", "--format", "html"], "expected --format text or md, got 'html'"),
         (["tag", ".", "--out", "file/tags.csv"], "expected a folder to write to at file"),

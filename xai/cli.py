@@ -246,6 +246,7 @@ def tag(
     if not photos.exists():
         raise RequestError(f"expected a photo or a folder of photos, found nothing at {photos}")
     where = None if device in (None, "cpu") else _gpu(device)
+    make_folder(out.parent)  # before the photos, so that nobody waits for tags that cannot be written
     voice = _Voice(quiet, json_)
     with voice.progress() as progress:
         frame = attributes.tag(
@@ -253,7 +254,6 @@ def tag(
         )
     if not frame.height:
         raise DataError(f"expected photos (JPEG, PNG, WebP, TIFF or BMP) in {photos}, found none")
-    make_folder(out.parent)
     if out.suffix == ".csv":
         frame.write_csv(out)
     else:

@@ -35,8 +35,8 @@ class Summary:
         kinds: kind of miss → count.
         promises: the answers as the promise stage wrote them; ``answer`` is inside, broken or not shown.
         causes: named causes, most frequent first.
-        elevated: rows of ``coverage.parquet`` over all classes whose risk is shown to be elevated and which no verdict
-            names, most misses first.
+        elevated: rows of ``coverage.parquet`` over all classes whose risk is shown to be elevated, which no verdict
+            names and at most half of the objects show; most misses first.
         chance: misses whose verdict is chance.
         unexplained: misses whose verdict is unexplained.
         unjudged: misses without a verdict.
@@ -188,7 +188,13 @@ def _elevated(source: Source, causes: tuple[CauseLine, ...]) -> tuple[Mapping[st
     named = {(row["attribute"], row["bin"]) for line in causes for row in line.conditions}
     rows = source.table("coverage").filter(pl.col("label").is_null() & pl.col("assessment").is_in(ELEVATED))
     ordered = rows.sort(["miss_count", "attribute", "bin"], descending=[True, False, False]).rows(named=True)
-    return tuple(row for row in ordered if (row["attribute"], row["bin"]) not in named)
+    return tuple(row for row in ordered if (row["attribute"], row["bin"]) not in named and not _is_usual(row))
+
+
+def _is_usual(row: Mapping[str, Any]) -> bool:
+    """Whether most objects show a condition: that others are missed less is no news of it."""
+    share = row["eval_share"]
+    return share is not None and share > 0.5
 
 
 def _doubts(source: Source) -> tuple[str, ...]:

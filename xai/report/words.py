@@ -162,6 +162,9 @@ BINS: Mapping[tuple[str, str], str] = {
     ("object_brightness", "dark"): "dark object",
     ("object_brightness", "normal"): "object of normal brightness",
     ("object_brightness", "bright"): "bright object",
+    ("novelty", "familiar"): "object like the examples of its class",
+    ("novelty", "uncommon"): "object little like the examples of its class",
+    ("novelty", "novel"): "object unlike the examples of its class",
 }
 """(attribute, bin) → plain words."""
 

@@ -3,8 +3,8 @@
 Everything but the two workers runs on one core, and seconds there are those that the core worked for the task, so that
 other processes hardly matter. Against cleanvision, where another Python has it:
 
-    python -m venv /tmp/peer && /tmp/peer/bin/pip install cleanvision==0.3.7
-    python tests/benchmarks/attribute_speed.py --cleanvision /tmp/peer/bin/python
+    python -m venv peer && peer/bin/pip install cleanvision==0.3.7
+    python tests/benchmarks/attribute_speed.py --cleanvision peer/bin/python
 
 `--profile` prints instead what each attribute costs alone, as the catalog states it.
 """

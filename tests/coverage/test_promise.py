@@ -7,6 +7,7 @@ from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
 from xai.config import Promise
+from xai.coverage import promise_words
 from xai.coverage.promise import Answer, distribution, promise, promise_of_parts
 
 NOTHING = pl.DataFrame(schema={"image_id": pl.String, "outcome": pl.String})
@@ -211,3 +212,20 @@ def test_parts_without_objects_say_so() -> None:
     assert (answer.part, answer.answer, answer.rate) == ("brightness=dark", "not shown", None)
     assert "for brightness=dark" in answer.sentence
     assert promise_of_parts(table, NOTHING, Promise()) == []
+
+
+def test_photos_to_settle_are_weighed_against_all_photos_not_those_of_the_class() -> None:
+    """A class in 20 of 10,000 photos: 900 more photos are practical, whatever share of them holds one."""
+    told = promise_words.sentence(
+        part="class bus",
+        metric="recall",
+        target=0.9,
+        confidence=0.95,
+        answer="not shown",
+        bounds=(0.82, 0.97),
+        counts=(46, 50, 20),
+        drawn=None,
+        needed=10_900,
+        every=10_000,
+    )
+    assert "about 10,900 photos in all would show" in told

@@ -209,3 +209,12 @@ def test_what_needs_no_detector_becomes_issues() -> None:
 
 def test_every_check_has_a_threshold() -> None:
     assert all(0 < check.threshold < 1 for check in checks.CHECKS.values())
+
+
+@pytest.mark.parametrize(("check", "kept"), [("implausible", None), ("missing", 7)])
+def test_a_row_speaks_of_a_label_or_of_a_detection(check: str, kept: int | None) -> None:
+    """A mislocated label carries the detection that it was matched with: naming both would list it twice."""
+    found = pl.DataFrame(
+        {"split": ["eval"], "image_id": ["a.jpg"], "object_id": [3], "prediction_id": [7], "score": [0.9]}
+    )
+    assert checks._rows(found, check)["prediction_id"].to_list() == [kept]

@@ -54,7 +54,7 @@ def sentence(
     range_ = f"{metric} may lie between {percent(bounds[0])} and {percent(bounds[1])}"
     if right / total <= target:
         rest = f"the promised {percent(target)} is not met here, but too few photos show that it is broken"
-    elif needed is None or needed > PRACTICAL * photos:
+    elif needed is None or needed > PRACTICAL * every:
         rest = f"the promised {percent(target)} is so close that no practical number of photos would show it"
     else:
         alike = "" if drawn is None else f", in about {round(needed / every * drawn):,} groups,"

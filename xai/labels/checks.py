@@ -158,6 +158,9 @@ def _placed(objects: pl.DataFrame, images: pl.DataFrame) -> pl.DataFrame:
 def _rows(found: pl.DataFrame, check: str) -> pl.DataFrame:
     told = found.with_columns(check=pl.lit(check), threshold=pl.lit(CHECKS[check].threshold))
     told = told.with_columns(doubtful=pl.col("score") >= pl.col("threshold"))
+    if check != "missing" and "prediction_id" in told.columns:
+        # A row speaks of a label or of a detection: with both, one label doubted twice would be two.
+        told = told.with_columns(prediction_id=pl.lit(None, told.schema["prediction_id"]))
     return tables.conform(told, REVIEW).select(list(REVIEW))
 
 

@@ -4,6 +4,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from xai.coverage.intervals import Moments, indicator, intraclass_correlation, rates, rates_of
 from xai.coverage.joint import count_pairs, count_triples
@@ -68,6 +69,17 @@ def test_slices_in_their_parents_equal_the_ratios_of_each(seed: int, few: bool) 
         np.testing.assert_allclose(getattr(got, name), getattr(expected, name), rtol=1e-9, err_msg=name)
     plain = rates(inside, miss, photos, icc=icc)
     np.testing.assert_allclose([rate.low, rate.high], [plain.low, plain.high], rtol=1e-9)
+
+
+def test_a_slice_of_which_nearly_all_is_missed_is_fishers_exact_test() -> None:
+    codes = (np.arange(1020) >= 20)[None].astype(np.uint8)
+    miss = np.arange(1020) < 570
+    members = Members(codes, np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64))
+    whole = np.full((1, 3), -1)
+    ratios, _ = within_parents(members, np.array([[0, -1, -1]]), whole, np.arange(1020), miss, 0.0)
+    tail = stats.fisher_exact([[20, 0], [550, 450]], alternative="greater")[1]
+    assert ratios.p_value[0] == pytest.approx(2 * tail)
+    assert ratios.low[0] > 1.4
 
 
 def test_groups_and_kinds_equal_objects_one_label_at_a_time() -> None:

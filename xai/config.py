@@ -227,6 +227,9 @@ class Report(_Section):
     logo: ConfigPath | None = Field(
         default=None, description="PNG, JPEG or WebP beside the title; left out where the file is gone"
     )
+    earlier: ConfigPath | None = Field(
+        default=None, description="an earlier run directory, whose funnel stands beside this one's"
+    )
     cost_per_miss: Annotated[float, Field(gt=0)] | None = None
     currency: str = "USD"
 

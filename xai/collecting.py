@@ -102,8 +102,9 @@ def collect(
 ) -> Collected:
     """Find the photos of a pool that fill the gaps of a run best, and make pipelines for what can be augmented.
 
-    The pool is tagged; objects in it are what the run's detector finds at its threshold (without it, or where it has
-    changed, only conditions of photos are looked for). Photos are chosen one by one, each the one that adds most
+    The pool is tagged; objects in it are what the run's detector finds at its threshold. Without it only conditions of
+    photos are looked for; where its weights have changed since the run they are used, and a note says so. Photos are
+    chosen one by one, each the one that adds most
     (``coverage.fill``); near duplicates of chosen ones, and photos that training or evaluation hold already, are left
     out.
 
@@ -181,7 +182,7 @@ def _miss_rate(run: Run) -> float:
 
 
 def _detector(run: Run, device: str | None) -> tuple[Detector | None, list[str]]:
-    """Load the run's detector; where it cannot be, say why and what follows."""
+    """Load the run's detector; where it cannot be, say why and what follows, and where it has changed, say that."""
     alone = "only conditions of photos, not of objects, are looked for in the pool"
     config = configs.from_dict(run.info["config"], where=f"the config in {run.path / 'run.json'}")
     if config.detector.kind == "predictions":
@@ -195,7 +196,7 @@ def _detector(run: Run, device: str | None) -> tuple[Detector | None, list[str]]
     then, now = run.info["model"]["sha256"], loaded.card.sha256
     notes = ["Objects of the pool are what the detector finds there; those that it misses are not counted"]
     if now and then not in (now, "unknown"):
-        notes.append(f"{loaded.card.file} has changed since the run was made")
+        notes.append(f"{loaded.card.file} has changed since the run was made; objects are told by it as it is now")
     return loaded, notes
 
 

@@ -39,8 +39,9 @@ def gaps(coverage: pl.DataFrame, slices: pl.DataFrame, uncovered: pl.DataFrame, 
 
     The same conditions are listed once, by the first of these. ``needed`` is in photos what both rules of
     ``collect.needed`` ask for, training's share and 50 training objects (``rules.due``); in objects ``collect`` of
-    patterns. ``weight`` is the excess of misses: those beyond what as many other objects would have, miss_count · (1 − 1 / RR)
-    with the adjusted risk ratio, for patterns with their miss rate over that of all objects; at least 0.1.
+    patterns. ``weight`` is the excess of misses: those beyond what as many other objects would have,
+    miss_count · (1 − 1 / RR) with the adjusted risk ratio, for patterns with their miss rate over that of all objects;
+    at least 0.1.
 
     Args:
         coverage: ``tables.TABLES["coverage"]``.

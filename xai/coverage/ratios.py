@@ -111,6 +111,7 @@ def compare(
     by_photo = _ByPhoto(held_in, lost_in, held - held_in, lost_all - lost_in, indicator(groups.of_row, groups.count))
     misses_few, finds_few = by_photo.few()
     few = misses_few | finds_few
+    clusters = by_photo.clusters()
     weight = np.asarray(photos.sum(axis=0))[:, None]
     results = []
     for stratum in strata:
@@ -120,7 +121,9 @@ def compare(
         sums = indicator(codes, groups.count * width)
         counted = (sums @ (weight * part) for part in (inner * lost, inner, (both - inner) * lost, both - inner))
         table = Table(*(part.reshape(groups.count, width, -1).swapaxes(0, 1) for part in counted))
-        result = _linearised(table, inner, both - inner, lost, groups.of_kind, codes, photos, by_photo, 1 - confidence)
+        result = _linearised(
+            table, inner, both - inner, lost, groups.of_kind, codes, photos, by_photo.groups, clusters, 1 - confidence
+        )
         if few.any():
             thin = by_photo.effects(icc)
             counts = table.cells(few).thinned(thin[0][few], thin[1][few])
@@ -176,7 +179,8 @@ def _linearised(
     group: Integers,
     codes: Integers,
     photos: sparse.csr_array,
-    by_photo: _ByPhoto,
+    groups: sparse.csr_array,
+    clusters: tuple[Floats, Floats],
     alpha: float,
 ) -> Ratios:
     total = table.size_in + table.size_out
@@ -194,9 +198,8 @@ def _linearised(
         own = by_kind(risk)
         influence = inner * by_kind(weight_in) * (lost - own)
         influence -= outer * by_kind(weight_out) * (ratio[group] * lost - own)
-        squares = sum_rows((photos @ (influence / upper[group])) ** 2, by_photo.groups)
-    clusters, smaller = by_photo.clusters()
-    return of_variance(ratio, squares, clusters, smaller, alpha)
+        squares = sum_rows((photos @ (influence / upper[group])) ** 2, groups)
+    return of_variance(ratio, squares, *clusters, alpha)
 
 
 def of_variance(ratio: Floats, squares: Floats, clusters: Floats, smaller: Floats, alpha: float) -> Ratios:

@@ -183,6 +183,7 @@ def _linearised(
     clusters: tuple[Floats, Floats],
     alpha: float,
 ) -> Ratios:
+    """Mantel–Haenszel ratios (Greenland & Robins, Biometrics 1985) and the influence of photos, as ``risk_ratios``."""
     total = table.size_in + table.size_out
     with np.errstate(divide="ignore", invalid="ignore"):
         weight_in = np.where(total > 0, table.size_out / total, 0.0)
@@ -203,7 +204,9 @@ def _linearised(
 
 
 def of_variance(ratio: Floats, squares: Floats, clusters: Floats, smaller: Floats, alpha: float) -> Ratios:
-    """Return log-scale bounds from Σ u² over photos.
+    """Return log-scale bounds from m / (m − 1) Σ u², the variance over photos (Binder, Int. Stat. Rev. 1983).
+
+    The quantile is Student's with one less than the photos of the smaller side.
 
     Args:
         ratio: risk ratios.

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from attributes.catalog import ATTRIBUTES, Attribute
-from attributes.decode import DecodeError, Photo, read
-from attributes.views import Boxes, Floats, Pixels, Views
+from attributes.decode import DecodeError, read
+from attributes.views import Boxes, Floats, Pixels, Reduced, Views
 
 if TYPE_CHECKING:
     import polars as pl
@@ -74,8 +74,10 @@ def measure(
         ValueError: a photo, its boxes or its focal length have another shape or make no sense, or there is no attribute
             of one of the names.
     """
-    wanted = _named(names)
-    views = Views(photos, boxes, focal_px)
+    return _measure(Views(photos, boxes, focal_px), _named(names), device)
+
+
+def _measure(views: Views, wanted: Sequence[Attribute], device: str | None) -> Measured:
     values = {} if device is None else _on_device(views.photos, wanted, device)
     values |= {attribute.name: attribute.function(views) for attribute in wanted if attribute.name not in values}
     return Measured(
@@ -114,7 +116,8 @@ def tag(
     """
     import polars as pl
 
-    columns = [attribute.name for attribute in _named(names, level="image")]
+    wanted = _named(names, level="image")
+    columns = [attribute.name for attribute in wanted]
     named = _find(photos)
     count = workers or os.cpu_count() or 1
     size = BATCH_SIZE if device is None else DEVICE_BATCH_SIZE
@@ -123,7 +126,7 @@ def tag(
     frames = [pl.DataFrame(schema=schema)]
     done = 0
     with ThreadPoolExecutor(max_workers=count) as pool:
-        for rows in in_order(pool, partial(_tag_batch, columns, device), batches, ahead=2 * count):
+        for rows in in_order(pool, partial(_tag_batch, wanted, device), batches, ahead=2 * count):
             frames.append(pl.DataFrame(rows, schema=schema, orient="row"))
             if len(frames) > _FRAMES_APART:  # a small frame takes several times the memory of its rows
                 frames = [pl.concat(frames, rechunk=True)]
@@ -185,23 +188,21 @@ def _find(photos: Path | Sequence[Path]) -> list[tuple[str, Path]]:
 
 
 def _tag_batch(
-    columns: Collection[str], device: str | None, batch: Sequence[tuple[str, Path]]
+    wanted: Sequence[Attribute], device: str | None, batch: Sequence[tuple[str, Path]]
 ) -> list[dict[str, object]]:
+    """Read and measure some photos; a row for each."""
     rows: list[dict[str, object]] = []
     read_rows: list[dict[str, object]] = []
-    photos: list[Photo] = []
+    reduced: list[Reduced] = []
+    focal_px: list[float | None] = []
     for name, path in batch:
         row: dict[str, object] = {"image_id": name}
         rows.append(row)
         try:
-            photos.append(read(path))
+            photo = read(path)
         except DecodeError as error:
             row["status"] = error.code
-        else:
-            read_rows.append(row)
-    focal_px = [photo.focal_px for photo in photos]
-    measured = measure([photo.pixels for photo in photos], focal_px=focal_px, names=columns, device=device)
-    for index, (row, photo) in enumerate(zip(read_rows, photos, strict=True)):
+            continue
         row.update(
             status="ok",
             width=photo.width,
@@ -211,8 +212,16 @@ def _tag_batch(
             camera=photo.camera,
             focal_length=photo.focal_length,
             sha256=photo.sha256,
-            **{name: float(values[index]) for name, values in measured.images.items()},
         )
+        read_rows.append(row)
+        focal_px.append(photo.focal_px)
+        reduced.append(Reduced(photo.pixels))
+        if device is None:
+            reduced[-1].release()
+    measured = _measure(Views(reduced, focal_px=focal_px), wanted, device)
+    for name, values in measured.images.items():
+        for row, value in zip(read_rows, values.tolist(), strict=True):
+            row[name] = value
     return rows
 
 

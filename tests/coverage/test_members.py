@@ -100,6 +100,18 @@ def test_groups_and_kinds_equal_objects_one_label_at_a_time() -> None:
         groups=kinds.grouping,
     )
     held, lost = kinds.by_bin(5)
+    (known_counts,) = compare(
+        known,
+        np.asarray(known.any(axis=1))[:, None],
+        kinds.miss,
+        kinds.counts,
+        [kinds.stratum],
+        icc=0.2,
+        groups=kinds.grouping,
+        counted=(held[:, :4], lost[:, :4]),
+    )
+    for name in Ratios.__slots__:
+        np.testing.assert_allclose(getattr(known_counts, name), getattr(got, name), rtol=1e-12, err_msg=name)
     rate = rates_of(Moments.of(held, lost, rows.sums), 0.2, 0.025, rows.units)
     for place in range(3):
         mine = label == place

@@ -96,18 +96,27 @@ def compare(
     icc: float,
     confidence: float = 0.95,
     groups: Grouping | None = None,
+    counted: tuple[Floats, Floats] | None = None,
 ) -> list[Ratios]:
-    """Return ``risk_ratios`` under each stratification, as (G, T) for G groups; arguments as there."""
+    """Return ``risk_ratios`` under each stratification, as (G, T) for G groups; arguments as there.
+
+    ``counted`` are (P, T) objects of each photo inside each cell, and misses among them, where these are known already
+    and every compared object lies in one cell.
+    """
     if groups is None:
         groups = Grouping(np.zeros(photos.shape[0], dtype=np.int64), np.zeros(len(miss), dtype=np.int64), 1)
     inner = (inside & compared).astype(np.float64)
     both = np.broadcast_to(compared, inner.shape).astype(np.float64)
     lost = miss.astype(np.float64)[:, None]
     all_of = compared.astype(np.float64)
-    parts = photos @ np.concatenate([inner, inner * lost, all_of, all_of * lost], axis=1)
-    width = inner.shape[1]
-    held_in, lost_in, rest = parts[:, :width], parts[:, width : 2 * width], parts[:, 2 * width :]
-    held, lost_all = np.split(rest, 2, axis=1)
+    if counted is None:
+        parts = photos @ np.concatenate([inner, inner * lost, all_of, all_of * lost], axis=1)
+        width = inner.shape[1]
+        held_in, lost_in, rest = parts[:, :width], parts[:, width : 2 * width], parts[:, 2 * width :]
+        held, lost_all = np.split(rest, 2, axis=1)
+    else:
+        held_in, lost_in = counted
+        held, lost_all = (part @ np.ones((part.shape[1], 1)) for part in counted)
     by_photo = _ByPhoto(held_in, lost_in, held - held_in, lost_all - lost_in, indicator(groups.of_row, groups.count))
     misses_few, finds_few = by_photo.few()
     few = misses_few | finds_few
@@ -119,8 +128,8 @@ def compare(
         width = int(codes.max(initial=0)) + 1
         codes = groups.of_kind * width + codes
         sums = indicator(codes, groups.count * width)
-        counted = (sums @ (weight * part) for part in (inner * lost, inner, (both - inner) * lost, both - inner))
-        table = Table(*(part.reshape(groups.count, width, -1).swapaxes(0, 1) for part in counted))
+        totals = (sums @ (weight * part) for part in (inner * lost, inner, (both - inner) * lost, both - inner))
+        table = Table(*(part.reshape(groups.count, width, -1).swapaxes(0, 1) for part in totals))
         result = _linearised(
             table, inner, both - inner, lost, groups.of_kind, codes, photos, by_photo.groups, clusters, 1 - confidence
         )

@@ -23,10 +23,11 @@ from xai.exceptions import DetectorError, RequestError, RunError, XaiError
 from xai.files import make_folder, replacing
 from xai.held import Members
 from xai.pool import Pool
+from xai.progress import or_bars
 from xai.report import collection as rendering
 from xai.rules import MISSES
 from xai.run import Run
-from xai.types import Boxes, Detector, Pixels, PredictedOnly, Progress, no_progress
+from xai.types import Boxes, Detector, Pixels, PredictedOnly, Progress
 
 FOLDER = "collect"
 """Where what is found goes, in the run directory."""
@@ -98,7 +99,7 @@ def collect(
     device: str | None = None,
     workers: int | None = None,
     seed: int | None = None,
-    progress: Progress = no_progress,
+    progress: Progress | None = None,
 ) -> Collected:
     """Find the photos of a pool that fill the gaps of a run best, and make pipelines for what can be augmented.
 
@@ -116,7 +117,7 @@ def collect(
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:i``; the run's own if left out.
         workers: threads that decode and tag.
         seed: of what is augmented to try the pipelines; the run's own if left out.
-        progress: told how far tagging is.
+        progress: told how far tagging is; in a notebook a bar is drawn if left out.
 
     Raises:
         RequestError: ``n`` is no number of photos, or there is no such folder.
@@ -135,7 +136,7 @@ def collect(
     wanted = gaps(opened.coverage, opened.slices, opened.uncovered, _miss_rate(opened))
     detector, notes = _detector(opened, device)
     as_stored = opened.info["config"]["detector"].get("exif") == "ignore"
-    tagged = pools.tag(root, detector, folder=folder, workers=workers, as_stored=as_stored, progress=progress)
+    tagged = pools.tag(root, detector, folder=folder, workers=workers, as_stored=as_stored, progress=or_bars(progress))
     photos = tagged.images.filter(pl.col("status") == "ok")
     members = Members.of(tagged, photos)
     found = [members.holds(row["conditions"], row["unit"]) for row in wanted.iter_rows(named=True)]

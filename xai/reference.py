@@ -16,6 +16,7 @@ from xai import dataset, detect, provenance, run_json, tables
 from xai.config import Config, TrainData
 from xai.exceptions import ConfigError
 from xai.files import make_folder
+from xai.progress import or_bars
 from xai.scan import Split, scan
 from xai.types import Dataset, Detector, ModelCard, PredictedOnly, Progress, no_progress
 
@@ -150,7 +151,7 @@ def profile(
     label_frame: str = "auto",
     config: Config | None = None,
     workers: int | None = None,
-    progress: Progress = no_progress,
+    progress: Progress | None = None,
     command: str = "",
 ) -> Split:
     """Tag a training set once, so that runs can be compared with it without its photos.
@@ -165,7 +166,7 @@ def profile(
         config: a triage config; its detector is run on the photos too, on ``data.train.detect`` of them or, where that
             is 0, on all, and its class names are used. Detections from a file are not matched with training photos.
         workers: threads that decode and tag.
-        progress: told how far the scan is.
+        progress: told how far the scan is; in a notebook a bar is drawn if left out.
         command: what the provenance names as the command that made the profile.
     """
     folder = Path(out)
@@ -196,7 +197,7 @@ def profile(
         fingerprint={**(fingerprint(config, detector) if config else versions), "detect": len(asked)},
         folder=folder / "shards",
         workers=workers or os.cpu_count() or 1,
-        progress=progress,
+        progress=or_bars(progress),
         as_stored=config is not None and config.detector.exif == "ignore",
     )
     for name in ("images", "objects", "predictions", "issues"):

@@ -109,8 +109,13 @@ def uncovered(source: Source) -> tuple[Row, ...]:
 
 def differences(source: Source) -> tuple[Difference, ...]:
     """Return all conditions by how much their share differs between training and evaluation set, most first."""
+    return by_difference(source.table("coverage").filter(pl.col("label").is_null()))
+
+
+def by_difference(rows: pl.DataFrame) -> tuple[Difference, ...]:
+    """Sort rows of ``coverage.parquet`` by how much their shares of the two sets differ; unknown ones are left out."""
     found = []
-    for row in source.table("coverage").filter(pl.col("label").is_null()).rows(named=True):
+    for row in rows.rows(named=True):
         if not (fmt.known(row["eval_share"]) and fmt.known(row["train_share"])):
             continue
         names = ("eval_share_low", "eval_share_high", "train_share_low", "train_share_high")

@@ -28,6 +28,12 @@ Boxes = NDArray[np.float64]
 SMALL = 320
 """Longest side at which tones, colours and structure are measured: they do not depend on finer detail."""
 
+COARSE = 160
+"""Longest side at which colours and the light of whole regions are looked at.
+
+The values are those at 320 px: on 650 photos of PASCAL VOC 2007 the share that is clipped moves by at most 0.013 and
+colourfulness by at most 2.4."""
+
 DETAIL = 640
 """Longest side at which sharpness and noise are measured, the usual input size of a detector.
 
@@ -59,9 +65,15 @@ class Reduced:
         shape: height, width and 3 channels of the photo.
     """
 
-    def __init__(self, pixels: Pixels) -> None:
-        """Keep the pixels, H×W×3 uint8 RGB."""
+    def __init__(self, pixels: Pixels, *, detailed: bool = False) -> None:
+        """Keep the pixels.
+
+        Args:
+            pixels: H×W×3 uint8 RGB.
+            detailed: the whole ``detail`` will be asked for, so that its parts are best taken from there.
+        """
         self.shape = pixels.shape
+        self._detailed = detailed
         self._pixels: Pixels | None = pixels
 
     @property
@@ -78,12 +90,20 @@ class Reduced:
     @cached_property
     def detail(self) -> Gray:
         """Luma of at most ``DETAIL`` px."""
-        return np.asarray(cv2.cvtColor(self._at_detail, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
+        return np.asarray(cv2.cvtColor(self.at_detail, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
 
     @cached_property
     def bands(self) -> Gray:
         """(bands, rows, w) luma of bands of rows at ``DETAIL``; of all rows where they are few."""
-        return _bands(self._at_detail)
+        starts = starts_of_bands(self.at_detail.shape[0])
+        rows = BAND_ROWS if len(starts) > 1 else self.at_detail.shape[0]
+        bands = np.empty((len(starts), rows, self.at_detail.shape[1]), dtype=np.uint8)
+        for band, start in zip(bands, starts, strict=True):
+            if self._detailed:
+                band[:] = self.detail[start : start + rows]
+            else:
+                cv2.cvtColor(self.at_detail[start : start + rows], cv2.COLOR_RGB2GRAY, dst=band)
+        return bands
 
     @cached_property
     def middle(self) -> Gray:
@@ -92,21 +112,29 @@ class Reduced:
         Whole levels are what an encoder is given and what a decoder begins with, so that rounding to them loses little.
         """
         rows, columns = middle_of(*self.shape[:2])
+        if self._detailed and self.at_detail.shape == self.shape:
+            return self.detail[rows, columns]
         return np.asarray(cv2.cvtColor(self.pixels[rows, columns], cv2.COLOR_RGB2GRAY), dtype=np.uint8)
 
     @cached_property
     def small(self) -> Pixels:
         """RGB of at most ``SMALL`` px."""
-        return fit(self._at_detail, SMALL)
+        return fit(self.at_detail, SMALL)
+
+    @cached_property
+    def coarse(self) -> Pixels:
+        """RGB of at most ``COARSE`` px."""
+        return fit(self.small, COARSE)
 
     def release(self) -> None:
         """Let go of the pixels, once all that image attributes look at is reduced: while they are in the cache."""
         _ = self.small, self.bands, self.middle
         self._pixels = None
-        self.__dict__.pop("_at_detail", None)
+        self.__dict__.pop("at_detail", None)
 
     @cached_property
-    def _at_detail(self) -> Pixels:
+    def at_detail(self) -> Pixels:
+        """RGB of at most ``DETAIL`` px."""
         return fit(self.pixels, DETAIL)
 
 
@@ -163,7 +191,8 @@ class Views:
         self._shared: dict[str, object] = {}
         self.focal_px: tuple[float | None, ...] = tuple(focal_px)
         self.reduced: tuple[Reduced, ...] = tuple(
-            photo if isinstance(photo, Reduced) else Reduced(photo) for photo in photos
+            photo if isinstance(photo, Reduced) else Reduced(photo, detailed=len(item) > 0)
+            for photo, item in zip(photos, boxes, strict=True)
         )
         self.boxes: tuple[Boxes, ...] = tuple(boxes)
         if not unboxed:
@@ -199,6 +228,11 @@ class Views:
     def small(self) -> tuple[Pixels, ...]:
         """RGB of at most ``SMALL`` px."""
         return tuple(item.small for item in self.reduced)
+
+    @property
+    def coarse(self) -> tuple[Pixels, ...]:
+        """RGB of at most ``COARSE`` px."""
+        return tuple(item.coarse for item in self.reduced)
 
     @cached_property
     def groups(self) -> tuple[tuple[int, ...], ...]:
@@ -318,15 +352,6 @@ def starts_of_bands(height: int) -> tuple[int, ...]:
     if height <= BANDS * BAND_ROWS:
         return (0,)
     return tuple((height - BAND_ROWS) * band // (BANDS - 1) for band in range(BANDS))
-
-
-def _bands(photo: Pixels) -> Gray:
-    starts = starts_of_bands(photo.shape[0])
-    rows = BAND_ROWS if len(starts) > 1 else photo.shape[0]
-    bands = np.empty((len(starts), rows, photo.shape[1]), dtype=np.uint8)
-    for band, start in zip(bands, starts, strict=True):
-        cv2.cvtColor(photo[start : start + rows], cv2.COLOR_RGB2GRAY, dst=band)
-    return bands
 
 
 def _grays(photos: Sequence[Pixels]) -> Gray:

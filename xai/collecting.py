@@ -13,9 +13,10 @@ import polars as pl
 
 from attributes import ATTRIBUTES
 from attributes.decode import DecodeError, read
-from xai import augment, detect, tables
+from xai import augment, detect, own, tables
 from xai import config as configs
 from xai import pool as pools
+from xai.coverage.bins import UserBins, fit_user_bins, inherit
 from xai.coverage.fill import Filled, fill
 from xai.coverage.intervals import Bools, Floats, Integers
 from xai.coverage.wanted import gaps
@@ -136,9 +137,18 @@ def collect(
     wanted = gaps(opened.coverage, opened.slices, opened.uncovered, _miss_rate(opened))
     detector, notes = _detector(opened, device)
     as_stored = opened.info["config"]["detector"].get("exif") == "ignore"
-    tagged = pools.tag(root, detector, folder=folder, workers=workers, as_stored=as_stored, progress=or_bars(progress))
+    attributes, untold = _attributes(opened)
+    tagged = pools.tag(
+        root,
+        detector,
+        folder=folder,
+        workers=workers,
+        as_stored=as_stored,
+        attributes=attributes,
+        progress=or_bars(progress),
+    )
     photos = tagged.images.filter(pl.col("status") == "ok")
-    members = Members.of(tagged, photos)
+    members = Members.of(tagged, photos, _user_bins(opened))
     found = [members.holds(row["conditions"], row["unit"]) for row in wanted.iter_rows(named=True)]
     used = _used(opened, photos)
     holds = np.column_stack([np.zeros(len(photos), dtype=np.int64), *(part.counts for part in found)])[:, 1:]
@@ -166,7 +176,7 @@ def collect(
         unread=len(tagged.images) - len(photos),
         used=int(used.sum()),
         detected=tagged.detected,
-        notes=tuple(notes),
+        notes=(*notes, *untold),
         csv=folder / "photos.csv",
         table=folder / "gaps.parquet",
     )
@@ -180,6 +190,21 @@ def _miss_rate(run: Run) -> float:
     scored = run.objects.filter(pl.col("split").is_in(["eval", "production"]))
     scored = scored.filter(pl.col("outcome").is_not_null() & (pl.col("outcome") != "ignored"))
     return float(scored["outcome"].is_in(list(MISSES)).sum() / len(scored)) if len(scored) else 0.0
+
+
+def _attributes(run: Run) -> tuple[tuple[own.Own, ...], list[str]]:
+    """Load the user's own attributes of the run; where they cannot be, say so."""
+    try:
+        return own.load(run.info["config"]["data"].get("attributes") or ()), []
+    except RequestError as error:
+        return (), [f"Attributes of your own cannot be told of the pool: {error}"]
+
+
+def _user_bins(run: Run) -> UserBins:
+    """Return the bins of the user's columns as the run has cut them."""
+    split = "production" if run.info.get("question") == "reported" else "eval"
+    objects, images = (table.filter(pl.col("split") == split) for table in (run.objects, run.images))
+    return fit_user_bins(inherit(objects, images))
 
 
 def _detector(run: Run, device: str | None) -> tuple[Detector | None, list[str]]:

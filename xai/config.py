@@ -55,6 +55,12 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
 
+def _python_name(source: str) -> str:
+    if not re.fullmatch(r"python:[\w.]+\.\w+", source):
+        raise ValueError("expected python:MODULE.NAME with a dot before NAME, such as python:my_attributes.warmth")
+    return source
+
+
 class TrainData(_Section):
     """The data that the detector was trained on, or a reference set, or a profile of either."""
 
@@ -123,6 +129,10 @@ class Data(_Section):
     )
     classes: Mapping[str, str] = Field(default_factory=dict, description="data set name → detector name")
     metadata: Metadata | None = None
+    attributes: tuple[Annotated[str, AfterValidator(_python_name)], ...] = Field(
+        default=(),
+        description="functions of yours, python:MODULE.NAME: a photo → a number, a word or None (xai/own.py)",
+    )
     group: str | None = Field(
         default=None, description="column whose photos are one draw, as site; default: every photo is one"
     )

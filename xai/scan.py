@@ -20,7 +20,7 @@ import polars as pl
 
 from attributes import ATTRIBUTES
 from attributes.decode import Photo
-from xai import batch, dataset, tables
+from xai import batch, dataset, own, tables
 from xai.detect.matching import match
 from xai.types import Boxes, Dataset, Detections, Detector, PredictedOnly, Progress
 
@@ -71,6 +71,7 @@ def scan(
     workers: int,
     progress: Progress,
     as_stored: bool = False,
+    attributes: Sequence[own.Own] = (),
 ) -> Split:
     """Tag all photos of a split, run the detector on ``detect_ids`` and match what it finds.
 
@@ -84,7 +85,10 @@ def scan(
         workers: threads that decode and tag; they do not change the rows.
         progress: told after each batch.
         as_stored: the detector (or the pipeline that wrote its results file) reads pixels without EXIF orientation.
+        attributes: a user's own, told of every photo.
     """
+    if attributes:
+        fingerprint = {**fingerprint, "attributes": own.fingerprint(attributes)}
     labels = data.labels.sort("image_id", "object_id")
     shards = [data.image_ids[start : start + SHARD_SIZE] for start in range(0, len(data.image_ids), SHARD_SIZE)]
     annotated = _annotated(data)
@@ -106,6 +110,7 @@ def scan(
                 match_iou=match_iou,
                 workers=workers,
                 as_stored=as_stored,
+                attributes=attributes,
                 progress=lambda stage, count, total, base=done: progress(stage, base + count, total),  # type: ignore[misc]
             )
             _write(shard, target, stamp)
@@ -183,6 +188,7 @@ def _read(folder: Path, count: int, data: Dataset) -> Split:
         return tables.stack(parts(name), tables.TABLES[name])
 
     issues = tables.stack([data.issues, load("issues")], tables.ISSUES)
+    own.agree(parts("images"))
     images = load("images")
     issues = tables.stack([issues, dataset.duplicates(images)], tables.ISSUES)
     return Split(images, load("objects"), load("predictions"), issues, tables.features(parts("features")))
@@ -199,6 +205,7 @@ def _scan_shard(
     match_iou: float,
     workers: int,
     as_stored: bool,
+    attributes: Sequence[own.Own],
     progress: Progress,
 ) -> Split:
     names = detector.names if detector else ()
@@ -227,8 +234,9 @@ def _scan_shard(
         match_iou=match_iou,
         workers=workers,
         as_stored=as_stored,
+        attributes=attributes,
     ):
-        images.append(_image_rows(data.split, result))
+        images.append(_image_rows(data.split, result, attributes))
         issues.append(_failure_rows(data, result))
         formats = [photo.format for photo in result.photos]
         issues.append(dataset.misnamed(result.image_ids, formats, split=data.split))
@@ -246,6 +254,7 @@ def _scan_shard(
     matched, predictions = _match(table, detections, names, match_iou, annotated, data.split)
     if data.split == "production":
         matched, predictions = _doubt(matched, predictions)
+    own.agree(images)
     return Split(
         tables.stack(images, tables.TABLES["images"]).sort("image_id"),
         matched,
@@ -287,7 +296,7 @@ def _labelled(objects: pl.DataFrame, ids: Sequence[str], codes: Mapping[str, int
     return [batch.Labelled(boxes[a:b], labels[a:b], repeats[a:b]) for a, b in zip(starts, ends, strict=True)]
 
 
-def _image_rows(split: str, result: batch.Batch) -> pl.DataFrame:
+def _image_rows(split: str, result: batch.Batch, attributes: Sequence[own.Own]) -> pl.DataFrame:
     photos = result.photos
     read = {
         "image_id": list(result.image_ids),
@@ -302,6 +311,7 @@ def _image_rows(split: str, result: batch.Batch) -> pl.DataFrame:
     }
     schema = {**{name: tables.TABLES["images"].get(name, pl.String) for name in read}}
     frame = pl.DataFrame(read, schema=schema).with_columns(_series(result.measured.images, IMAGE_ATTRIBUTES))
+    frame = frame.with_columns(own.columns(attributes, result.own))
     failed = pl.DataFrame(
         {
             "image_id": [image_id for image_id, _ in result.failures],

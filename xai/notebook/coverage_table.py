@@ -51,7 +51,7 @@ class CoverageTable:
 
     def where(self, **values: object) -> CoverageTable:
         """Keep the rows with these values: ``where(assessment="coverage_gap")``, ``where(attribute="glare")``."""
-        return CoverageTable(self.source, self.label, self.frame.filter(**values))
+        return CoverageTable(self.source, self.label, self.frame.filter(matching(values)))
 
     def plot(self) -> Chart:
         """Draw how common the conditions are in the evaluation and the training set, the most different first."""
@@ -80,6 +80,11 @@ class CoverageTable:
         more = f"<p>and {left:,} more: <code>.frame</code> holds all</p>" if left > 0 else ""
         about = f"Conditions of {html.text(self.label) if self.label else 'all classes'}, the riskiest first"
         return f"<p><b>{about}</b></p>{table}{more}"
+
+
+def matching(values: Mapping[str, object]) -> list[pl.Expr]:
+    """Return what keeps the rows with these values; None is a value like any other."""
+    return [pl.col(name).eq_missing(pl.lit(value)) for name, value in values.items()]
 
 
 def _cells(row: Mapping[str, Any]) -> list[object]:

@@ -13,6 +13,7 @@ import polars as pl
 from xai import extras
 from xai.exceptions import RequestError, RunError
 from xai.notebook import html
+from xai.notebook.coverage_table import matching
 from xai.notebook.drawing import Picture
 from xai.report import format as fmt
 from xai.report import gallery, miss_lines, words
@@ -183,7 +184,7 @@ class Misses:
         unknown = [name for name in values if name not in self.frame.columns]
         if unknown:
             raise RequestError(f"expected columns of the misses ({', '.join(self.frame.columns)}), got {unknown[0]!r}")
-        return Misses(self.source, self.frame.filter(**values))
+        return Misses(self.source, self.frame.filter(matching(values)))
 
     def find(self, error_id: str) -> Miss:
         """Return the miss whose id begins like this.

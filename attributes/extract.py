@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -24,7 +25,9 @@ Result = TypeVar("Result")
 BATCH_SIZE = 16
 """Photos measured together. A constant, so that values do not depend on the number of workers."""
 
-_FRAMES_APART = 100
+_ROWS_APART = 1000
+"""Rows of which a part of the table is made: small frames take several times the memory of their rows, and lie between
+what could be given back."""
 
 DEVICE_BATCH_SIZE = 64
 """The same on a GPU, where each step costs as much for one photo as for many."""
@@ -118,22 +121,25 @@ def tag(
 
     wanted = _named(names, level="image")
     columns = [attribute.name for attribute in wanted]
-    named = _find(photos)
+    root, image_ids = _find(photos)
     count = workers or os.cpu_count() or 1
     size = BATCH_SIZE if device is None else DEVICE_BATCH_SIZE
-    batches = [named[start : start + size] for start in range(0, len(named), size)]
+    batches = (image_ids[start : start + size] for start in range(0, len(image_ids), size))
     schema = _schema(columns)
     frames = [pl.DataFrame(schema=schema)]
+    rows: list[dict[str, object]] = []
     done = 0
     with ThreadPoolExecutor(max_workers=count) as pool:
-        for rows in in_order(pool, partial(_tag_batch, wanted, device), batches, ahead=2 * count):
-            frames.append(pl.DataFrame(rows, schema=schema, orient="row"))
-            if len(frames) > _FRAMES_APART:  # a small frame takes several times the memory of its rows
-                frames = [pl.concat(frames, rechunk=True)]
-            done += len(rows)
+        for told in in_order(pool, partial(_tag_batch, root, wanted, device), batches, ahead=2 * count):
+            rows += told
+            if len(rows) >= _ROWS_APART:
+                frames.append(pl.DataFrame(rows, schema=schema, orient="row"))
+                rows = []
+            done += len(told)
             if progress is not None:
-                progress(done, len(named))
-    return pl.concat(frames).with_columns(pl.col(columns).fill_nan(None))
+                progress(done, len(image_ids))
+    frames.append(pl.DataFrame(rows, schema=schema, orient="row"))
+    return pl.concat(frames)
 
 
 def _on_device(photos: Sequence[Pixels], wanted: Sequence[Attribute], device: str) -> dict[str, Floats]:
@@ -174,32 +180,32 @@ def _schema(columns: Sequence[str]) -> dict[str, pl.DataType | type[pl.DataType]
     }
 
 
-def _find(photos: Path | Sequence[Path]) -> list[tuple[str, Path]]:
-    """Names and paths of the photos, sorted by name."""
+def _find(photos: Path | Sequence[Path]) -> tuple[Path, list[str]]:
+    """Folder and sorted names of the photos in it; paths would take several times the memory."""
     if not isinstance(photos, Path | str):
-        return sorted((Path(path).as_posix(), Path(path)) for path in photos)
+        return Path(), sorted(Path(path).as_posix() for path in photos)
     root = Path(photos)
     if root.is_dir():
         found = (path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-        return sorted((path.relative_to(root).as_posix(), path) for path in found)
+        return root, sorted(path.relative_to(root).as_posix() for path in found)
     if not root.exists():
         raise FileNotFoundError(f"expected a photo or a folder of photos, found nothing at {root}")
-    return [(root.name, root)]
+    return root.parent, [root.name]
 
 
 def _tag_batch(
-    wanted: Sequence[Attribute], device: str | None, batch: Sequence[tuple[str, Path]]
+    root: Path, wanted: Sequence[Attribute], device: str | None, batch: Sequence[str]
 ) -> list[dict[str, object]]:
     """Read and measure some photos; a row for each."""
     rows: list[dict[str, object]] = []
     read_rows: list[dict[str, object]] = []
     reduced: list[Reduced] = []
     focal_px: list[float | None] = []
-    for name, path in batch:
+    for name in batch:
         row: dict[str, object] = {"image_id": name}
         rows.append(row)
         try:
-            photo = read(path)
+            photo = read(root / name)
         except DecodeError as error:
             row["status"] = error.code
             continue
@@ -221,7 +227,7 @@ def _tag_batch(
     measured = _measure(Views(reduced, focal_px=focal_px), wanted, device)
     for name, values in measured.images.items():
         for row, value in zip(read_rows, values.tolist(), strict=True):
-            row[name] = value
+            row[name] = None if math.isnan(value) else value
     return rows
 
 

@@ -12,9 +12,12 @@ from rendered import write_config, write_world
 
 import xai
 from attributes.decode import read
-from xai import importing, own
+from xai import importing, own, pool
 from xai.config import from_dict
+from xai.coverage.bins import Range, fit_user_bins
 from xai.exceptions import ConfigError, RequestError
+from xai.held import Members
+from xai.types import no_progress
 
 PHOTO = np.zeros((4, 6, 3), dtype=np.uint8)
 
@@ -172,3 +175,23 @@ def test_metadata_of_the_same_name_is_refused(world: Path, monkeypatch: pytest.M
     config = write_config(world / "twice.yaml", data=section)
     with pytest.raises(ConfigError, match="would both be called 'meta_half'"):
         xai.triage(config, out=world / "twice")
+
+
+def test_a_pool_is_told_and_cut_like_the_run(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (world / "of_pool.py").write_text(MODULE)
+    monkeypatch.chdir(world)
+    attributes = own.load(["python:of_pool.half", "python:of_pool.mean"])
+    tagged = pool.tag(world / "eval", None, folder=tmp_path, attributes=attributes, workers=1, progress=no_progress)
+    means = tagged.images["meta_mean"].to_list()
+    bins = fit_user_bins(tagged.images)
+    members = Members.of(tagged, tagged.images, bins)
+    lowest = next(item for item in bins["meta_mean"] if isinstance(item, Range))
+    assert lowest.high is not None
+    expected = [int(mean < lowest.high) for mean in means]
+    assert members.holds([f"meta_mean={lowest.name}"], "photos").counts.tolist() == expected
+    assert 0 < sum(expected) < len(expected)
+    left = members.holds(["meta_half=left"], "photos").counts
+    assert left.tolist() == [int(value == "left") for value in tagged.images["meta_half"]]
+    # Another attribute: the kept tables are not taken.
+    again = pool.tag(world / "eval", None, folder=tmp_path, attributes=attributes[:1], workers=1, progress=no_progress)
+    assert "meta_mean" not in again.images.columns

@@ -16,6 +16,7 @@ from xai.exceptions import RequestError, RunError
 from xai.files import make_folder
 from xai.progress import or_bars
 from xai.rules import MISSES
+from xai.run import Run
 from xai.types import Progress
 
 CHECKPOINT = Path(__file__).with_name("detector.pt")
@@ -57,6 +58,23 @@ def make_demo(out: str | Path, *, share: float = 1.0, progress: Progress | None 
     paths = DemoPaths(Path(out) / "demo.yaml", data / "truth.csv")
     paths.config.write_text(yaml.safe_dump(_config(), sort_keys=False), encoding="utf-8")
     return paths
+
+
+def demo_run(out: str | Path = "runs/demo", *, share: float = 1.0, progress: Progress | None = None) -> Run:
+    """Open the run of the demo in a folder; where there is none yet, make it, which takes a minute or two.
+
+    Args:
+        out: as ``--out`` of ``xai demo``.
+        share: of the photos, where it is made.
+        progress: told how far it is; in a notebook bars are drawn if left out.
+    """
+    from xai import pipeline
+
+    folder = Path(out) / "run"
+    if not (folder / "run.json").is_file():
+        told = or_bars(progress)
+        pipeline.triage(make_demo(out, share=share, progress=told).config, out=folder, progress=told)
+    return Run(folder)
 
 
 def _config() -> dict[str, Any]:

@@ -33,7 +33,7 @@ from xai import run as runs
 from xai.config import Config, load
 from xai.dataset import metadata
 from xai.exceptions import DataError
-from xai.experiments import ask_upright, experiment, stress
+from xai.experiments import ask_level, ask_parts, ask_upright, experiment, stress
 from xai.files import make_folder
 from xai.novelty import COLUMN as NOVELTY
 from xai.novelty import with_novelty
@@ -98,9 +98,14 @@ def triage(
     with clock("explain"):
         upright = ask_upright(config, detector, evaluation, asked.data.root, errors, progress)
         images, bins = verdict.with_upright(evaluation.images, found.bins, upright.told)
+        turned = replace(evaluation, images=images)
+        level = ask_level(config, detector, turned, asked.data.root, errors, progress)
+        images, bins = verdict.with_level(images, bins, level.told)
+        partly = ask_parts(config, detector, evaluation, asked.data.root, errors, progress)
+        compared, bins = verdict.with_hidden(found.compared, bins, errors, partly.told)
         lines = verdict.rank(
             errors,
-            found.compared,
+            compared,
             images,
             found.coverage,
             bins=bins,
@@ -109,13 +114,24 @@ def triage(
         )
         shown = replace(evaluation, images=images)
         tried = experiment(
-            config, detector, shown, asked.data.root, errors, lines, folder, progress, spent=upright.forwards
+            config,
+            detector,
+            shown,
+            asked.data.root,
+            errors,
+            lines,
+            folder,
+            progress,
+            spent=upright.forwards + level.forwards + partly.forwards,
         )
         doubted = [label_frames.evidence(misplaced, errors), verdict.upright_lines(upright.told, errors)]
+        doubted += [verdict.level_lines(level.told, errors), verdict.hidden_lines(partly.told)]
+        if not asked.reported:  # beside a reported miss nothing is annotated: what is detected may be another object
+            doubted.append(verdict.label_lines(errors, *_seen(evaluation), detector.score_threshold))
         lines = tables.stack([lines, tried, *doubted], tables.TABLES["evidence"])
         verdicts = verdict.judge(
             errors,
-            found.compared,
+            compared,
             images,
             found.coverage,
             lines,

@@ -13,6 +13,7 @@ import argparse
 import shutil
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ import polars as pl
 import yaml
 from harness import DATA, Ledger
 
-from xai import detect, evidence, pipeline
+from xai import detect, pipeline
 
 VOC_NAMES = {
     "aeroplane": "airplane", "diningtable": "dining table", "motorbike": "motorcycle",
@@ -35,25 +36,29 @@ class Counter:
 
     def __init__(self) -> None:
         self.forwards = 0
-        self._explain = evidence.explain
         self._load = detect.load
         self.counting = False
 
     def install(self) -> None:
-        """Count from the first repair on: what the scan needs is no cost of an explanation."""
+        """Count in the stages that explain: what the scan needs is no cost of an explanation."""
 
         def load(*arguments: Any, **named: Any) -> Any:
             return _Counted(self._load(*arguments, **named), self)
 
-        def explain(*arguments: Any, **named: Any) -> Any:
-            self.counting = True
-            try:
-                return self._explain(*arguments, **named)
-            finally:
-                self.counting = False
+        def counted(stage: Callable[..., Any]) -> Callable[..., Any]:
+            def run(*arguments: Any, **named: Any) -> Any:
+                self.counting = True
+                try:
+                    return stage(*arguments, **named)
+                finally:
+                    self.counting = False
+
+            return run
 
         detect.load = load
-        evidence.explain = explain
+        for name in ("ask_upright", "ask_level", "ask_parts", "experiment"):
+            if hasattr(pipeline, name):
+                setattr(pipeline, name, counted(getattr(pipeline, name)))
 
 
 class _Counted:

@@ -22,6 +22,7 @@ def explain(
     misses: pl.DataFrame,
     *,
     plan: pl.DataFrame | None,
+    controls: pl.DataFrame | None = None,
     objects: pl.DataFrame,
     load_pixels: Callable[[str], Pixels],
     detector: Detector,
@@ -37,6 +38,7 @@ def explain(
     Args:
         misses: one row per missed object, with its box, label and attributes.
         plan: repairs to try (``error_id cause repair priority``); None for none.
+        controls: repairs to try on misses that do not show their condition, columns as in ``plan``.
         objects: all annotated objects.
         load_pixels: ``image_id`` → photo.
         detector: the detector.
@@ -49,7 +51,8 @@ def explain(
         progress: told how far each stage is.
 
     Returns:
-        Lines of evidence: those of ``experiment.run_experiments`` and ``maps.explain_maps``.
+        Lines of evidence: those of ``experiment.run_experiments`` and ``maps.explain_maps``; of the controls the kinds
+        are ``control`` and ``control_found``.
     """
     ordered = _by_priority(misses, plan)
     waiting = _Gallery(ordered.head(GALLERY), folder / "gallery", load_pixels)
@@ -75,6 +78,19 @@ def explain(
         )
         left -= tried.forwards
         lines.append(tried.evidence)
+        if controls is not None and len(controls):
+            compared = run_experiments(
+                controls,
+                ordered,
+                objects,
+                load_pixels=waiting.load,
+                detector=detector,
+                budget_per_miss=left // len(misses),
+                match_iou=match_iou,
+                progress=progress,
+            )
+            left -= compared.forwards
+            lines.append(_as_controls(compared.evidence))
     mapped = explain_maps(
         ordered,
         objects,
@@ -88,6 +104,13 @@ def explain(
     )
     waiting.finish()
     return tables.stack([*lines, mapped.evidence], EVIDENCE)
+
+
+def _as_controls(lines: pl.DataFrame) -> pl.DataFrame:
+    """Rename the lines of repairs; those of placebos are known already, or of no further use."""
+    kinds = {"repair": "control", "repair_found": "control_found"}
+    kept = lines.filter(pl.col("kind").is_in(list(kinds)))
+    return kept.with_columns(pl.col("kind").replace(kinds))
 
 
 def keep_photos(misses: pl.DataFrame, *, load_pixels: Callable[[str], Pixels], folder: Path) -> None:

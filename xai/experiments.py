@@ -16,7 +16,7 @@ from attributes import frames
 from attributes.decode import DecodeError, read
 from xai import evidence, tables, verdict
 from xai.config import Config
-from xai.evidence import hidden, tilted
+from xai.evidence import tilted
 from xai.evidence.upright import FORWARDS, SCHEMA, which_way_up
 from xai.exceptions import RunError
 from xai.rules import MISSES
@@ -33,7 +33,7 @@ LEVEL_SHARE = 6
 
 
 class Asked(NamedTuple):
-    """Rows of ``evidence.upright``, ``tilted`` or ``hidden``, and the photos put through the detector for them."""
+    """Rows of ``evidence.upright`` or ``tilted``, and the photos put through the detector for them."""
 
     told: pl.DataFrame
     forwards: int
@@ -56,7 +56,11 @@ def ask_upright(
         return Asked(pl.DataFrame(schema=SCHEMA), 0)
     photos = _blind(config, evaluation, errors, "rotation", UPRIGHT_SHARE * FORWARDS)
     told = which_way_up(
-        photos, load_pixels=lambda image_id: read(root / image_id).pixels, detector=detector, progress=progress
+        photos,
+        load_pixels=lambda image_id: read(root / image_id).pixels,
+        detector=detector,
+        as_is=_surety(evaluation),
+        progress=progress,
     )
     return Asked(told, FORWARDS * len(photos))
 
@@ -76,40 +80,20 @@ def ask_level(
     if isinstance(detector, PredictedOnly):
         return Asked(pl.DataFrame(schema=tilted.SCHEMA), 0)
     photos = _blind(config, evaluation, errors, "roll", LEVEL_SHARE * tilted.FORWARDS)
-    told = tilted.how_level(
-        photos, load_pixels=lambda image_id: read(root / image_id).pixels, detector=detector, progress=progress
-    )
-    return Asked(told, tilted.FORWARDS * len(photos))
-
-
-def ask_parts(
-    config: Config,
-    detector: Detector | PredictedOnly,
-    evaluation: Split,
-    root: Path,
-    errors: pl.DataFrame,
-    progress: Progress,
-) -> Asked:
-    """Ask the detector which misses it sees in part; arguments as in ``ask_upright``. Costs one forward a photo."""
-    empty = Asked(pl.DataFrame(schema=hidden.SCHEMA), 0)
-    if isinstance(detector, PredictedOnly) or not config.explain.repairs or config.explain.budget == 0:
-        return empty
-    keys = ["image_id", "object_id"]
-    misses = errors.filter(pl.col("kind").is_in(MISSES)).select("error_id", *keys).join(evaluation.objects, on=keys)
-    misses = misses.filter(pl.col("x1").is_not_null())
-    if misses.is_empty():
-        return empty
-    stored = config.detector.exif == "ignore"
-    if stored:
-        misses = _stored_boxes(misses.join(evaluation.images.drop("split"), on="image_id"))
-    told = hidden.parts_seen(
-        misses,
-        load_pixels=_loaders(root)[stored],
+    told, forwards = tilted.how_level(
+        photos,
+        load_pixels=lambda image_id: read(root / image_id).pixels,
         detector=detector,
-        match_iou=config.match.iou,
+        as_is=_surety(evaluation),
         progress=progress,
     )
-    return Asked(told, misses["image_id"].n_unique())
+    return Asked(told, forwards)
+
+
+def _surety(evaluation: Split) -> dict[str, float]:
+    """Sum of squared scores of each photo's detections, which the scan has seen."""
+    sums = evaluation.predictions.group_by("image_id").agg((pl.col("score") ** 2).sum())
+    return {str(image_id): float(total) for image_id, total in sums.iter_rows()}
 
 
 def _blind(config: Config, evaluation: Split, errors: pl.DataFrame, attribute: str, cost: int) -> list[str]:
@@ -118,6 +102,8 @@ def _blind(config: Config, evaluation: Split, errors: pl.DataFrame, attribute: s
         return []
     lost = errors.filter(pl.col("kind").is_in(MISSES))
     blind = evaluation.images.filter((pl.col("status") == "ok") & pl.col(attribute).is_null())
+    if config.detector.exif == "ignore":  # what the scan was shown is not what is asked about
+        blind = blind.filter(pl.col("exif_orientation").fill_null(1) == 1)
     if attribute == "roll" and "rotation" in blind.columns:
         blind = blind.filter(pl.col("rotation").fill_null(0.0) == 0)
     counts = lost.join(blind, on="image_id", how="semi").group_by("image_id").len()

@@ -10,6 +10,7 @@ its figures are pooled. Truth is known of objects that were found before and are
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import tempfile
 import time
@@ -56,7 +57,7 @@ class Counter:
             return run
 
         detect.load = load
-        for name in ("ask_upright", "ask_level", "ask_parts", "experiment"):
+        for name in ("ask_upright", "ask_level", "experiment"):
             if hasattr(pipeline, name):
                 setattr(pipeline, name, counted(getattr(pipeline, name)))
 
@@ -92,7 +93,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--budget", type=int, default=40)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/planted_causes"), help="picture, tables and cache")
-    parser.add_argument("--keep", action="store_true", help="keep the planted photos and runs")
+    parser.add_argument("--keep", action="store_true", help="keep the planted photos and runs, and go on from them")
+    parser.add_argument("--build-only", action="store_true", help="plant, keep, and triage at the next call")
     return parser.parse_args()
 
 
@@ -116,33 +118,44 @@ def main() -> None:
         sources.append(worlds.clean(Path(path).resolve(), form, detector, asked.classes, asked.out))
     counter = Counter()
     counter.install()
-    parts = []
+    parts, forwards = [], 0
     started = time.perf_counter()
     for number in range(asked.worlds):
-        folder = asked.out / f"{asked.half}-{number}" if asked.keep else Path(tempfile.mkdtemp())
-        shutil.rmtree(folder, ignore_errors=True)
-        world = worlds.build(
-            sources, (folder / "data").resolve(), part=asked.half, seed=asked.seed + number,
-            conditions=asked.conditions, planted=asked.planted, most=asked.most, design=asked.design,
-            explain={"budget": asked.budget, "maps": 0, "repairs": True}, detector=detector,
-        )  # fmt: skip
+        seed = asked.seed + number
+        folder = asked.out / f"{asked.half}-{seed}" if asked.keep else Path(tempfile.mkdtemp())
+        world = worlds.kept(folder)
+        if world is None:
+            shutil.rmtree(folder, ignore_errors=True)
+            world = worlds.build(
+                sources, (folder / "data").resolve(), part=asked.half, seed=seed,
+                conditions=asked.conditions, planted=asked.planted, most=asked.most, design=asked.design,
+                explain={"budget": asked.budget, "maps": 0, "repairs": True}, detector=detector,
+            )  # fmt: skip
+            if asked.keep:
+                worlds.save(world, folder)
+        if asked.build_only:
+            continue
         run = folder / "run"
-        pipeline.triage(world.config, out=run)
+        if not (run / "forwards.json").is_file():
+            counter.forwards = 0
+            pipeline.triage(world.config, out=run)
+            (run / "forwards.json").write_text(json.dumps(counter.forwards))
+        forwards += json.loads((run / "forwards.json").read_text())
         found = measure.known_misses(run, world.truth)
         for baseline in measure.BASELINES.values():
             found = found.join(baseline(run), on="error_id", how="left")
         parts.append(found.with_columns(world=pl.lit(number)))
-        if asked.keep:
-            world.truth.write_parquet(folder / "truth.parquet")
-        else:
+        if not asked.keep:
             shutil.rmtree(folder)
+    if asked.build_only:
+        return
     misses = pl.concat(parts)
     misses.write_parquet(asked.out / f"misses-{asked.half}.parquet")
     ledger = Ledger("planted_causes")
     note = f"half {asked.half}, {asked.worlds} worlds, {asked.design}, {time.perf_counter() - started:.0f} s"
     measure.judge(ledger, misses, note)
     measure.compare(ledger, misses)
-    ledger.add("detector forwards a miss", counter.forwards / len(misses), 40, "lower", f"{len(misses)} misses")
+    ledger.add("detector forwards a miss", forwards / len(misses), 40, "lower", f"{len(misses)} misses")
     measure.draw(misses.filter("known"), asked.out / f"confusion-{asked.half}.png", f"Planted causes, {note}")
     ledger.table()
 

@@ -4,11 +4,10 @@ from xai.verdict.detections import judge_detections
 from xai.verdict.judge import judge
 from xai.verdict.label_checks import label_lines
 from xai.verdict.rank import controls, plan, rank
-from xai.verdict.upright import hidden_lines, level_lines, upright_lines, with_hidden, with_level, with_upright
+from xai.verdict.upright import level_lines, upright_lines, with_hidden, with_level, with_upright
 
 __all__ = [
     "controls",
-    "hidden_lines",
     "judge",
     "judge_detections",
     "label_lines",

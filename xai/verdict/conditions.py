@@ -23,7 +23,10 @@ HARMLESS_RATIO = 1.5
 
 Floats = NDArray[np.float64]
 
-_MEASURED = ("value", "tail_share", "edge", "severity")
+TAIL_EVENTS = 2.0
+"""Objects that the equal risk of extreme values is worth beside those that are counted."""
+
+_MEASURED = ("value", "tail_share", "edge", "severity", "found_beyond", "missed_beyond", "tail_risk")
 
 _FIGURES = [
     "train_count", "train_share", "train_miss_rate", "eval_count", "eval_share", "miss_share", "miss_rate",
@@ -38,7 +41,12 @@ def misses(errors: pl.DataFrame) -> pl.DataFrame:
 
 
 def show(
-    errors: pl.DataFrame, objects: pl.DataFrame, images: pl.DataFrame, bins: pl.DataFrame, coverage: pl.DataFrame
+    errors: pl.DataFrame,
+    objects: pl.DataFrame,
+    images: pl.DataFrame,
+    bins: pl.DataFrame,
+    coverage: pl.DataFrame,
+    measured: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """Return one row per miss × cause × condition that the object shows.
 
@@ -48,15 +56,19 @@ def show(
         images: evaluation photos with image attributes.
         bins: scored evaluation objects with ``image_id object_id label`` and bins (``coverage.Analysis.bins``).
         coverage: columns of ``tables.TABLES["coverage"]`` and ``tag_error``.
+        measured: bins that were told alike of found and missed objects, where ``bins`` hold more.
 
     Returns:
-        Columns ``error_id label cause attribute bin value tail_share edge severity scope`` and figures of the coverage
+        Columns ``error_id label cause attribute bin value tail_share edge severity scope``, the last three columns of
+        ``_MEASURED`` and figures of the coverage
         row that applies, best told condition of a cause first. ``scope`` is null where that row is over all labels; it
         is the label where the label's own row says otherwise: elevated where all labels are not, or shown to be
         harmless. ``value`` is null for words; ``tail_share`` is the share of found objects whose value is at least as
         extreme, of n + 1 with the object itself counted in. ``severity`` is how far beyond the ``edge`` of the
         attribute's normal bins the value lies, in distances of that edge from the median of found objects.
-        ``other_rate`` is the miss rate of the other known bins in the scope.
+        ``found_beyond`` and ``missed_beyond`` are the shares of found and of missed objects of other photos that are at
+        least as extreme, ``tail_risk`` their ratio, drawn towards 1 (``TAIL_EVENTS``). ``other_rate`` is the miss rate
+        of the other known bins in the scope.
     """
     found = misses(errors).select("error_id", "label", "image_id", "object_id")
     columns = [name for name in bins.columns if name not in {"image_id", "object_id", "label"}]
@@ -64,7 +76,7 @@ def show(
         on=columns, index=["error_id", "label", "image_id", "object_id"], variable_name="attribute", value_name="bin"
     )
     shown = pl.concat([long.join(_told_by(), on=["attribute", "bin"]), _user_causes(long)], how="diagonal")
-    shown = _add_tail_share(shown, objects, images, bins)
+    shown = _add_tail_share(shown, objects, images, bins, bins if measured is None else measured)
     shown = _add_coverage(shown.drop("image_id", "object_id"), coverage)
     return shown.sort(
         ["error_id", "cause", "priority", "adjusted_low", "tail_share", "attribute"],
@@ -122,9 +134,9 @@ def _user_causes(long: pl.DataFrame) -> pl.DataFrame:
 
 
 def _add_tail_share(
-    shown: pl.DataFrame, objects: pl.DataFrame, images: pl.DataFrame, bins: pl.DataFrame
+    shown: pl.DataFrame, objects: pl.DataFrame, images: pl.DataFrame, bins: pl.DataFrame, measured: pl.DataFrame
 ) -> pl.DataFrame:
-    """Add ``value``, ``tail_share``, ``edge`` and ``severity``, one attribute after the other."""
+    """Add the columns of ``_MEASURED``, one attribute after the other."""
     keys = ["image_id", "object_id"]
     named = bins.rename({name: f"bin of {name}" for name in bins.columns if name not in {*keys, "label"}})
     image_columns = [name for name in images.columns if name in CATALOG and name not in objects.columns]
@@ -143,6 +155,9 @@ def _add_tail_share(
         share = _tail_share(name, part["bin"].to_list(), value, reference)
         edge, severity = _severity(name, part["bin"].to_list(), value, reference)
         told = {"tail_share": share, "edge": edge, "severity": severity}
+        known = measured.filter(pl.col(name) != "unknown").select(keys) if name in measured.columns else None
+        alike = scored.select(columns) if known is None else scored.select(columns).join(known, on=keys, how="semi")
+        told |= _tail_risk(name, part.select("image_id", "bin"), value, alike)
         parts.append(part.with_columns(value, *[pl.Series(key, item, pl.Float64) for key, item in told.items()]))
     if not parts:
         return shown.with_columns(pl.lit(None, pl.Float64).alias(key) for key in _MEASURED)
@@ -168,12 +183,50 @@ def _tail_share(attribute: str, names: Sequence[str], value: pl.Series, referenc
     return np.asarray(np.where(np.isnan(values) | (len(ordered) == 0), np.nan, share))
 
 
+def _tail_risk(attribute: str, shown: pl.DataFrame, value: pl.Series, known: pl.DataFrame) -> dict[str, Floats]:
+    """``found_beyond``, ``missed_beyond`` and ``tail_risk``; ``known``: objects whose value was told alike.
+
+    Objects of the miss's own photo are left out, since one photo's objects are missed together.
+    """
+    side = np.array([_sides(attribute).get(name, 0) for name in shown["bin"]])
+    values = value.fill_null(np.nan).to_numpy()
+    numeric = attribute in known.columns and attribute in CATALOG
+    photos = {name: index for index, name in enumerate(known["image_id"].unique(maintain_order=True))}
+    own = np.array([photos.get(name, -1) for name in shown["image_id"]])
+    counts, totals = [], []
+    for part in (known.filter(pl.col("outcome") == "found"), known.filter(pl.col("outcome").is_in(list(MISSES)))):
+        photo = np.array([photos[name] for name in part["image_id"]], dtype=np.int64)
+        if numeric:
+            others = part[attribute].cast(pl.Float64).fill_null(np.nan).to_numpy()
+            beyond = np.where(
+                side[:, None] < 0, others[None] <= values[:, None], others[None] >= values[:, None]
+            ) & (side != 0)[:, None]  # fmt: skip
+        else:
+            beyond = np.zeros((len(shown), len(part)), dtype=bool)
+        same = part[f"bin of {attribute}"].to_numpy()[None] == shown["bin"].to_numpy()[:, None]
+        beyond = np.where((side == 0)[:, None], same, beyond)
+        elsewhere = photo[None] != own[:, None]
+        counts.append((beyond & elsewhere).sum(1).astype(np.float64))
+        totals.append(elsewhere.sum(1).astype(np.float64))
+    share = totals[1] / np.maximum(totals[0] + totals[1], 1)
+    rates = [
+        (count + TAIL_EVENTS * part) / np.maximum(total, 1)
+        for count, total, part in zip(counts, totals, (1 - share, share), strict=True)
+    ]
+    told = (totals[0] > 0) & (totals[1] > 0)
+    ratio = np.where(told, rates[1] / np.maximum(rates[0], 1e-12), np.nan)
+    beyond_shares = [count / np.maximum(total, 1) for count, total in zip(counts, totals, strict=True)]
+    return {"found_beyond": beyond_shares[0], "missed_beyond": beyond_shares[1], "tail_risk": ratio}
+
+
 def _severity(attribute: str, names: Sequence[str], value: pl.Series, reference: pl.DataFrame) -> tuple[Floats, Floats]:
     """Edge of the normal bins on each value's side, and how far beyond it the value lies; NaN for words.
 
     The unit is the distance of the edge from the median of found objects, so that attributes can be compared.
     """
     blank = np.full(len(names), np.nan)
+    if attribute == "rotation":  # quarter turns: 270 degrees are no further than 90
+        return blank, blank
     if attribute not in reference.columns or not len(usual := reference[attribute].drop_nulls().drop_nans()):
         return blank, blank
     sides = _sides(attribute)

@@ -12,9 +12,12 @@ from xai.causes import CAUSES
 from xai.verdict.conditions import misses
 from xai.verdict.weights import PRIORS, mark_log_ratio, repair_log_ratio
 
-CHEAP = ("joint_risk", "unusualness", "severity", "coverage", "scarcity")
+CHEAP = ("joint_risk", "tail_risk", "unusualness", "severity", "coverage", "scarcity", "upright", "level")
 EXPERIMENTS = ("repair", "gain", "mark", "part")
 FEATURES = (*CHEAP, *EXPERIMENTS)
+
+SURE_TURN, SURE_LEVEL, _LEAST_SURETY = 2.0, 0.6, 0.5
+"""Log odds of a turn, and log gain by levelling, that say as much as the attributes do; what is added to surety."""
 
 HIDING = ("occlusion", "crowding")
 """Causes that leave a part of the object to be seen."""
@@ -28,10 +31,13 @@ def cheap_features(evidence: pl.DataFrame) -> pl.DataFrame:
     - ``joint_risk``: log of the expected excess relative risk, −4 to 2. Among missed objects with a condition of
       relative risk RR, the share (RR − 1) / RR would not have been missed without it, so its odds are RR − 1 (the
       attributable fraction: Greenland & Robins, Am. J. Epidemiol. 1988).
+    - ``tail_risk``: log of how many times more missed than found objects are at least as extreme, −2 to 3.
     - ``unusualness``: decades by which the value is rarer than 1 in 10 among found objects, −1 to 2.
     - ``severity``: how far beyond the edge of the normal bins it lies, 0 to 3.
     - ``coverage``: doublings by which training holds less of the condition than the evaluation set, 0 to 3.
     - ``scarcity``: decades by which the condition's bin is rarer than 1 in 10 in training, −1 to 2.
+    - ``upright``, ``level``: where the detector was asked about the photo's turn or tilt: log odds of the turn over
+      ``SURE_TURN``, and log of how many times surer it is of the photo levelled over ``SURE_LEVEL``; −2 to 3.
     """
 
     def effects(kind: str) -> pl.DataFrame:
@@ -39,15 +45,24 @@ def cheap_features(evidence: pl.DataFrame) -> pl.DataFrame:
         return lines.select("error_id", cause="name", **{kind: pl.col("effect").fill_nan(None)})
 
     wide = effects("joint_risk")
-    for kind in ("unusualness", "severity", "coverage"):
+    for kind in ("tail_risk", "unusualness", "severity", "coverage"):
         wide = wide.join(effects(kind), on=_KEYS, how="left", maintain_order="left")
     held = evidence.filter(pl.col("kind") == "coverage").select(
         "error_id", cause="name", held=(pl.col("before") / pl.col("effect")).fill_nan(None)
     )
     wide = wide.join(held, on=_KEYS, how="left", maintain_order="left")
+    asked = evidence.filter(pl.col("kind") == "upright")
+    odds = (pl.col("after").clip(0.05, 0.999) / (1 - pl.col("after").clip(0.05, 0.999))).log() - SURE_TURN
+    gain = ((pl.col("after") + _LEAST_SURETY) / (pl.col("before") + _LEAST_SURETY)).log() - SURE_LEVEL
+    for name, (cause, value) in {"upright": ("rotation", odds), "level": ("tilt", gain)}.items():
+        told = asked.filter(pl.col("name") == ("rotation" if name == "upright" else "roll"))
+        told = told.select("error_id", value.alias(name), cause=pl.lit(cause))
+        wide = wide.join(told, on=_KEYS, how="left", maintain_order="left")
     return wide.select(
         *_KEYS,
+        *(pl.col(name).clip(-2, 3).fill_null(0.0) for name in ("upright", "level")),
         joint_risk=pl.col("joint_risk").clip(lower_bound=1e-3).log().clip(-4, 2).fill_null(-4.0),
+        tail_risk=pl.col("tail_risk").log().clip(-2, 3).fill_null(0.0),
         unusualness=(pl.col("unusualness") - 1).clip(-1, 2).fill_null(0.0),
         severity=pl.col("severity").clip(0, 3).fill_null(0.0),
         coverage=pl.col("coverage").log(2).clip(0, 3).fill_null(0.0),
@@ -62,8 +77,8 @@ def features(evidence: pl.DataFrame, errors: pl.DataFrame, score_threshold: floa
       the condition, −3 to 3 (``weights.repair_log_ratio``).
     - ``gain``: log of how many times closer to being found the object comes by the repair than by the best placebo,
       beyond what the same repair does on misses that do not show the condition; −2 to 2.
-    - ``part``: for hidden and crowded objects, log of how many times closer a part of the object is to being found than
-      the whole, where one is clearly; 0 to 2.
+    - ``part``: for hidden and crowded objects of which the detector sees a part: 1 and log of how many times closer
+      that part is to being found than the whole, 1 to 3; else 0.
     - ``mark``: log-likelihood ratio of the mechanism, for a cause that leaves a mark in the detector, −3 to 3.
 
     Args:
@@ -77,7 +92,7 @@ def features(evidence: pl.DataFrame, errors: pl.DataFrame, score_threshold: floa
     joined = wide.join(tried, on=_KEYS, how="left", maintain_order="left")
     joined = joined.join(marks, on=_KEYS, how="left", maintain_order="left")
     ratio = (pl.col("after") + _LEAST_TARGET) / (pl.col("before") + _LEAST_TARGET)
-    seen = evidence.filter(pl.col("kind") == "part").select("error_id", part=ratio.log().clip(0, 2))
+    seen = evidence.filter(pl.col("kind") == "part").select("error_id", part=1 + ratio.log().clip(0, 2))
     joined = joined.join(seen, on="error_id", how="left", maintain_order="left")
     return joined.with_columns(
         pl.when(pl.col("cause").is_in(HIDING)).then("part").otherwise(0.0).fill_null(0.0).alias("part"),

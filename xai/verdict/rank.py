@@ -41,6 +41,8 @@ def rank(
       as extreme, ``effect`` = −log10 of that share, in decades of rarity;
     - ``severity``: ``before`` the edge of the attribute's normal bins, ``after`` the value, ``effect`` how far beyond
       the edge it lies, in distances of the edge from the median of found objects;
+    - ``tail_risk``: ``before`` and ``after`` the shares of found and of missed objects of other photos whose value is
+      at least as extreme, ``effect`` their ratio, drawn towards 1 where few are;
     - ``risk``: ``before`` the miss rate of objects in the attribute's other bins, ``after`` with the condition,
       ``effect`` the risk ratio adjusted for size and label;
     - ``joint_risk``: ``after`` the risk ratio of all conditions that tell the cause, adjusted for all other conditions
@@ -64,7 +66,7 @@ def rank(
         score_threshold: the deployed threshold; None leaves the ``score_threshold`` lines out.
     """
     mechanism = _mechanism_lines(misses(errors), score_threshold)
-    shown = show(errors, objects, images, bins, coverage)
+    shown = show(errors, objects, images, bins, coverage, measured)
     if not len(shown):
         return mechanism
     best = shown.unique(["error_id", "cause"], keep="first", maintain_order=True)
@@ -81,6 +83,13 @@ def rank(
         ),
         _lines(
             best.filter(pl.col("severity").is_finite()), "severity", pl.col("edge"), pl.col("value"), pl.col("severity")
+        ),
+        _lines(
+            best.filter(pl.col("tail_risk").is_finite()),
+            "tail_risk",
+            pl.col("found_beyond"),
+            pl.col("missed_beyond"),
+            pl.col("tail_risk"),
         ),
         _lines(best, "risk", pl.col("other_rate"), pl.col("miss_rate"), pl.col("adjusted_risk_ratio")),
         _joint_lines(shown, objects, images, bins if measured is None else measured),

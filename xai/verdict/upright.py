@@ -93,11 +93,12 @@ def with_hidden(
         objects: evaluation objects with ``occlusion``.
         bins: ``coverage.Analysis.bins``.
         errors: all errors of the run.
-        told: ``error_id side whole part`` (``evidence.hidden.parts_seen``).
+        told: lines of evidence, of which those of kind ``part`` are read (``evidence.hidden``).
 
     Returns:
         Objects, whose ``occlusion`` is then null: nobody measured how much is hidden; and bins.
     """
+    told = told.filter(pl.col("kind") == "part")
     if told.is_empty() or "occlusion" not in objects.columns or "occlusion" not in bins.columns:
         return objects, bins
     keys = ["image_id", "object_id"]
@@ -110,20 +111,3 @@ def with_hidden(
         values.with_columns(blank.alias("occlusion")).drop("hides"),
         names.with_columns(pl.when(much).then(pl.lit("much")).otherwise("occlusion").alias("occlusion")).drop("hides"),
     )
-
-
-def hidden_lines(told: pl.DataFrame) -> pl.DataFrame:
-    """Return a line of evidence for each miss of which the detector sees a part.
-
-    ``kind`` is ``part``, ``name`` the side at which it lies, ``before`` how close the whole object is to being found,
-    ``after`` the part, ``effect`` their difference.
-    """
-    lines = told.select(
-        "error_id",
-        kind=pl.lit("part"),
-        name="side",
-        before="whole",
-        after="part",
-        effect=pl.col("part") - pl.col("whole"),
-    )
-    return tables.conform(lines, tables.TABLES["evidence"])

@@ -4,6 +4,7 @@ from toy_detector import ToyDetector, photo_with
 
 from xai.evidence.geometric import rotate
 from xai.evidence.tilted import ANGLES, FORWARDS, how_level, tilt
+from xai.evidence.trial import surety
 from xai.types import Pixels
 
 WHOLE = np.array([0.0, 0.0, 128.0, 96.0])
@@ -24,7 +25,7 @@ def test_confidence_around_one_angle_tells_it(angle: float, side: int) -> None:
 def test_what_is_surest_as_it_is_or_on_both_sides_or_nowhere_is_not_tilted() -> None:
     assert tilt(np.array([3.0, 2.5, 2.0, 1.0, 2.5, 2.0, 1.0])) is None
     assert tilt(np.array([0.1, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0])) is None
-    assert tilt(np.array([0.0, 0.0, 0.3, 0.0, 0.0, 0.0, 0.0])) is None
+    assert tilt(np.array([0.0, 0.0, 0.2, 0.0, 0.0, 0.0, 0.0])) is None
 
 
 def test_photos_are_asked_about_one_by_one() -> None:
@@ -36,8 +37,17 @@ def test_photos_are_asked_about_one_by_one() -> None:
         "empty": np.full((96, 128, 3), 90, dtype=np.uint8),
     }
     detector = ToyDetector()
-    told = how_level(list(photos), load_pixels=photos.__getitem__, detector=detector)
-    assert detector.forwards == FORWARDS * 3
-    assert "upright" not in told["image_id"].to_list()
-    assert "empty" not in told["image_id"].to_list()
+    as_is = {name: float(surety(ToyDetector(), [photo])[0]) for name, photo in photos.items()}
+    told, forwards = how_level(list(photos), load_pixels=photos.__getitem__, detector=detector, as_is=as_is)
+    assert detector.forwards == forwards
+    assert 2 * 3 <= forwards <= 3 * FORWARDS
+    assert set(told["image_id"]) <= {"tilted"}
     assert (told["levelled"] > told["as_is"]).all()
+
+
+def test_a_photo_that_is_surest_as_it_is_costs_two_forwards() -> None:
+    detector = ToyDetector()
+    photo = photo_with((32, 24, 64, 56))
+    told, forwards = how_level(["a"], load_pixels=lambda _: photo, detector=detector, as_is={"a": 9.0})
+    assert told.is_empty()
+    assert forwards == detector.forwards == 2

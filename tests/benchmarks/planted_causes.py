@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import planted_measure as measure
+import planted_peers
 import planted_world as worlds
 import polars as pl
 import yaml
@@ -92,6 +94,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--most", type=int, help="photos of the half at most")
     parser.add_argument("--budget", type=int, default=40)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--peer-python", default="", help="Python that holds sliceline and scikit-learn (planted_peers)"
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/planted_causes"), help="picture, tables and cache")
     parser.add_argument("--keep", action="store_true", help="keep the planted photos and runs, and go on from them")
     parser.add_argument("--build-only", action="store_true", help="plant, keep, and triage at the next call")
@@ -144,6 +149,8 @@ def main() -> None:
         found = measure.known_misses(run, world.truth)
         for baseline in measure.BASELINES.values():
             found = found.join(baseline(run), on="error_id", how="left")
+        if asked.peer_python:
+            found = found.join(planted_peers.blame(run, asked.peer_python), on="error_id", how="left")
         parts.append(found.with_columns(world=pl.lit(number)))
         if not asked.keep:
             shutil.rmtree(folder)
@@ -155,6 +162,8 @@ def main() -> None:
     note = f"half {asked.half}, {asked.worlds} worlds, {asked.design}, {time.perf_counter() - started:.0f} s"
     measure.judge(ledger, misses, note)
     measure.compare(ledger, misses)
+    if not asked.peer_python:
+        print("sliceline and the boosted predictor are left out: give --peer-python", file=sys.stderr)
     ledger.add("detector forwards a miss", forwards / len(misses), 40, "lower", f"{len(misses)} misses")
     measure.draw(misses.filter("known"), asked.out / f"confusion-{asked.half}.png", f"Planted causes, {note}")
     ledger.table()

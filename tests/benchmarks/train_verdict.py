@@ -36,15 +36,19 @@ NATURAL = frozenset(
 )
 """Causes that natural misses of everyday photos have."""
 
-MEAN = {"joint_risk": 1.0, "repair": 1.0, "mark": 1.0}
+MEAN = {"joint_risk": 0.7, "repair": 1.0, "mark": 1.0, "part": 1.5, "upright": 1.0, "level": 1.0}
 """Prior means of weights: the features that are log odds by themselves; 0 for the others."""
 
 DEVIATION, OWN_DEVIATION, SHARED_DEVIATION = 0.5, 1.0, 3.0
 """Prior standard deviations of weights, of each cause's own intercept and of the one that they share."""
 
 FIRM = {"joint_risk": 0.07}
-"""Prior standard deviations of weights that these worlds cannot tell: every condition planted here does harm, so that
-whether a condition does any at all (its risk) looks like no evidence. The demo's harmless condition needs it."""
+"""Prior standard deviations of weights that these worlds cannot tell: a miss is known here only where the object was
+found before, so that conditions look less harmful than they are; their risk would count next to nothing."""
+
+BLANK = 0.25
+"""Part of a natural miss that counts as truly unexplained; the rest may be small, crowded, hidden or the like as well.
+With 0 every natural miss would be blamed on whatever it shows."""
 
 SPECIAL = frozenset({"exif_mismatch", "label_error", "score_threshold"})
 
@@ -91,21 +95,24 @@ def fit(rows: pl.DataFrame) -> tuple[dict[str, float], dict[str, float]]:
     mean = np.array([*(MEAN.get(name, 0.0) for name in FEATURES), 0.0, *np.zeros(len(causes))])
     spread = [*(FIRM.get(name, DEVIATION) for name in FEATURES), SHARED_DEVIATION, *[OWN_DEVIATION] * len(causes)]
     allowed = rows["allowed"].to_numpy()
+    blank = (rows["cause"] == "unexplained").to_numpy().astype(float)
     count = group.max() + 1
     # Each condition weighs alike, however many of its misses are known; natural misses weigh as their number.
     per = rows.group_by("error_id", maintain_order=True).agg(pl.col("condition").first())["condition"]
     sizes = dict(per.value_counts().iter_rows())
     usual = np.median([size for name, size in sizes.items() if name is not None])
     weight = np.array([1.0 if name is None else min(3.0, usual / sizes[name]) for name in per])
+    part = np.array([BLANK if name is None else 0.0 for name in per])
 
     def loss(beta: np.ndarray) -> tuple[float, np.ndarray]:
         score = np.exp(np.clip(design @ beta, -30, 30))
         total = np.bincount(group, score, count)
-        good = np.bincount(group, score * allowed, count)
-        share, share_good = score / total[group], score * allowed / good[group]
-        gradient = -((weight[group] * (share_good - share))[:, None] * design).sum(0)
+        good, none = np.bincount(group, score * allowed, count), np.bincount(group, score * blank, count)
+        pull = ((1 - part) / good)[group] * allowed + (part / none)[group] * blank - (1 / total)[group]
+        gradient = -((weight[group] * pull * score)[:, None] * design).sum(0)
         prior = (beta - mean) / np.square(spread)
-        return float(-(weight * np.log(good / total)).sum() + (prior * (beta - mean)).sum() / 2), gradient + prior
+        value = (1 - part) * np.log(good) + part * np.log(none) - np.log(total)
+        return float(-(weight * value).sum() + (prior * (beta - mean)).sum() / 2), gradient + prior
 
     beta = minimize(loss, mean, jac=True, method="L-BFGS-B", options={"maxiter": 2000}).x
     weights = dict(zip(FEATURES, beta[: len(FEATURES)].round(2).tolist(), strict=True))

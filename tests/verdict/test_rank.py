@@ -5,7 +5,6 @@ from planted import World, judge, world
 
 from xai import coverage, tables, verdict
 from xai.causes import CAUSES
-from xai.verdict.conditions import _tail_risk
 
 PLANTED = {("brightness", "dark"): (0.1, 0.5), ("object_size", "small"): (0.1, 0.4), ("noise", "strong"): (0.1, 0.2)}
 
@@ -22,7 +21,7 @@ def lines(evaluation: World) -> pl.DataFrame:
 
 def test_columns_are_the_contract_and_figures_are_finite(lines: pl.DataFrame) -> None:
     assert lines.schema == pl.Schema(tables.TABLES["evidence"])
-    assert set(lines["kind"]) == {"unusualness", "severity", "tail_risk", "risk", "joint_risk", "coverage"}
+    assert set(lines["kind"]) == {"unusualness", "severity", "risk", "joint_risk", "coverage"}
     assert lines.select(pl.col("effect").is_finite().all()).item()
     assert lines.select(pl.struct("error_id", "kind", "name").is_duplicated().any()).item() is False
 
@@ -147,22 +146,3 @@ def test_false_detections_are_not_ranked(evaluation: World) -> None:
     errors = pl.concat([evaluation.errors, background]).drop("truth")
     lines = verdict.rank(errors, evaluation.objects, evaluation.images, analysis.coverage, bins=analysis.bins)
     assert "f" * 12 not in lines["error_id"].to_list()
-
-
-def test_tail_risk_compares_extreme_values_of_other_photos_by_hand() -> None:
-    known = pl.DataFrame(
-        {
-            "image_id": ["a", "a", "b", "c", "d", "e"],
-            "outcome": ["missed", "missed", "missed", "found", "found", "found"],
-            "noise": [9.0, 9.0, 8.0, 1.0, 2.0, 7.0],
-            "bin of noise": ["strong"] * 3 + ["none", "none", "strong"],
-        }
-    )
-    shown = pl.DataFrame({"image_id": ["a"], "bin": ["strong"]})
-    told = _tail_risk("noise", shown, pl.Series([7.0]), known)
-    # Elsewhere: 1 of 1 missed and 1 of 3 found objects; two pseudo-events are split 1 : 3.
-    assert told["missed_beyond"][0] == 1.0
-    assert told["found_beyond"][0] == pytest.approx(1 / 3)
-    assert told["tail_risk"][0] == pytest.approx((1 + 2 * 0.25) / ((1 + 2 * 0.75) / 3))
-    alone = known.filter(pl.col("outcome") == "found")
-    assert np.isnan(_tail_risk("noise", shown, pl.Series([7.0]), alone)["tail_risk"][0])

@@ -21,12 +21,12 @@ NO_CONDITION = ("unknown", "other")
 HARMLESS_RATIO = 1.5
 """A label's own interval that ends below this overrules what is said of all labels together."""
 
+LEAST_ROOM = 0.1
+"""Share of an attribute's range that severity is measured in at least."""
+
 Floats = NDArray[np.float64]
 
-TAIL_EVENTS = 2.0
-"""Objects that the equal risk of extreme values is worth beside those that are counted."""
-
-_MEASURED = ("value", "tail_share", "edge", "severity", "found_beyond", "missed_beyond", "tail_risk")
+_MEASURED = ("value", "tail_share", "edge", "severity")
 
 _FIGURES = [
     "train_count", "train_share", "train_miss_rate", "eval_count", "eval_share", "miss_share", "miss_rate",
@@ -41,12 +41,7 @@ def misses(errors: pl.DataFrame) -> pl.DataFrame:
 
 
 def show(
-    errors: pl.DataFrame,
-    objects: pl.DataFrame,
-    images: pl.DataFrame,
-    bins: pl.DataFrame,
-    coverage: pl.DataFrame,
-    measured: pl.DataFrame | None = None,
+    errors: pl.DataFrame, objects: pl.DataFrame, images: pl.DataFrame, bins: pl.DataFrame, coverage: pl.DataFrame
 ) -> pl.DataFrame:
     """Return one row per miss × cause × condition that the object shows.
 
@@ -56,19 +51,15 @@ def show(
         images: evaluation photos with image attributes.
         bins: scored evaluation objects with ``image_id object_id label`` and bins (``coverage.Analysis.bins``).
         coverage: columns of ``tables.TABLES["coverage"]`` and ``tag_error``.
-        measured: bins that were told alike of found and missed objects, where ``bins`` hold more.
 
     Returns:
-        Columns ``error_id label cause attribute bin value tail_share edge severity scope``, the last three columns of
-        ``_MEASURED`` and figures of the coverage
+        Columns ``error_id label cause attribute bin value tail_share edge severity scope`` and figures of the coverage
         row that applies, best told condition of a cause first. ``scope`` is null where that row is over all labels; it
         is the label where the label's own row says otherwise: elevated where all labels are not, or shown to be
         harmless. ``value`` is null for words; ``tail_share`` is the share of found objects whose value is at least as
         extreme, of n + 1 with the object itself counted in. ``severity`` is how far beyond the ``edge`` of the
         attribute's normal bins the value lies, in distances of that edge from the median of found objects.
-        ``found_beyond`` and ``missed_beyond`` are the shares of found and of missed objects of other photos that are at
-        least as extreme, ``tail_risk`` their ratio, drawn towards 1 (``TAIL_EVENTS``). ``other_rate`` is the miss rate
-        of the other known bins in the scope.
+        ``other_rate`` is the miss rate of the other known bins in the scope.
     """
     found = misses(errors).select("error_id", "label", "image_id", "object_id")
     columns = [name for name in bins.columns if name not in {"image_id", "object_id", "label"}]
@@ -76,7 +67,7 @@ def show(
         on=columns, index=["error_id", "label", "image_id", "object_id"], variable_name="attribute", value_name="bin"
     )
     shown = pl.concat([long.join(_told_by(), on=["attribute", "bin"]), _user_causes(long)], how="diagonal")
-    shown = _add_tail_share(shown, objects, images, bins, bins if measured is None else measured)
+    shown = _add_tail_share(shown, objects, images, bins)
     shown = _add_coverage(shown.drop("image_id", "object_id"), coverage)
     return shown.sort(
         ["error_id", "cause", "priority", "adjusted_low", "tail_share", "attribute"],
@@ -134,7 +125,7 @@ def _user_causes(long: pl.DataFrame) -> pl.DataFrame:
 
 
 def _add_tail_share(
-    shown: pl.DataFrame, objects: pl.DataFrame, images: pl.DataFrame, bins: pl.DataFrame, measured: pl.DataFrame
+    shown: pl.DataFrame, objects: pl.DataFrame, images: pl.DataFrame, bins: pl.DataFrame
 ) -> pl.DataFrame:
     """Add the columns of ``_MEASURED``, one attribute after the other."""
     keys = ["image_id", "object_id"]
@@ -155,9 +146,6 @@ def _add_tail_share(
         share = _tail_share(name, part["bin"].to_list(), value, reference)
         edge, severity = _severity(name, part["bin"].to_list(), value, reference)
         told = {"tail_share": share, "edge": edge, "severity": severity}
-        known = measured.filter(pl.col(name) != "unknown").select(keys) if name in measured.columns else None
-        alike = scored.select(columns) if known is None else scored.select(columns).join(known, on=keys, how="semi")
-        told |= _tail_risk(name, part.select("image_id", "bin"), value, alike)
         parts.append(part.with_columns(value, *[pl.Series(key, item, pl.Float64) for key, item in told.items()]))
     if not parts:
         return shown.with_columns(pl.lit(None, pl.Float64).alias(key) for key in _MEASURED)
@@ -183,46 +171,11 @@ def _tail_share(attribute: str, names: Sequence[str], value: pl.Series, referenc
     return np.asarray(np.where(np.isnan(values) | (len(ordered) == 0), np.nan, share))
 
 
-def _tail_risk(attribute: str, shown: pl.DataFrame, value: pl.Series, known: pl.DataFrame) -> dict[str, Floats]:
-    """``found_beyond``, ``missed_beyond`` and ``tail_risk``; ``known``: objects whose value was told alike.
-
-    Objects of the miss's own photo are left out, since one photo's objects are missed together.
-    """
-    side = np.array([_sides(attribute).get(name, 0) for name in shown["bin"]])
-    values = value.fill_null(np.nan).to_numpy()
-    numeric = attribute in known.columns and attribute in CATALOG
-    photos = {name: index for index, name in enumerate(known["image_id"].unique(maintain_order=True))}
-    own = np.array([photos.get(name, -1) for name in shown["image_id"]])
-    counts, totals = [], []
-    for part in (known.filter(pl.col("outcome") == "found"), known.filter(pl.col("outcome").is_in(list(MISSES)))):
-        photo = np.array([photos[name] for name in part["image_id"]], dtype=np.int64)
-        if numeric:
-            others = part[attribute].cast(pl.Float64).fill_null(np.nan).to_numpy()
-            beyond = np.where(
-                side[:, None] < 0, others[None] <= values[:, None], others[None] >= values[:, None]
-            ) & (side != 0)[:, None]  # fmt: skip
-        else:
-            beyond = np.zeros((len(shown), len(part)), dtype=bool)
-        same = part[f"bin of {attribute}"].to_numpy()[None] == shown["bin"].to_numpy()[:, None]
-        beyond = np.where((side == 0)[:, None], same, beyond)
-        elsewhere = photo[None] != own[:, None]
-        counts.append((beyond & elsewhere).sum(1).astype(np.float64))
-        totals.append(elsewhere.sum(1).astype(np.float64))
-    share = totals[1] / np.maximum(totals[0] + totals[1], 1)
-    rates = [
-        (count + TAIL_EVENTS * part) / np.maximum(total, 1)
-        for count, total, part in zip(counts, totals, (1 - share, share), strict=True)
-    ]
-    told = (totals[0] > 0) & (totals[1] > 0)
-    ratio = np.where(told, rates[1] / np.maximum(rates[0], 1e-12), np.nan)
-    beyond_shares = [count / np.maximum(total, 1) for count, total in zip(counts, totals, strict=True)]
-    return {"found_beyond": beyond_shares[0], "missed_beyond": beyond_shares[1], "tail_risk": ratio}
-
-
 def _severity(attribute: str, names: Sequence[str], value: pl.Series, reference: pl.DataFrame) -> tuple[Floats, Floats]:
     """Edge of the normal bins on each value's side, and how far beyond it the value lies; NaN for words.
 
-    The unit is the distance of the edge from the median of found objects, so that attributes can be compared.
+    The unit is the distance of the edge from the median of found objects, so that attributes can be compared; at least
+    half the edge and a tenth of the attribute's range, since found objects may lie close to the edge.
     """
     blank = np.full(len(names), np.nan)
     if attribute == "rotation":  # quarter turns: 270 degrees are no further than 90
@@ -234,7 +187,10 @@ def _severity(attribute: str, names: Sequence[str], value: pl.Series, reference:
     normal = [item for item in CATALOG[attribute].bins if item.name not in sides]
     ends = [np.nan if end is None else end for end in (normal[0].low, normal[-1].high)]
     edge = np.where(side < 0, ends[0], np.where(side > 0, ends[1], np.nan))
-    room = np.maximum(np.abs(edge - float(np.median(usual.to_numpy()))), 1e-6)
+    low, high = CATALOG[attribute].range
+    least = 0.0 if low is None or high is None else LEAST_ROOM * (high - low)
+    room = np.maximum(np.abs(edge - float(np.median(usual.to_numpy()))), np.maximum(np.abs(edge) / 2, least))
+    room = np.maximum(room, 1e-6)
     return edge, np.asarray((value.fill_null(np.nan).to_numpy() - edge) * side / room)
 
 

@@ -12,7 +12,7 @@ from xai.causes import CAUSES
 from xai.verdict.conditions import misses
 from xai.verdict.weights import PRIORS, mark_log_ratio, repair_log_ratio
 
-CHEAP = ("joint_risk", "tail_risk", "unusualness", "severity", "coverage", "scarcity", "upright", "level")
+CHEAP = ("joint_risk", "unusualness", "severity", "coverage", "upright", "level")
 EXPERIMENTS = ("repair", "gain", "mark", "part")
 FEATURES = (*CHEAP, *EXPERIMENTS)
 
@@ -28,14 +28,14 @@ _KEYS = ["error_id", "cause"]
 def cheap_features(evidence: pl.DataFrame) -> pl.DataFrame:
     """Return ``error_id cause`` and the columns of ``CHEAP`` for every cause whose condition a miss shows.
 
-    - ``joint_risk``: log of the expected excess relative risk, −4 to 2. Among missed objects with a condition of
+    Left out are conditions whose joint risk ratio is shown to lie below 1: they do no harm in this run.
+
+    - ``joint_risk``: log of the expected excess relative risk, −2 to 2. Among missed objects with a condition of
       relative risk RR, the share (RR − 1) / RR would not have been missed without it, so its odds are RR − 1 (the
       attributable fraction: Greenland & Robins, Am. J. Epidemiol. 1988).
-    - ``tail_risk``: log of how many times more missed than found objects are at least as extreme, −2 to 3.
     - ``unusualness``: decades by which the value is rarer than 1 in 10 among found objects, −1 to 2.
     - ``severity``: how far beyond the edge of the normal bins it lies, 0 to 3.
     - ``coverage``: doublings by which training holds less of the condition than the evaluation set, 0 to 3.
-    - ``scarcity``: decades by which the condition's bin is rarer than 1 in 10 in training, −1 to 2.
     - ``upright``, ``level``: where the detector was asked about the photo's turn or tilt: log odds of the turn over
       ``SURE_TURN``, and log of how many times surer it is of the photo levelled over ``SURE_LEVEL``; −2 to 3.
     """
@@ -44,13 +44,11 @@ def cheap_features(evidence: pl.DataFrame) -> pl.DataFrame:
         lines = evidence.filter(pl.col("kind") == kind)
         return lines.select("error_id", cause="name", **{kind: pl.col("effect").fill_nan(None)})
 
-    wide = effects("joint_risk")
-    for kind in ("tail_risk", "unusualness", "severity", "coverage"):
+    harmless = (pl.col("kind") == "joint_risk") & (pl.col("before") < 1).fill_null(False)
+    shown_harmless = evidence.filter(harmless).select("error_id", cause="name")
+    wide = effects("joint_risk").join(shown_harmless, on=_KEYS, how="anti", maintain_order="left")
+    for kind in ("unusualness", "severity", "coverage"):
         wide = wide.join(effects(kind), on=_KEYS, how="left", maintain_order="left")
-    held = evidence.filter(pl.col("kind") == "coverage").select(
-        "error_id", cause="name", held=(pl.col("before") / pl.col("effect")).fill_nan(None)
-    )
-    wide = wide.join(held, on=_KEYS, how="left", maintain_order="left")
     asked = evidence.filter(pl.col("kind") == "upright")
     odds = (pl.col("after").clip(0.05, 0.999) / (1 - pl.col("after").clip(0.05, 0.999))).log() - SURE_TURN
     gain = ((pl.col("after") + _LEAST_SURETY) / (pl.col("before") + _LEAST_SURETY)).log() - SURE_LEVEL
@@ -58,15 +56,16 @@ def cheap_features(evidence: pl.DataFrame) -> pl.DataFrame:
         told = asked.filter(pl.col("name") == ("rotation" if name == "upright" else "roll"))
         told = told.select("error_id", value.alias(name), cause=pl.lit(cause))
         wide = wide.join(told, on=_KEYS, how="left", maintain_order="left")
+    # What the detector told was asked of misses only, and is not as rare or as severe as a measured value would be.
+    measured = pl.col("upright").is_null() & pl.col("level").is_null()
+    wide = wide.with_columns(pl.when(measured).then(name).alias(name) for name in ("unusualness", "severity"))
     return wide.select(
         *_KEYS,
         *(pl.col(name).clip(-2, 3).fill_null(0.0) for name in ("upright", "level")),
-        joint_risk=pl.col("joint_risk").clip(lower_bound=1e-3).log().clip(-4, 2).fill_null(-4.0),
-        tail_risk=pl.col("tail_risk").log().clip(-2, 3).fill_null(0.0),
+        joint_risk=pl.col("joint_risk").clip(lower_bound=1e-2).log().clip(-2, 2).fill_null(-2.0),
         unusualness=(pl.col("unusualness") - 1).clip(-1, 2).fill_null(0.0),
         severity=pl.col("severity").clip(0, 3).fill_null(0.0),
         coverage=pl.col("coverage").log(2).clip(0, 3).fill_null(0.0),
-        scarcity=(-pl.col("held").log10() - 1).clip(-1, 2).fill_null(0.0),
     )
 
 
@@ -94,8 +93,11 @@ def features(evidence: pl.DataFrame, errors: pl.DataFrame, score_threshold: floa
     ratio = (pl.col("after") + _LEAST_TARGET) / (pl.col("before") + _LEAST_TARGET)
     seen = evidence.filter(pl.col("kind") == "part").select("error_id", part=1 + ratio.log().clip(0, 2))
     joined = joined.join(seen, on="error_id", how="left", maintain_order="left")
+    joined = joined.with_columns(part=pl.when(pl.col("cause").is_in(HIDING)).then("part").otherwise(0.0).fill_null(0.0))
+    # Of what boxes in front of objects do, which the joint risk is of, a part that is seen says nothing.
+    unlike = (pl.col("cause") == "occlusion") & (pl.col("part") > 0)
     return joined.with_columns(
-        pl.when(pl.col("cause").is_in(HIDING)).then("part").otherwise(0.0).fill_null(0.0).alias("part"),
+        pl.when(unlike).then(pl.max_horizontal("joint_risk", 0.0)).otherwise("joint_risk").alias("joint_risk"),
         pl.col("repair").clip(-3, 3).fill_null(0.0),
         pl.col("gain").clip(-2, 2).fill_null(0.0),
         pl.col("mark").clip(-3, 3).fill_null(0.0),

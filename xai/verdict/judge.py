@@ -60,13 +60,14 @@ def judge(
 ) -> pl.DataFrame:
     """Return one verdict per miss, columns as in ``tables.TABLES["verdicts"]``.
 
-    A cause is admissible if the object shows its condition, and its weight (``verdict.weights``) is at least that of
-    ``unexplained``, and the mechanism does not rule it out. The admissible cause of the greatest weight is the
-    verdict's. Verdicts, the first that applies: ``label`` (the photo's labels fit
-    the detections better in another frame, or mechanism ``annotation``), ``coverage_gap`` and ``hard`` (by the coverage
-    table where it calls the condition elevated, else ``coverage_gap`` where the condition is rare in training),
-    ``threshold`` (best score within 0.05 below the threshold, and no cause is admissible), ``chance`` (nothing stands
-    out and the promised recall is shown to be kept), ``unexplained``. The cause of the last two is ``unexplained``.
+    A cause is admissible if the object shows its condition, a line speaks for it (``weights.SPEAKS``), its weight is at
+    least that of ``unexplained``, and neither the mechanism nor the joint risk rules it out. The admissible cause of
+    the greatest weight is the verdict's. Verdicts, the first that applies: ``label`` (the photo's labels fit the
+    detections better in another frame, or the detector contradicts the label), ``coverage_gap`` and ``hard`` (by the
+    coverage table where it calls the condition elevated, else ``coverage_gap`` where the condition is rare in
+    training), ``threshold`` (best score within 0.05 below the threshold, and no cause is admissible), ``chance``
+    (nothing stands out and the promised recall is shown to be kept), ``unexplained``. The cause of the last two is
+    ``unexplained``.
 
     ``train_share``, ``eval_share``, ``miss_share`` and ``risk_ratio`` (adjusted) are those of the condition in the
     coverage table, of the label's own row where that decided. ``repair`` is the repair that brought the object back.
@@ -143,7 +144,8 @@ def _weigh(shown: pl.DataFrame, tried: pl.DataFrame, told: pl.DataFrame) -> pl.D
         weight=pl.col("log_weight").fill_null(-np.inf).exp(),
         elevated=pl.col("assessment").is_in(list(ELEVATED)).fill_null(False),
     )
-    return joined.with_columns(admissible=pl.col("weight") >= LEAST).sort(
+    speaks = pl.col("speaks").fill_null(False)
+    return joined.with_columns(admissible=(pl.col("weight") >= LEAST) & speaks).sort(
         ["error_id", "weight", "cause"], descending=[False, True, False]
     )
 
@@ -169,8 +171,13 @@ def _verdict(
     admissible = [cause for cause in causes if cause["admissible"]]
     odds = {cause["cause"]: cause["weight"] for cause in causes if not cause["struck"]}
     chosen: dict[str, Any] | None = None
-    if context["doubt"] is not None:
-        doubt = context["doubt"][0]
+    doubted = context["doubt"]
+    if doubted is not None and doubted[0] == "label_box" and admissible:
+        # A box that is drawn around a tilted object is large too.
+        doubted = doubted if (special[error_id, "label_box"] or 1.0) >= admissible[0]["weight"] else None
+        context = {**context, "doubt": doubted}
+    if doubted is not None:
+        doubt = doubted[0]
         verdict, cause = "label", DOUBTS[doubt]
         odds[cause] = special[error_id, doubt] or 1.0
     elif admissible:

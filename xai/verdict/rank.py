@@ -41,12 +41,11 @@ def rank(
       as extreme, ``effect`` = −log10 of that share, in decades of rarity;
     - ``severity``: ``before`` the edge of the attribute's normal bins, ``after`` the value, ``effect`` how far beyond
       the edge it lies, in distances of the edge from the median of found objects;
-    - ``tail_risk``: ``before`` and ``after`` the shares of found and of missed objects of other photos whose value is
-      at least as extreme, ``effect`` their ratio, drawn towards 1 where few are;
     - ``risk``: ``before`` the miss rate of objects in the attribute's other bins, ``after`` with the condition,
       ``effect`` the risk ratio adjusted for size and label;
-    - ``joint_risk``: ``after`` the risk ratio of all conditions that tell the cause, adjusted for all other conditions
-      and drawn towards 1 where data are few; ``effect`` its expected excess over 1;
+    - ``joint_risk``: ``before`` the upper bound and ``after`` the mean of the risk ratio of all conditions that tell
+      the cause, adjusted for all other conditions and drawn towards 1 where data are few; ``effect`` its expected
+      excess over 1;
     - ``coverage``: ``before`` the evaluation share, ``after`` the training share, ``effect`` the evaluation share over
       the training share with half an object added.
 
@@ -66,7 +65,7 @@ def rank(
         score_threshold: the deployed threshold; None leaves the ``score_threshold`` lines out.
     """
     mechanism = _mechanism_lines(misses(errors), score_threshold)
-    shown = show(errors, objects, images, bins, coverage, measured)
+    shown = show(errors, objects, images, bins, coverage)
     if not len(shown):
         return mechanism
     best = shown.unique(["error_id", "cause"], keep="first", maintain_order=True)
@@ -83,13 +82,6 @@ def rank(
         ),
         _lines(
             best.filter(pl.col("severity").is_finite()), "severity", pl.col("edge"), pl.col("value"), pl.col("severity")
-        ),
-        _lines(
-            best.filter(pl.col("tail_risk").is_finite()),
-            "tail_risk",
-            pl.col("found_beyond"),
-            pl.col("missed_beyond"),
-            pl.col("tail_risk"),
         ),
         _lines(best, "risk", pl.col("other_rate"), pl.col("miss_rate"), pl.col("adjusted_risk_ratio")),
         _joint_lines(shown, objects, images, bins if measured is None else measured),
@@ -181,14 +173,17 @@ def _joint_lines(shown: pl.DataFrame, objects: pl.DataFrame, images: pl.DataFram
         (np.ones(len(rows)), (rows["set"].to_numpy(), rows["position"].to_numpy())),
         shape=(len(different), max(len(conditions), 1)),
     )
-    ratio, excess = risk.excess(members) if conditions else (np.ones(len(different)), np.zeros(len(different)))
+    one = np.ones(len(different))
+    ratio, excess, upper = risk.excess(members) if conditions else (one, np.zeros(len(different)), one)
     # A set without conditions in the model (the most frequent value of a user's column) is the reference itself.
     empty = np.diff(members.indptr) == 0
     different = different.with_columns(
-        ratio=pl.Series(np.where(empty, 1.0, ratio)), excess=pl.Series(np.where(empty, 0.0, excess))
+        ratio=pl.Series(np.where(empty, 1.0, ratio)),
+        excess=pl.Series(np.where(empty, 0.0, excess)),
+        upper=pl.Series(np.where(empty, 1.0, upper)),
     )
     told = sets.join(different, on="position", how="left", maintain_order="left")
-    return _lines(told, "joint_risk", pl.lit(None), pl.col("ratio"), pl.col("excess"))
+    return _lines(told, "joint_risk", pl.col("upper"), pl.col("ratio"), pl.col("excess"))
 
 
 def _comparable(bins: pl.DataFrame, missed: pl.Series) -> pl.DataFrame:

@@ -36,7 +36,7 @@ NATURAL = frozenset(
 )
 """Causes that natural misses of everyday photos have."""
 
-MEAN = {"joint_risk": 0.7, "repair": 1.0, "mark": 1.0, "part": 1.5, "upright": 1.0, "level": 1.0}
+MEAN = {"joint_risk": 1.0, "repair": 1.0, "mark": 1.0, "part": 1.5, "upright": 1.0, "level": 1.0}
 """Prior means of weights: the features that are log odds by themselves; 0 for the others."""
 
 DEVIATION, OWN_DEVIATION, SHARED_DEVIATION = 0.5, 1.0, 3.0
@@ -46,7 +46,7 @@ FIRM = {"joint_risk": 0.07}
 """Prior standard deviations of weights that these worlds cannot tell: a miss is known here only where the object was
 found before, so that conditions look less harmful than they are; their risk would count next to nothing."""
 
-BLANK = 0.25
+BLANK = 0.15
 """Part of a natural miss that counts as truly unexplained; the rest may be small, crowded, hidden or the like as well.
 With 0 every natural miss would be blamed on whatever it shows."""
 

@@ -50,7 +50,7 @@ def test_unusualness_is_the_tail_among_found_objects(evaluation: World, lines: p
             assert row["effect"] == pytest.approx(-np.log10(share))
 
 
-def test_severity_is_the_distance_from_the_normal_bins_in_distances_from_the_median(
+def test_severity_is_in_distances_of_the_edge_from_the_median_and_half_the_edge_at_least(
     evaluation: World, lines: pl.DataFrame
 ) -> None:
     joined = evaluation.objects.join(evaluation.images, on="image_id")
@@ -60,7 +60,7 @@ def test_severity_is_the_distance_from_the_normal_bins_in_distances_from_the_med
     assert len(told) >= 3
     for row in told.iter_rows(named=True):
         assert row["before"] == 5.0
-        assert row["effect"] == pytest.approx((row["after"] - 5.0) / (5.0 - usual))
+        assert row["effect"] == pytest.approx((row["after"] - 5.0) / max(5.0 - usual, 5.0 / 2))
         assert row["effect"] >= 0
 
 

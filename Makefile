@@ -6,7 +6,7 @@ export YOLO_OFFLINE := true
 export YOLO_AUTOINSTALL := false
 export NO_ALBUMENTATIONS_UPDATE := 1
 
-.PHONY: demo test test-all lint format bench clean
+.PHONY: demo test test-all lint format bench bench-coverage clean
 
 $(VENV)/.installed: pyproject.toml
 	@if command -v uv >/dev/null 2>&1; then \
@@ -39,6 +39,13 @@ format: $(VENV)/.installed
 
 bench: $(VENV)/.installed  ## one JSON line per figure, a table at the end
 	@for script in $$(ls tests/benchmarks/*.py | grep -v -e harness.py -e train_ -e /accuracy_ -e '/planted_[^c]' -e /attribution_); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+# SLICELINE and CLEANLAB are interpreters of environments that hold these peers; without them the peers are left out.
+bench-coverage: $(VENV)/.installed  ## coverage, novelty and label checks at the size of their targets
+	@for script in coverage_intervals.py coverage_null.py \
+		"coverage_planted.py $(if $(SLICELINE),--sliceline $(SLICELINE))" "coverage_speed.py $(if $(SLICELINE),--sliceline $(SLICELINE))" \
+		"label_checks.py $(if $(CLEANLAB),--cleanlab $(CLEANLAB))" novelty.py; \
+	do echo "== $$script"; $(BIN)/python tests/benchmarks/$$script || exit 1; done
 
 clean:
 	rm -rf $(VENV) runs build *.egg-info .mypy_cache .ruff_cache .pytest_cache

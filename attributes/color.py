@@ -28,16 +28,23 @@ def colorfulness(views: Views) -> Floats:
         >>> colorfulness(Views([red])).round(2).tolist()  # 0.3 * sqrt(100**2 + 50**2)
         [33.54]
     """
-    return np.array([_colorfulness(*channels) for channels in planes(views)], dtype=np.float64)
+    return views.together([_colorfulness(*channels) for channels in planes(views)])
 
 
-def _colorfulness(red: Gray, green: Gray, blue: Gray) -> float:
-    pixels = red.size
-    red_green, red_blue, green_blue = (
-        cv2.norm(one, other, cv2.NORM_L2SQR) for one, other in ((red, green), (red, blue), (green, blue))
-    )
+def _colorfulness(reds: Gray, greens: Gray, blues: Gray) -> Floats:
+    """(n,) colourfulness of photos given by their (n, h, w) channels."""
+    sums = [_sums(*channels) for channels in zip(reds, greens, blues, strict=True)]
+    red_green, red_blue, green_blue, red, green, blue = np.array(sums).T / reds[0].size
     # Twice yellow − blue is the sum of the other two differences, and their difference is red − green.
     squares = red_green + (2 * red_blue + 2 * green_blue - red_green) / 4
-    level_red, level_green, level_blue = (cv2.sumElems(plane)[0] / pixels for plane in (red, green, blue))
-    mean = np.hypot(level_red - level_green, (level_red + level_green) / 2 - level_blue)
-    return float(np.sqrt(max(squares / pixels - mean**2, 0.0)) + 0.3 * mean)
+    squared_mean = (red - green) ** 2 + ((red + green) / 2 - blue) ** 2
+    return np.asarray(np.sqrt(np.maximum(squares - squared_mean, 0.0)) + 0.3 * np.sqrt(squared_mean))
+
+
+def _sums(red: Gray, green: Gray, blue: Gray) -> tuple[float, ...]:
+    """Sums of the squared differences red − green, red − blue, green − blue, and of the channels."""
+    pairs = (red, green), (red, blue), (green, blue)
+    return (
+        *(cv2.norm(one, other, cv2.NORM_L2SQR) for one, other in pairs),
+        *(cv2.sumElems(plane)[0] for plane in (red, green, blue)),
+    )

@@ -9,7 +9,6 @@ to zero fit every step and are left out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -17,10 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from attributes.views import Floats, Gray, Views
-
-SIDE = 256
-"""Side in px of the middle part that is looked at, as stored: any resizing destroys the comb."""
+from attributes.views import Floats, Gray, Views, alike
 
 LEAST_GAIN = 0.03
 """Log-likelihood per coefficient over the smooth distribution from which a photo counts as compressed.
@@ -59,6 +55,9 @@ MOST_IN_ONE_CELL = 0.6
 AS_GOOD = 1e-3  # log-likelihood per coefficient within which neighbouring qualities, often of one table, are alike
 PHASE_EVIDENCE = 2.0  # standard deviations; reached by 1 in 3 uncompressed photos and 9 of 10 of quality 80
 
+# Photos worked on as one array: those of more would no longer lie in the processor's cache.
+_TOGETHER = 4
+
 Plane = NDArray[np.float32]
 
 
@@ -80,79 +79,83 @@ def jpeg_quality(views: Views) -> Floats:
         >>> jpeg_quality(Views([flat])).tolist()
         [nan]
     """
-    return np.array([_quality(luma) for luma in _middles(views)], dtype=np.float64)
+    middles = views.middles
+    values = np.full(len(middles), np.nan)
+    for members in alike([middle.shape for middle in middles]):
+        if min(middles[members[0]].shape) < 8:
+            continue
+        for start in range(0, len(members), _TOGETHER):
+            part = members[start : start + _TOGETHER]
+            values[part] = _fit(np.stack([middles[index] for index in part]))
+    for index in np.flatnonzero(np.isnan(values)):
+        values[index] = _fit_shifted(middles[index])
+    return values
 
 
-def middle_of(height: int, width: int) -> tuple[slice, slice]:
-    """The middle ``SIDE`` px, beginning where blocks begin that were laid from the photo's corner."""
-    top, left = (max(0, side - SIDE) // 16 * 8 for side in (height, width))
-    return slice(top, top + SIDE), slice(left, left + SIDE)
-
-
-def _middles(views: Views) -> Iterator[Gray]:
-    """Luma of the middles of photos.
-
-    Whole levels are what an encoder is given and what a decoder begins with, so that rounding to them loses nothing.
-    """
-    for photo, detail in zip(views.photos, views.detail, strict=True):
-        middle = middle_of(*photo.shape[:2])
-        whole = photo.shape[:2] == detail.shape
-        yield detail[middle] if whole else np.asarray(cv2.cvtColor(photo[middle], cv2.COLOR_RGB2GRAY), dtype=np.uint8)
-
-
-def _quality(luma: Gray) -> float:
-    quality = _fit(luma)
-    if not np.isnan(quality) or min(luma.shape) < 32:
-        return quality
+def _fit_shifted(luma: Gray) -> float:
+    """Quality of luma whose blocks begin elsewhere than at its corner; NaN where their edges do not show."""
+    if min(luma.shape) < 32:
+        return np.nan
     (down, sure_down), (right, sure_right) = _phase(luma), _phase(luma.T)
     if (down == 0 and right == 0) or min(sure_down, sure_right) < PHASE_EVIDENCE:
-        return quality
-    return _fit(luma[down:, right:])
-
-
-def _fit(luma: Gray) -> float:
-    """Most likely quality of luma whose blocks begin at its corner; NaN where a smooth distribution fits as well."""
-    counts = _histograms(_coefficients(luma))
-    total = counts.sum(axis=1)
-    used = total * ((total >= FEWEST_OF_ONE) & (counts.max(axis=1) <= MOST_IN_ONE_CELL * total))
-    if used.sum() < FEWEST or _continues(luma) > DRAWN:
         return np.nan
-    values, multiples, comb, tables = comb_tables()
-    shares = counts / np.maximum(total, 1.0)[:, None]
+    return float(_fit(luma[None, down:, right:])[0])
+
+
+def _fit(lumas: Gray) -> Floats:
+    """(n,) most likely qualities of (n, h, w) luma whose blocks begin at the corner.
+
+    NaN where a smooth distribution fits as well.
+    """
+    counts = _histograms(_coefficients(lumas))
+    total = counts.sum(axis=2)
+    used = total * ((total >= FEWEST_OF_ONE) & (counts.max(axis=2) <= MOST_IN_ONE_CELL * total))
+    n_used = used.sum(axis=1)
+    means = (counts / np.maximum(total, np.float32(1.0))[:, :, None]) @ _averaged()
+    value, multiple, comb = means[..., :1], means[..., 1 : _LARGEST_STEP + 1], means[..., _LARGEST_STEP + 1 :]
     # Multiples fall off geometrically, as a Laplacian's do; both distributions take their scale from the data.
-    mean = np.maximum(shares @ multiples, 1.0 + 1e-6)
-    on_comb = shares @ comb + (mean - 1) * np.log(1 - 1 / mean) - np.log(mean)
-    smooth = -np.log(np.maximum(shares @ values - SMALLEST, 1e-6)) - 1
-    gain = ((on_comb - smooth).T[:, :, None] - tables).max(axis=0) * used[:, None]
-    per_coefficient = gain.sum(axis=0) / used.sum()
-    if per_coefficient.max() < LEAST_GAIN:
-        return np.nan
-    return float(QUALITIES[per_coefficient >= per_coefficient.max() - AS_GOOD].mean())
+    multiple = np.maximum(multiple, np.float32(1.0 + 1e-6))
+    on_comb = comb + (multiple - 1) * np.log(1 - 1 / multiple) - np.log(multiple)
+    smooth = -np.log(np.maximum(value - SMALLEST, np.float32(1e-6))) - 1
+    costs, places = _costs()
+    by_step = np.stack([(score[:, None] - costs).max(axis=2).ravel() for score in on_comb - smooth])
+    gain = by_step[:, places] * used[:, :, None]
+    per_coefficient = gain.sum(axis=1) / np.maximum(n_used, 1)[:, None]
+    best = per_coefficient.max(axis=1)
+    as_good = per_coefficient >= best[:, None] - AS_GOOD
+    told = (n_used >= FEWEST) & (best >= LEAST_GAIN) & (_continues(lumas) <= DRAWN)
+    return np.where(told, as_good @ QUALITIES / as_good.sum(axis=1), np.nan)
 
 
-def _coefficients(luma: Gray) -> Floats:
-    """(9, blocks) orthonormal DCT-II coefficients at the frequencies looked at."""
-    rows, columns = luma.shape[0] // 8, luma.shape[1] // 8
-    blocks = luma[: rows * 8, : columns * 8].reshape(rows, 8, columns * 8)[:: 1 + (rows > MOST_ROWS)]
-    waves = dct_waves()
-    vertical = waves @ blocks.transpose(1, 0, 2).astype(np.float64, order="C").reshape(8, -1)
-    both = (vertical.reshape(-1, 8) @ waves.T).reshape(4, -1, 4)
-    return np.asarray(both[VERTICAL, :, HORIZONTAL])
+def _coefficients(lumas: Gray) -> Plane:
+    """(n, 9, blocks) orthonormal DCT-II coefficients of (n, h, w) luma at the frequencies looked at."""
+    rows, columns = lumas.shape[1] // 8, lumas.shape[2] // 8
+    blocks = lumas[:, : rows * 8, : columns * 8].reshape(-1, rows, 8, columns * 8)[:, :: 1 + (rows > MOST_ROWS)]
+    waves = _waves()
+    # A product for each row of blocks, so that a photo's do not depend on how many others there are.
+    vertical = waves @ blocks.astype(np.float32)
+    both = vertical.reshape(*vertical.shape[:3], columns, 8) @ waves.T
+    chosen = both[:, :, VERTICAL, :, HORIZONTAL]
+    return np.asarray(chosen.transpose(1, 0, 2, 3).reshape(len(lumas), len(VERTICAL), -1))
 
 
-def _histograms(coefficients: Floats) -> Plane:
-    """(9, cells) how many coefficients of each frequency lie in each cell from ``SMALLEST`` to ``LARGEST``."""
+def _histograms(coefficients: Plane) -> Plane:
+    """(n, 9, cells) how many coefficients of each frequency lie in each cell from ``SMALLEST`` to ``LARGEST``."""
+    photos, frequencies = coefficients.shape[:2]
     n_cells = LARGEST * CELLS_PER_LEVEL
-    cells = np.minimum((np.abs(coefficients) * CELLS_PER_LEVEL).astype(np.int64), n_cells)
-    cells += (n_cells + 1) * np.arange(9)[:, None]
-    counts = np.bincount(cells.ravel(), minlength=9 * (n_cells + 1)).reshape(9, n_cells + 1)
-    return _single(counts[:, SMALLEST * CELLS_PER_LEVEL : n_cells])
+    cells = np.abs(coefficients, out=coefficients)
+    cells *= CELLS_PER_LEVEL
+    places = np.minimum(cells, n_cells, out=cells).astype(np.int64)
+    places += (n_cells + 1) * np.arange(photos * frequencies).reshape(photos, frequencies, 1)
+    counts = np.bincount(places.ravel(), minlength=photos * frequencies * (n_cells + 1))
+    return _single(counts.reshape(photos, frequencies, n_cells + 1)[:, :, SMALLEST * CELLS_PER_LEVEL : n_cells])
 
 
-def _continues(luma: Gray) -> float:
-    """Share of pixels equal to the one above them where a block's row begins; 0 where none does."""
-    below = luma[8::8]
-    return float(np.count_nonzero(luma[7:-1:8] == below) / max(below.size, 1))
+def _continues(lumas: Gray) -> Floats:
+    """(n,) share of pixels equal to the one above them where a block's row begins; 0 where none does."""
+    below = lumas[:, 8::8]
+    equal = [np.count_nonzero(rows) for rows in lumas[:, 7:-1:8] == below]
+    return np.asarray(np.array(equal) / max(below[0].size, 1))
 
 
 def _phase(luma: Gray) -> tuple[int, float]:
@@ -175,6 +178,11 @@ def dct_waves() -> Floats:
 
 
 @cache
+def _waves() -> Plane:
+    return _single(dct_waves())
+
+
+@cache
 def comb_tables() -> tuple[Plane, Plane, Plane, Plane]:
     """What does not depend on the photo.
 
@@ -193,6 +201,29 @@ def comb_tables() -> tuple[Plane, Plane, Plane, Plane]:
     expected = np.clip((_STEPS_AT_50[:, None] * scale + 50) // 100, 1, 255)
     cost = _OTHER_TABLE * np.log(steps[:, None, None] / expected) ** 2
     return _single(values), _single(multiples), _single(comb), _single(cost)
+
+
+@cache
+def _costs() -> tuple[Plane, NDArray[np.int64]]:
+    """The costs of ``comb_tables`` without those that occur twice, since many qualities share a step.
+
+    Returns:
+        (9, most, steps) costs of the different steps of each frequency; (9, qualities) where each quality's lies among
+        them, laid out in one row.
+    """
+    _, _, _, tables = comb_tables()
+    different, places = zip(
+        *(np.unique(table.T, axis=0, return_inverse=True) for table in tables.transpose(1, 0, 2)), strict=True
+    )
+    most = max(map(len, different))
+    costs = np.stack([np.pad(item, ((0, most - len(item)), (0, 0))) for item in different])
+    return costs, np.stack(places).reshape(len(costs), -1) + most * np.arange(len(costs))[:, None]
+
+
+@cache
+def _averaged() -> Plane:
+    """(cells, 1 + 2 · steps) what is averaged over the cells: the values, multiples and log densities, side by side."""
+    return np.concatenate(comb_tables()[:3], axis=1)
 
 
 def _single(values: NDArray[Any]) -> Plane:

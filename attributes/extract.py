@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -12,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from attributes.catalog import ATTRIBUTES, Attribute
-from attributes.decode import DecodeError, Photo, read
-from attributes.views import Boxes, Floats, Pixels, Views
+from attributes.decode import DecodeError, read
+from attributes.views import Boxes, Floats, Pixels, Reduced, Views
 
 if TYPE_CHECKING:
     import polars as pl
@@ -24,7 +25,9 @@ Result = TypeVar("Result")
 BATCH_SIZE = 16
 """Photos measured together. A constant, so that values do not depend on the number of workers."""
 
-_FRAMES_APART = 100
+_ROWS_APART = 1000
+"""Rows of which a part of the table is made: small frames take several times the memory of their rows, and lie between
+what could be given back."""
 
 DEVICE_BATCH_SIZE = 64
 """The same on a GPU, where each step costs as much for one photo as for many."""
@@ -74,8 +77,10 @@ def measure(
         ValueError: a photo, its boxes or its focal length have another shape or make no sense, or there is no attribute
             of one of the names.
     """
-    wanted = _named(names)
-    views = Views(photos, boxes, focal_px)
+    return _measure(Views(photos, boxes, focal_px), _named(names), device)
+
+
+def _measure(views: Views, wanted: Sequence[Attribute], device: str | None) -> Measured:
     values = {} if device is None else _on_device(views.photos, wanted, device)
     values |= {attribute.name: attribute.function(views) for attribute in wanted if attribute.name not in values}
     return Measured(
@@ -114,23 +119,27 @@ def tag(
     """
     import polars as pl
 
-    columns = [attribute.name for attribute in _named(names, level="image")]
-    named = _find(photos)
+    wanted = _named(names, level="image")
+    columns = [attribute.name for attribute in wanted]
+    root, image_ids = _find(photos)
     count = workers or os.cpu_count() or 1
     size = BATCH_SIZE if device is None else DEVICE_BATCH_SIZE
-    batches = [named[start : start + size] for start in range(0, len(named), size)]
+    batches = (image_ids[start : start + size] for start in range(0, len(image_ids), size))
     schema = _schema(columns)
     frames = [pl.DataFrame(schema=schema)]
+    rows: list[dict[str, object]] = []
     done = 0
     with ThreadPoolExecutor(max_workers=count) as pool:
-        for rows in in_order(pool, partial(_tag_batch, columns, device), batches, ahead=2 * count):
-            frames.append(pl.DataFrame(rows, schema=schema, orient="row"))
-            if len(frames) > _FRAMES_APART:  # a small frame takes several times the memory of its rows
-                frames = [pl.concat(frames, rechunk=True)]
-            done += len(rows)
+        for told in in_order(pool, partial(_tag_batch, root, wanted, device), batches, ahead=2 * count):
+            rows += told
+            if len(rows) >= _ROWS_APART:
+                frames.append(pl.DataFrame(rows, schema=schema, orient="row"))
+                rows = []
+            done += len(told)
             if progress is not None:
-                progress(done, len(named))
-    return pl.concat(frames).with_columns(pl.col(columns).fill_nan(None))
+                progress(done, len(image_ids))
+    frames.append(pl.DataFrame(rows, schema=schema, orient="row"))
+    return pl.concat(frames)
 
 
 def _on_device(photos: Sequence[Pixels], wanted: Sequence[Attribute], device: str) -> dict[str, Floats]:
@@ -171,37 +180,35 @@ def _schema(columns: Sequence[str]) -> dict[str, pl.DataType | type[pl.DataType]
     }
 
 
-def _find(photos: Path | Sequence[Path]) -> list[tuple[str, Path]]:
-    """Names and paths of the photos, sorted by name."""
+def _find(photos: Path | Sequence[Path]) -> tuple[Path, list[str]]:
+    """Folder and sorted names of the photos in it; paths would take several times the memory."""
     if not isinstance(photos, Path | str):
-        return sorted((Path(path).as_posix(), Path(path)) for path in photos)
+        return Path(), sorted(Path(path).as_posix() for path in photos)
     root = Path(photos)
     if root.is_dir():
         found = (path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-        return sorted((path.relative_to(root).as_posix(), path) for path in found)
+        return root, sorted(path.relative_to(root).as_posix() for path in found)
     if not root.exists():
         raise FileNotFoundError(f"expected a photo or a folder of photos, found nothing at {root}")
-    return [(root.name, root)]
+    return root.parent, [root.name]
 
 
 def _tag_batch(
-    columns: Collection[str], device: str | None, batch: Sequence[tuple[str, Path]]
+    root: Path, wanted: Sequence[Attribute], device: str | None, batch: Sequence[str]
 ) -> list[dict[str, object]]:
+    """Read and measure some photos; a row for each."""
     rows: list[dict[str, object]] = []
     read_rows: list[dict[str, object]] = []
-    photos: list[Photo] = []
-    for name, path in batch:
+    reduced: list[Reduced] = []
+    focal_px: list[float | None] = []
+    for name in batch:
         row: dict[str, object] = {"image_id": name}
         rows.append(row)
         try:
-            photos.append(read(path))
+            photo = read(root / name)
         except DecodeError as error:
             row["status"] = error.code
-        else:
-            read_rows.append(row)
-    focal_px = [photo.focal_px for photo in photos]
-    measured = measure([photo.pixels for photo in photos], focal_px=focal_px, names=columns, device=device)
-    for index, (row, photo) in enumerate(zip(read_rows, photos, strict=True)):
+            continue
         row.update(
             status="ok",
             width=photo.width,
@@ -211,8 +218,16 @@ def _tag_batch(
             camera=photo.camera,
             focal_length=photo.focal_length,
             sha256=photo.sha256,
-            **{name: float(values[index]) for name, values in measured.images.items()},
         )
+        read_rows.append(row)
+        focal_px.append(photo.focal_px)
+        reduced.append(Reduced(photo.pixels))
+        if device is None:
+            reduced[-1].release()
+    measured = _measure(Views(reduced, focal_px=focal_px), wanted, device)
+    for name, values in measured.images.items():
+        for row, value in zip(read_rows, values.tolist(), strict=True):
+            row[name] = None if math.isnan(value) else value
     return rows
 
 

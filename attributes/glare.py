@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attributes import exposure
-from attributes.views import Floats, Gray, Pixels, Views, fit
+from attributes.views import Floats, Gray, Pixels, Views, fit_all
 
 Map = NDArray[np.float32]
 
@@ -75,7 +75,7 @@ def glare(views: Views) -> Floats:
         >>> glare(Views([white])).tolist()
         [0.0]
     """
-    return np.array([values.max() for values in glare_maps(views)], dtype=np.float64)
+    return views.together([maps.max(axis=(1, 2)).astype(np.float64) for maps in stacks_of_maps(views)])
 
 
 def glare_map(photo: Pixels) -> Map:
@@ -93,53 +93,91 @@ def glare_map(photo: Pixels) -> Map:
 
 def glare_maps(views: Views) -> tuple[Map, ...]:
     """Glare maps at ``WORKING``, computed once a batch."""
-    return views.shared("glare", lambda: tuple(map(_map, views.gray, exposure.coarse(views))))
+    return views.apart(stacks_of_maps(views))
 
 
-def _map(gray: Gray, coarse: Gray) -> Map:
-    reduced = fit(coarse, WORKING)
-    if min(gray.shape) < SMALLEST:
+def stacks_of_maps(views: Views) -> tuple[Map, ...]:
+    """Per group (n, h, w) glare maps at ``WORKING``, computed once a batch."""
+    return views.shared("glare", lambda: tuple(map(_maps, views.grays, exposure.coarse(views))))
+
+
+def _maps(gray: Gray, coarse: Gray) -> Map:
+    """(n, h, w) glare maps of photos given by their (n, H, W) luma at two sizes."""
+    reduced = fit_all(coarse, WORKING)
+    if min(gray.shape[1:]) < SMALLEST:
         return np.full(reduced.shape, np.nan, dtype=np.float32)
-    tone = cv2.GaussianBlur(np.divide(reduced, 255.0, dtype=np.float32), (0, 0), 1.0)
+    tone = np.divide(reduced, 255.0, dtype=np.float32)
+    for plane in tone:
+        cv2.GaussianBlur(plane, (0, 0), 1.0, dst=plane)
     directions, bright = _directions(tone), _bright(tone)
     source = np.zeros_like(tone)
     for disc in DISCS:
-        convergence = _convergence(directions, disc.radius * max(tone.shape), disc.cell)
-        np.maximum(source, _ramp(convergence * bright, disc.start, disc.full), out=source)
-    return np.asarray(_spread(source) * tone)
+        convergence = _convergence(directions, disc.radius * max(tone.shape[1:]), disc.cell)
+        convergence *= bright
+        np.maximum(source, _ramp(convergence, disc.start, disc.full), out=source)
+    for plane in source:
+        plane[:] = _spread(plane)
+    source *= tone
+    return source
 
 
 def _directions(tone: Map) -> Map:
-    """(H, W, 2) x and y of the direction in which the photo gets brighter; shorter than 1 where it hardly does."""
-    dx, dy = cv2.Sobel(tone, cv2.CV_32F, 1, 0, scale=1 / 8), cv2.Sobel(tone, cv2.CV_32F, 0, 1, scale=1 / 8)
+    """(n, h, w, 2) x and y of the direction in which photos get brighter; shorter than 1 where they hardly do."""
+    directions = np.empty((*tone.shape, 2), dtype=np.float32)
+    slopes = np.empty((2, *tone.shape), dtype=np.float32)
+    for index, plane in enumerate(tone):
+        cv2.Sobel(plane, cv2.CV_32F, 1, 0, dst=slopes[0, index], scale=1 / 8)
+        cv2.Sobel(plane, cv2.CV_32F, 0, 1, dst=slopes[1, index], scale=1 / 8)
     # cv2.magnitude would do, but its last digit depends on where its arguments lie in memory.
-    length = np.sqrt(dx * dx + dy * dy) + GRADIENT
-    return np.asarray(cv2.merge([dx / length, dy / length]))
+    length = np.sqrt(slopes[0] * slopes[0] + slopes[1] * slopes[1]) + GRADIENT
+    np.divide(slopes[0], length, out=directions[..., 0])
+    np.divide(slopes[1], length, out=directions[..., 1])
+    return directions
 
 
 def _convergence(directions: Map, radius: float, cell: int) -> Map:
     """Mean cosine between the directions around each pixel and the direction to that pixel, −1 to 1.
 
-    Beyond the photo's edge nothing is known. Dividing by the root of the known share, not by the share itself, asks for
+    Beyond a photo's edge nothing is known. Dividing by the root of the known share, not by the share itself, asks for
     more where less is seen.
+
+    Args:
+        directions: (n, h, w, 2) of n photos.
+        radius: of the disc, in px.
+        cell: side in px of the squares over which directions are averaged first.
+
+    Returns:
+        (n, h, w).
     """
-    height, width = directions.shape[:2]
+    count, height, width = directions.shape[:3]
     rows, columns = -(-height // cell), -(-width // cell)
-    if cell > 1:
-        whole = cv2.copyMakeBorder(
-            directions, 0, rows * cell - height, 0, columns * cell - width, cv2.BORDER_CONSTANT, value=0
-        )
-        directions = cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_AREA)
     spectrum, gain = disc_spectrum(max(2.0, radius / cell), (rows, columns))
-    waves = np.zeros(spectrum.shape, dtype=np.float32)
-    waves[:rows, :columns] = directions
-    cv2.dft(waves, dst=waves)
-    cv2.mulSpectrums(waves, spectrum, 0, waves, conjB=True)
-    cv2.dft(waves, dst=waves, flags=cv2.DFT_INVERSE | cv2.DFT_SCALE)
-    inward = waves[:rows, :columns, 0] * gain
-    if cell > 1:
-        inward = cv2.resize(inward, (columns * cell, rows * cell), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(inward[:height, :width])
+    waves = np.zeros((count, *spectrum.shape), dtype=np.float32)
+    waves[:, :rows, :columns] = directions if cell == 1 else _averages(directions, cell)
+    for wave in waves:
+        cv2.dft(wave, dst=wave)
+        cv2.mulSpectrums(wave, spectrum, 0, wave, conjB=True)
+        cv2.dft(wave, dst=wave, flags=cv2.DFT_INVERSE | cv2.DFT_SCALE)
+    inward = waves[:, :rows, :columns, 0] * gain
+    if cell == 1:
+        return inward
+    size = (columns * cell, rows * cell)
+    enlarged = np.stack([cv2.resize(plane, size, interpolation=cv2.INTER_LINEAR) for plane in inward])
+    return enlarged[:, :height, :width]
+
+
+def _averages(directions: Map, cell: int) -> Map:
+    """(n, h / cell, w / cell, 2) means over squares; beyond the edges there is no direction."""
+    height, width = directions.shape[1:3]
+    border = (-height % cell, -width % cell)
+    means = []
+    for plane in directions:
+        whole = plane
+        if any(border):
+            whole = cv2.copyMakeBorder(plane, 0, border[0], 0, border[1], cv2.BORDER_CONSTANT, value=0)
+        size = (whole.shape[1] // cell, whole.shape[0] // cell)
+        means.append(cv2.resize(whole, size, interpolation=cv2.INTER_AREA))
+    return np.stack(means)
 
 
 @lru_cache(maxsize=64)

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from attributes import exposure
-from attributes.views import Floats, Gray, Views
+from attributes.views import Floats, Gray, Number, Views
 
 SMALLEST = 48
 """Shorter side in px below which patches are too small to hold something dark."""
@@ -54,37 +55,42 @@ def haze(views: Views) -> Floats:
         [nan]
     """
     planes = zip(exposure.darkest(views), exposure.coarse(views), strict=True)
-    return np.array([_haze(darkest, gray) for darkest, gray in planes], dtype=np.float64)
+    return views.together([_haze(darkest, gray) for darkest, gray in planes])
 
 
-def _haze(darkest: Gray, gray: Gray) -> float:
-    if min(darkest.shape) < SMALLEST:
-        return np.nan
+def _haze(darkest: Gray, gray: Gray) -> Floats:
+    """(n,) haze of photos given by (n, h, w) planes."""
+    if min(darkest.shape[1:]) < SMALLEST:
+        return np.full(len(darkest), np.nan)
     # Reducing has averaged before the minimum is taken here: noise and compression make single pixels darker.
-    dark = _patches(darkest).min(axis=1).min(axis=2).ravel() / 255.0
-    airlight = float(np.clip(_brightest(darkest), *AIRLIGHT))
-    seen = np.sort(dark[_deviation(gray) > STRUCTURE * (np.maximum(airlight - dark, 0.0) + FLOOR)])
-    if len(seen) < FEWEST:
-        return np.nan
-    return float(min(seen[int(CLEARER * len(seen))] / airlight, 1.0))
+    dark = _patches(darkest).min(axis=2).min(axis=3).reshape(len(darkest), -1) / 255.0
+    airlight = np.clip(_brightest(darkest), *AIRLIGHT)[:, None]
+    structure = _deviation(gray) > STRUCTURE * (np.maximum(airlight - dark, 0.0) + FLOOR)
+    count = structure.sum(axis=1, keepdims=True)
+    # Patches that do not count are sorted behind all others.
+    seen = np.sort(np.where(structure, dark, np.inf), axis=1)
+    taken = np.take_along_axis(seen, (CLEARER * count).astype(np.int64), axis=1)
+    return np.where(count >= FEWEST, np.minimum(taken / airlight, 1.0), np.nan)[:, 0]
 
 
-def _patches(values: Gray) -> Gray:
-    """Cut a plane into a grid of equal patches: (row, y, column, x); what is left at the end is dropped."""
-    height, width = (side // PATCHES for side in values.shape)
-    return values[: height * PATCHES, : width * PATCHES].reshape(PATCHES, height, PATCHES, width)
+def _patches(values: NDArray[Number]) -> NDArray[Number]:
+    """Cut planes into a grid of equal patches: (n, row, y, column, x); what is left at the end is dropped."""
+    height, width = (side // PATCHES for side in values.shape[1:])
+    return values[:, : height * PATCHES, : width * PATCHES].reshape(-1, PATCHES, height, PATCHES, width)
 
 
 def _deviation(gray: Gray) -> Floats:
-    """(patches,) standard deviation of luma in each patch, from sums that are exact."""
-    patches = _patches(gray)
-    pixels = patches.shape[1] * patches.shape[3]
-    total = patches.sum(axis=1, dtype=np.uint32).sum(axis=2).ravel()
-    squares = np.square(patches, dtype=np.uint32).sum(axis=1).sum(axis=2).ravel()
-    return np.asarray(np.sqrt(np.maximum(squares / pixels - (total / pixels) ** 2, 0.0)) / 255.0)
+    """(n, patches) standard deviation of luma in each patch, from sums that are exact."""
+    patches = _patches(gray.astype(np.float32))
+    pixels = patches.shape[2] * patches.shape[4]
+    total, squares = (
+        values.sum(axis=2).sum(axis=3, dtype=np.float64).reshape(len(gray), -1) / pixels
+        for values in (patches, np.square(patches))
+    )
+    return np.asarray(np.sqrt(np.maximum(squares - total**2, 0.0)) / 255.0)
 
 
-def _brightest(values: Gray) -> float:
-    """99th percentile of a plane, 0–1."""
-    counts = cv2.calcHist([values], [0], None, [256], [0, 256]).ravel()
-    return float(np.searchsorted(counts.cumsum(), 0.99 * values.size) / 255.0)
+def _brightest(planes: Gray) -> Floats:
+    """(n,) 99th percentile of (n, h, w) planes, 0–1."""
+    counts = np.stack([cv2.calcHist([plane], [0], None, [256], [0, 256]).ravel() for plane in planes])
+    return np.asarray((counts.cumsum(axis=1, dtype=np.float64) >= 0.99 * planes[0].size).argmax(axis=1) / 255.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -12,6 +13,8 @@ from attributes.views import Floats, Gray, Views
 
 # Difference of two Laplacians: blind to constant, sloped and evenly curved tone (Immerkær 1996).
 _KERNEL = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=np.float32)
+
+_ONES = np.ones(16, dtype=np.float32)
 
 GAIN = 6 * math.sqrt(2 / math.pi)
 """Mean absolute residual of white noise of σ = 1; the squares of the kernel sum to 36."""
@@ -60,28 +63,48 @@ def noise(views: Views) -> Floats:
         >>> noise(Views([white])).tolist()
         [nan]
     """
-    return np.array([_noise(bands.reshape(-1, bands.shape[2])) for bands in views.bands], dtype=np.float64)
+    found = [_noise([views.reduced[index].bands for index in members]) for members in views.groups]
+    return views.together(found)
 
 
-def _noise(gray: Gray) -> float:
-    rows, columns = gray.shape[0] // BLOCK, gray.shape[1] // BLOCK
+def _noise(bands: Sequence[Gray]) -> Floats:
+    """(n,) noise of photos given by their bands, all of one shape."""
+    rows, columns = (bands[0].shape[0] * bands[0].shape[1]) // BLOCK, bands[0].shape[2] // BLOCK
     if rows == 0 or columns == 0:
-        return float("nan")
-    gray = gray[: rows * BLOCK, : columns * BLOCK]
-    half = _halved(gray)
-    mean = _halved(_halved(_halved(half)))
+        return np.full(len(bands), np.nan)
+    grays = [item.reshape(-1, item.shape[2])[: rows * BLOCK, : columns * BLOCK] for item in bands]
+    # One photo above the other from here on: blocks do not reach from one into the next.
+    half = np.concatenate([_halved(gray) for gray in grays])
+    mean = _halved(_halved(_halved(half))).reshape(len(bands), -1)
     usable = (mean >= DARKEST) & (mean <= BRIGHTEST)
-    count = int(usable.sum() * FLAT_SHARE)
-    if count < MIN_BLOCKS:
-        return float("nan")
-    rough = np.where(usable, _roughness(half), np.iinfo(np.int32).max)
-    row, column = np.nonzero(rough <= np.partition(rough, count - 1, axis=None)[count - 1])
-    residuals = _residuals(gray, row, column, rows, columns)
-    fine, coarse = residuals.mean() ** 2, _residuals(half, row, column, rows, columns).mean() ** 2
+    count = (usable.sum(axis=1) * FLAT_SHARE).astype(np.int64)
+    rough = np.where(usable, _roughness(half).reshape(usable.shape), np.iinfo(np.uint16).max)
+    last = np.sort(rough, axis=1)[np.arange(len(bands)), np.maximum(count - 1, 0)]
+    flat = (rough <= last[:, None]) & (count >= MIN_BLOCKS)[:, None]
+    fine = _residuals(
+        np.concatenate(
+            [_blocks(gray, BLOCK)[chosen.reshape(rows, columns)] for gray, chosen in zip(grays, flat, strict=True)]
+        )
+    )
+    coarse = _residuals(_blocks(half, BLOCK // 2)[flat.reshape(-1, columns)])
+    sigmas = np.full(len(bands), np.nan)
+    ends = flat.sum(axis=1).cumsum()
+    for index in np.flatnonzero(count >= MIN_BLOCKS):
+        own = slice(ends[index - 1] if index else 0, ends[index])
+        sigmas[index] = _sigma(fine[own], coarse[own])
+    return sigmas
+
+
+def _sigma(fine: Floats, coarse: Floats) -> float:
+    """Noise by the residuals of a photo's flattest blocks at full and at half size; NaN where they hold texture."""
+    mean = fine.sum() / len(fine)
+    fine_energy, coarse_energy = mean**2, (coarse.sum() / len(coarse)) ** 2
     # Of white noise a quarter of the energy is left at half size.
-    sigma = float(np.sqrt(max(fine - coarse, 0.0) / (1 - 1 / 4)) / LUCK)
-    textured = coarse > TEXTURED * fine or residuals.std() > UNEVEN * residuals.mean()
-    return float("nan") if sigma > FAINT and textured else sigma
+    sigma = math.sqrt(max(fine_energy - coarse_energy, 0.0) / (1 - 1 / 4)) / LUCK
+    if sigma <= FAINT:
+        return sigma
+    textured = coarse_energy > TEXTURED * fine_energy or fine.std() > UNEVEN * mean
+    return math.nan if textured else sigma
 
 
 def _halved(gray: Gray) -> Gray:
@@ -89,7 +112,7 @@ def _halved(gray: Gray) -> Gray:
     return np.asarray(cv2.resize(gray, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
-def _roughness(half: Gray) -> NDArray[np.int32]:
+def _roughness(half: Gray) -> NDArray[np.uint16]:
     """(rows, columns) sums over each block of the absolute steps to the right and down within it."""
     side = BLOCK // 2
     steps = np.zeros_like(half)
@@ -97,16 +120,29 @@ def _roughness(half: Gray) -> NDArray[np.int32]:
     cv2.add(cv2.absdiff(half[:-1, 1:], here), cv2.absdiff(half[1:, :-1], here), dst=steps[:-1, :-1])
     steps[side - 1 :: side] = 0
     steps[:, side - 1 :: side] = 0
-    return np.asarray(np.diff(np.diff(cv2.integral(steps)[::side, ::side], axis=0), axis=1), dtype=np.int32)
+    # A sum over an even square reaches as far back as its half, and one pixel less ahead.
+    sums = cv2.boxFilter(steps, cv2.CV_16U, (side, side), normalize=False)
+    return np.asarray(sums[side // 2 :: side, side // 2 :: side], dtype=np.uint16)
 
 
-def _residuals(gray: Gray, row: NDArray[np.int64], column: NDArray[np.int64], rows: int, columns: int) -> Floats:
-    """(blocks,) standard deviation of normal noise that leaves the mean absolute residual of each of some blocks."""
-    side = gray.shape[0] // rows
-    blocks = gray.reshape(rows, side, columns, side).transpose(0, 2, 1, 3)[row, column]
+def _blocks(gray: Gray, side: int) -> Gray:
+    """(rows, columns, side, side) the squares of an image, without copying it."""
+    rows, columns = gray.shape[0] // side, gray.shape[1] // side
+    shape = rows, columns, side, side
+    down, across = gray.strides
+    return np.lib.stride_tricks.as_strided(gray, shape, (side * down, side * across, down, across))
+
+
+def _residuals(blocks: Gray) -> Floats:
+    """(n,) standard deviation of normal noise that leaves the mean absolute residual of each of (n, y, x) blocks."""
+    side = blocks.shape[1]
+    if len(blocks) == 0:
+        return np.empty(0)
     # Side by side, so that one operation runs over all of them; what reaches across their borders is left out.
     line = np.ascontiguousarray(blocks.transpose(1, 0, 2)).reshape(side, -1)
     residual = cv2.filter2D(line, cv2.CV_16S, _KERNEL)
     residual[:, 0::side] = residual[:, side - 1 :: side] = 0
-    total = np.abs(residual[1:-1]).sum(axis=0, dtype=np.int32).reshape(-1, side).sum(axis=1)
+    # Whole numbers below 2 ** 24, which single precision adds without error.
+    columns = _ONES[: side - 2] @ np.abs(residual[1:-1]).astype(np.float32)
+    total = (columns.reshape(-1, side) @ _ONES[:side]).astype(np.float64)
     return np.asarray(total / (side - 2) ** 2 / GAIN)

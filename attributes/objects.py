@@ -9,7 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attributes.glare import glare_maps
-from attributes.views import Boxes, Floats, Gray, Image, Pixels, Views, box_area, box_sums, divide, integral
+from attributes.views import (
+    Boxes,
+    Floats,
+    Gray,
+    Image,
+    Pixels,
+    Views,
+    alike,
+    box_area,
+    box_sums,
+    divide,
+    integral,
+)
 
 EDGE_TOLERANCE = (2.0, 0.004)
 """Gap to the photo's edge up to which a box touches it: 2 px, or this part of the side, where annotators stop short."""
@@ -80,7 +92,7 @@ def crowding(views: Views) -> Floats:
         >>> crowding(Views([photo], [np.array([[0.0, 0, 40, 40], [20, 0, 60, 40]])])).tolist()
         [0.5, 0.5]
     """
-    return np.concatenate([np.empty(0), *(_covered(boxes) for boxes in views.boxes)])
+    return _by_number_of_boxes(views.boxes, _covered)
 
 
 def occlusion(views: Views) -> Floats:
@@ -102,12 +114,7 @@ def occlusion(views: Views) -> Floats:
         >>> occlusion(Views([photo], [np.array([[0.0, 0, 40, 40], [20, 0, 60, 60]])])).tolist()
         [0.5, 0.0]
     """
-    parts = [
-        _hidden(boxes[start : start + _BOXES_AT_ONCE], boxes)
-        for boxes in views.boxes
-        for start in range(0, len(boxes), _BOXES_AT_ONCE)
-    ]
-    return np.concatenate([np.empty(0), *parts])
+    return _by_number_of_boxes(views.boxes, _hidden)
 
 
 def object_aspect(views: Views) -> Floats:
@@ -187,7 +194,8 @@ def object_contrast(views: Views) -> Floats:
 
     Fréchet distance between the two as normal distributions with independent channels in CIELAB (Dowson & Landau 1982):
     √(|difference of means|² + |difference of standard deviations|²). The ring reaches half a side beyond the box to
-    each side, as far as the photo goes.
+    each side, as far as the photo goes. Photos are looked at in ``COARSE`` px: the values of 1,132 annotated boxes from
+    8 px at 640 px on differ by 0.1 (median) from those at twice the size, and 99% lie in the same bin.
 
     Args:
         views: B photos with N boxes.
@@ -195,10 +203,11 @@ def object_contrast(views: Views) -> Floats:
     Returns:
         (N,) ΔE (CIE76) from 0; NaN for boxes without area or without a ring.
     """
-    inner = [views.boxes_at(index, photo.shape) for index, photo in enumerate(views.small)]
-    whole = [_with_ring(boxes, photo.shape) for boxes, photo in zip(inner, views.small, strict=True)]
+    photos = views.coarse
+    inner = [views.boxes_at(index, photo.shape) for index, photo in enumerate(photos)]
+    whole = [_with_ring(boxes, photo.shape) for boxes, photo in zip(inner, photos, strict=True)]
     both = [np.concatenate([one, other]) for one, other in zip(inner, whole, strict=True)]
-    values = box_sums(views.small, both, _lab_tables())
+    values = box_sums(photos, both, _lab_tables())
     if not values:
         return np.empty(0)
     # Of each photo first the boxes, then the boxes with their rings.
@@ -249,10 +258,36 @@ def _lab_tables() -> Callable[[Pixels], Sequence[NDArray[np.generic]]]:
     return integrate
 
 
+def _by_number_of_boxes(boxes: Sequence[Boxes], measure: Callable[[Boxes], Floats]) -> Floats:
+    """(N,) values of the boxes of all photos; photos with n boxes are measured together, (k, n, 4) → (k, n)."""
+    values = [np.empty(0)] * len(boxes)
+    for members in alike([item.shape for item in boxes]):
+        if not len(boxes[members[0]]):
+            continue
+        size = max(1, _BOXES_AT_ONCE // len(boxes[members[0]]))
+        for start in range(0, len(members), size):
+            part = members[start : start + size]
+            for index, found in zip(part, measure(np.stack([boxes[index] for index in part])), strict=True):
+                values[index] = found
+    return np.concatenate([np.empty(0), *values])
+
+
 def _covered(boxes: Boxes) -> Floats:
-    """Exact union by coordinate compression: the corners cut cells that each box covers whole or not at all."""
-    if len(boxes) <= _FEW_BOXES:
-        return _covered_few(boxes)
+    """Exact union of the others of (k, n, 4) boxes: the corners cut cells that each box covers whole or not at all."""
+    if boxes.shape[1] > _FEW_BOXES:
+        return np.stack([_covered_many(item) for item in boxes])
+    # A grid of all corners is small, and boxes can be compared with all of its cells.
+    xs, ys = (np.sort(boxes[..., [axis, axis + 2]].reshape(len(boxes), 1, -1), axis=2) for axis in (0, 1))
+    x1, y1, x2, y2 = boxes.transpose(2, 0, 1)[..., None]
+    across = ((xs[..., :-1] >= x1) & (xs[..., 1:] <= x2)).astype(np.float64)
+    down = ((ys[..., :-1] >= y1) & (ys[..., 1:] <= y2)).astype(np.float64)
+    shared = (down.transpose(0, 2, 1) @ across >= 2) * (np.diff(ys).transpose(0, 2, 1) * np.diff(xs))
+    inside = np.einsum("knx,knx->kn", down @ shared, across)
+    return np.clip(divide(inside, _areas(boxes)), 0.0, 1.0)
+
+
+def _covered_many(boxes: Boxes) -> Floats:
+    """(n,) the same by coordinate compression."""
     if len(boxes) > _MANY_BOXES:  # the grid grows with the square of the boxes; whole pixels bound it by the photo
         boxes = np.round(boxes)
     xs, column = np.unique(boxes[:, [0, 2]], return_inverse=True)
@@ -268,32 +303,43 @@ def _covered(boxes: Boxes) -> Floats:
     return np.clip(divide(inside, box_area(boxes)), 0.0, 1.0)
 
 
-def _covered_few(boxes: Boxes) -> Floats:
-    """The same where a grid of all corners is small, and boxes can be compared with all of its cells."""
-    xs, ys = np.sort(boxes[:, [0, 2]], axis=None), np.sort(boxes[:, [1, 3]], axis=None)
-    across = ((xs[:-1] >= boxes[:, :1]) & (xs[1:] <= boxes[:, 2:3])).astype(np.float64)
-    down = ((ys[:-1] >= boxes[:, 1:2]) & (ys[1:] <= boxes[:, 3:])).astype(np.float64)
-    shared = (down.T @ across >= 2) * np.outer(np.diff(ys), np.diff(xs))
-    inside = np.einsum("nx,nx->n", down @ shared, across)
-    return np.clip(divide(inside, box_area(boxes)), 0.0, 1.0)
+def _areas(boxes: Boxes) -> Floats:
+    """(k, n) areas of (k, n, 4) boxes; 0 for boxes without extent."""
+    return box_area(boxes.reshape(-1, 4)).reshape(boxes.shape[:2])
 
 
-def _hidden(boxes: Boxes, others: Boxes) -> Floats:
-    """Share of the ``boxes`` (n, 4) that those of ``others`` (m, 4) in front of them cover, at a grid of points."""
-    size = boxes[:, 2:] - boxes[:, :2]
-    shared = np.minimum(boxes[:, None, 2:], others[:, 2:]) - np.maximum(boxes[:, None, :2], others[:, :2])
-    slack = _LEVEL * (others[:, 3] - others[:, 1])
-    in_front = (shared > 0).all(axis=2) & (others[:, 3] > boxes[:, 3, None] + slack)
-    if not in_front.any():
-        return np.where(box_area(boxes) > 0, 0.0, np.nan)
+def _hidden(boxes: Boxes) -> Floats:
+    """(k, n) share of (k, n, 4) boxes that the others in front of them cover, at a grid of points."""
+    values = np.where(_areas(boxes) > 0, 0.0, np.nan)
+    slack = _LEVEL * (boxes[..., 3] - boxes[..., 1])
+    lowest = boxes[..., 3] - slack
+    photo, behind = np.nonzero(np.isfinite(values))
+    for start in range(0, len(photo), _BOXES_AT_ONCE):
+        chosen = photo[start : start + _BOXES_AT_ONCE], behind[start : start + _BOXES_AT_ONCE]
+        own, others = boxes[chosen][:, None], boxes[chosen[0]]
+        shared = np.minimum(own[..., 2:], others[..., 2:]) - np.maximum(own[..., :2], others[..., :2])
+        in_front = (shared > 0).all(axis=2) & (lowest[chosen[0]] > own[..., 3])
+        values[chosen] = _covered_at_points(own, others, in_front)
+    return values
+
+
+def _covered_at_points(boxes: Boxes, others: Boxes, in_front: NDArray[np.bool_]) -> Floats:
+    """(r,) share of (r, 1, 4) boxes that those of (r, m, 4) others cover that are in front (r, m)."""
+    shares = np.zeros(len(boxes))
+    some = np.flatnonzero(in_front.any(axis=1))
+    if not len(some):
+        return shares
+    boxes, others, in_front = boxes[some], others[some], in_front[some]
     # Each box meets few others, so these are gathered; boxes of no extent fill the gaps.
-    met = np.argsort(~in_front, axis=1, kind="stable")[:, : in_front.sum(axis=1).max()]
-    fronts = np.where(np.take_along_axis(in_front, met, axis=1)[..., None], others[met], 0.0)
-    points = boxes[:, None, :2] + (np.arange(_POINTS)[:, None] + 0.5) / _POINTS * size[:, None]
-    within = (points[:, None] >= fronts[:, :, None, :2]) & (points[:, None] < fronts[:, :, None, 2:])
+    met = np.argsort(~in_front, axis=1, kind="stable")[:, : in_front.sum(axis=1).max(), None]
+    fronts = np.take_along_axis(np.where(in_front[..., None], others, 0.0), met, axis=1)[:, :, None]
+    points = boxes[..., :2] + (np.arange(_POINTS)[:, None] + 0.5) / _POINTS * (boxes[..., 2:] - boxes[..., :2])
+    within = (points[:, None] >= fronts[..., :2]) & (points[:, None] < fronts[..., 2:])
     across, down = (within[..., axis].astype(np.float32) for axis in (0, 1))
     covering = down.transpose(0, 2, 1) @ across
-    return np.where(box_area(boxes) > 0, (covering > 0).mean(axis=(1, 2)), np.nan)
+    covered = np.minimum(covering, 1.0, out=covering).reshape(len(some), -1)
+    shares[some] = covered.sum(axis=1) / _POINTS**2
+    return shares
 
 
 def _moments(sums: Floats, squares: Floats, area: Floats) -> tuple[Floats, Floats]:

@@ -21,7 +21,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from attributes.views import Boxes, Floats, Gray, Views, divide
+from attributes.crops import lay_out
+from attributes.views import DETAIL, Boxes, Floats, Gray, Views, divide
 
 Mask = NDArray[np.uint8]
 Sums = NDArray[np.uint16]
@@ -42,8 +43,10 @@ MIXED_DETERMINANT = np.array([[0, 0, 0.5], [0, -1, 0], [0.5, 0, 0]]) + (_LEAST_S
 )
 """For a symmetric matrix V with entries v = (xx, xy, yy), v M v is det(V + share · trace(V) · 1)."""
 
-# Boxes compared with all edge pixels at a time, which bounds memory.
-_BOXES_AT_ONCE = 64
+# Boxes cut out at a time, which bounds memory; the largest width of the sheet that they are laid on, which is that of a
+# photo and a step of the lattice, and the rows for which the lattice is kept.
+_BOXES_AT_ONCE = 16
+_SHEET, _SHEET_ROWS = DETAIL + 4, 512
 
 EDGE_GRADIENT = 3
 """Coarse gradient across an edge, in grey levels per px; noise of σ = 10 levels makes 0.7."""
@@ -110,24 +113,16 @@ def object_sharpness(views: Views) -> Floats:
         (N,) from 0; NaN where a box has too few edge pixels or a side under ``MIN_SIDE``.
     """
     sums, sides = [np.empty((0, 7))], [np.empty(0)]
-    for index, boxes in enumerate(views.boxes):
-        if len(boxes):
-            gray = views.detail[index]
-            boxes = views.boxes_at(index, gray.shape)
-            sums.append(_sum_in_boxes(find_edges(gray[None], _FIFTHS_IN_BOXES, _covered(boxes, gray.shape)), boxes))
-            sides.append((boxes[:, 2:] - boxes[:, :2]).min(axis=1))
+    for index, given in enumerate(views.boxes):
+        if not len(given):
+            continue
+        gray = views.reduced[index].detail
+        boxes = views.boxes_at(index, gray.shape)
+        for start in range(0, len(boxes), _BOXES_AT_ONCE):
+            sums.append(_sum_in_boxes(gray, boxes[start : start + _BOXES_AT_ONCE]))
+        sides.append((boxes[:, 2:] - boxes[:, :2]).min(axis=1))
     values = _from_energy(np.concatenate(sums), _FIFTHS_IN_BOXES)
     return np.where(np.concatenate(sides) >= MIN_SIDE, values, np.nan)
-
-
-def _covered(boxes: Boxes, shape: tuple[int, ...]) -> Mask:
-    """255 at the pixels of an image that lie in any of the boxes, wholly or in part, else 0."""
-    mask = np.zeros(shape, dtype=np.uint8)
-    for (left, top), (right, bottom) in zip(
-        np.floor(boxes[:, :2]).astype(int).tolist(), np.ceil(boxes[:, 2:]).astype(int).tolist(), strict=True
-    ):
-        mask[top:bottom, left:right] = 255
-    return mask
 
 
 def find_edges(bands: Gray, fifths: int, within: Mask | None = None) -> Edges:
@@ -139,7 +134,7 @@ def find_edges(bands: Gray, fifths: int, within: Mask | None = None) -> Edges:
     Args:
         bands: (images, H, W) luma; of several H is even.
         fifths: 1 or 2 of the pixels that are looked at.
-        within: (H, W) not 0 where to look in a single image; None looks everywhere.
+        within: (H, W) not 0 where to look in a single image, up to 644 px wide; None looks everywhere.
     """
     images, height, width = bands.shape
     if height < 2 * MARGIN + 2 or width < 2 * MARGIN + 1:
@@ -147,11 +142,11 @@ def find_edges(bands: Gray, fifths: int, within: Mask | None = None) -> Edges:
     gray = bands.reshape(-1, width)
     fine = cv2.boxFilter(gray, cv2.CV_16U, (FINE, FINE), normalize=False)
     coarse = cv2.boxFilter(fine, cv2.CV_16U, (COARSE, COARSE), normalize=False)
-    candidates = _candidates(images, height, width, fifths)
+    candidates = _candidates(images, height, width, fifths) if within is None else _part(height, width, fifths)
     ridges = _ridges(coarse[MARGIN - 1 :, MARGIN - 2 : 2 - MARGIN], len(candidates))
     found = cv2.bitwise_and(ridges, candidates)
     if within is not None:
-        found = cv2.bitwise_and(found, within[MARGIN + 1 : -MARGIN : 2, MARGIN:-MARGIN])
+        found = cv2.min(found, within[MARGIN + 1 : -MARGIN : 2, MARGIN:-MARGIN])
     row, column = np.divmod(np.flatnonzero(found.view(bool)), candidates.shape[1])
     position = (2 * row + MARGIN + 1) * width + column + MARGIN
     around = position + np.array([[1], [width], [-1], [-width]])
@@ -176,6 +171,12 @@ def _candidates(images: int, height: int, width: int, fifths: int) -> Mask:
     """1 at the pixels of images that may be edge pixels, else 0: every second row between the outermost margins."""
     chosen = np.tile(looked_at(height, width, fifths), (images, 1))
     return np.ascontiguousarray(chosen[MARGIN + 1 : -MARGIN : 2, MARGIN:-MARGIN], dtype=np.uint8)
+
+
+def _part(height: int, width: int, fifths: int) -> Mask:
+    """The same of one sheet, whose size is hardly ever that of another, from what is kept for a larger one."""
+    whole = _candidates(1, -(-height // _SHEET_ROWS) * _SHEET_ROWS, _SHEET, fifths)
+    return whole[: len(range(MARGIN + 1, height - MARGIN, 2)), : width - 2 * MARGIN]
 
 
 def _ridges(coarse: Sums, rows: int) -> Mask:
@@ -206,15 +207,39 @@ def _sum(edges: Edges) -> list[float]:
     return [*energy[[0, 0, 1, 2, 2, 3], [0, 1, 1, 2, 3, 3]].tolist(), edges.position.size]
 
 
-def _sum_in_boxes(edges: Edges, boxes: Boxes) -> Floats:
-    """(n, 7) as ``_sum``, of the edge pixels whose centres lie in each box."""
-    y, x = (np.stack(np.divmod(edges.position, edges.width)) + 0.5).astype(np.float32)
-    values = np.stack([*_energy(*edges.gradient[:2]), *_energy(*edges.gradient[2:]), np.ones_like(x)], axis=1)
-    sums = np.empty((len(boxes), 7))
-    for start in range(0, len(boxes), _BOXES_AT_ONCE):
-        x1, y1, x2, y2 = boxes[start : start + _BOXES_AT_ONCE].T[..., None].astype(np.float32)
-        inside = (x >= x1) & (x < x2) & (y >= y1) & (y < y2)
-        sums[start : start + _BOXES_AT_ONCE] = inside.astype(np.float32) @ values
+def _sum_in_boxes(gray: Gray, boxes: Boxes) -> Floats:
+    """(n, 7) as ``_sum``, of the edge pixels of (H, W) luma whose centres lie in each box.
+
+    Only the boxes are looked at, cut out with what the blurs reach and laid on one sheet. There they keep to the
+    lattice of ``looked_at``, so that the edge pixels are those of the whole photo.
+    """
+    height, width = gray.shape
+    first = np.maximum(np.ceil(boxes[:, :2] - 0.5), MARGIN).astype(np.int64)
+    behind = np.minimum(np.ceil(boxes[:, 2:] - 0.5), [width - MARGIN, height - MARGIN]).astype(np.int64)
+    chosen = np.flatnonzero((behind > first).all(axis=1))
+    sums = np.zeros((len(boxes), 7))
+    if not len(chosen):
+        return sums
+    first, behind = first[chosen], behind[chosen]
+    start = first - MARGIN
+    start[:, 1] -= start[:, 1] % 2
+    size = behind + MARGIN - start
+    room = size + np.stack([np.full(len(size), 4), size[:, 1] % 2], axis=1)
+    # About as wide as high: of wide shelves more stays empty.
+    sheet_width = min(max(int(room[:, 0].max()), math.isqrt(int(room.prod(axis=1).sum()))), _SHEET)
+    sheet = lay_out(room[:, 1], room[:, 0], sheet_width)
+    left = sheet.left + (start.sum(axis=1) - sheet.left - sheet.top) % 5
+    cut, owner = np.zeros((2, sheet.height, sheet_width), dtype=np.uint8)
+    inner, outer = first - start, behind - start
+    places = np.column_stack([start, size, inner, outer, left, sheet.top]).tolist()
+    for number, (x, y, across, down, x1, y1, x2, y2, column, row) in enumerate(places, start=1):
+        cut[row : row + down, column : column + across] = gray[y : y + down, x : x + across]
+        owner[row + y1 : row + y2, column + x1 : column + x2] = number
+    edges = find_edges(cut[None], _FIFTHS_IN_BOXES, owner)
+    box = owner.ravel().take(edges.position).astype(np.int64)
+    values = *_energy(*edges.gradient[:2]), *_energy(*edges.gradient[2:]), None
+    counted = [np.bincount(box, item, minlength=len(chosen) + 1)[1:] for item in values]
+    sums[chosen] = np.stack(counted, axis=1)
     return sums
 
 

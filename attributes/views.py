@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 Shared = TypeVar("Shared")
 Image = TypeVar("Image", NDArray[np.uint8], NDArray[np.float32])
+Number = TypeVar("Number", bound=np.generic)
 
 Pixels = NDArray[np.uint8]
-"""A photo: H×W×3 RGB, 0–255, in the displayed frame."""
+"""A photo: H×W×3 RGB, 0–255, in the displayed item."""
 
 Gray = NDArray[np.uint8]
 """Rec. 601 luma, H×W, 0–255."""
@@ -22,10 +23,16 @@ Gray = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 
 Boxes = NDArray[np.float64]
-"""(n, 4) boxes ``x1 y1 x2 y2`` in pixels of the displayed frame."""
+"""(n, 4) boxes ``x1 y1 x2 y2`` in pixels of the displayed item."""
 
 SMALL = 320
 """Longest side at which tones, colours and structure are measured: they do not depend on finer detail."""
+
+COARSE = 160
+"""Longest side at which colours and the light of whole regions are looked at.
+
+The values are those at 320 px: on 650 photos of PASCAL VOC 2007 the share that is clipped moves by at most 0.013 and
+colourfulness by at most 2.4."""
 
 DETAIL = 640
 """Longest side at which sharpness and noise are measured, the usual input size of a detector.
@@ -34,6 +41,9 @@ At 320 px averaging halves noise and hides blur. Above 640 px both would be meas
 resizing throws away, and the cost would grow with the camera.
 """
 
+MIDDLE = 256
+"""Side in px, as stored, of the middle part in which traces of compression are looked for: resizing destroys them."""
+
 BANDS, BAND_ROWS = 4, 48
 """Bands of rows, evenly spread over a photo at ``DETAIL``, on which its sharpness and noise are measured.
 
@@ -41,41 +51,131 @@ Together 192 rows of 480: on all rows the sharpness of 96 photos differs by 4% (
 half times as much.
 """
 
+TOGETHER = 8
+"""Photos of one size that are worked on as one array, which bounds memory."""
+
 # Of the corners of a summed-area table: bottom right, bottom left, top right, top left.
 _SIGNS = np.array([1.0, -1.0, -1.0, 1.0])
+
+
+class Reduced:
+    """A photo and the reduced versions of it that measures look at, each computed when it is first asked for.
+
+    Attributes:
+        shape: height, width and 3 channels of the photo.
+    """
+
+    def __init__(self, pixels: Pixels, *, detailed: bool = False) -> None:
+        """Keep the pixels.
+
+        Args:
+            pixels: H×W×3 uint8 RGB.
+            detailed: the whole ``detail`` will be asked for, so that its parts are best taken from there.
+        """
+        self.shape = pixels.shape
+        self._detailed = detailed
+        self._pixels: Pixels | None = pixels
+
+    @property
+    def pixels(self) -> Pixels:
+        """H×W×3 uint8 RGB.
+
+        Raises:
+            ValueError: they were released.
+        """
+        if self._pixels is None:
+            raise ValueError("expected a photo with its pixels, they were released")
+        return self._pixels
+
+    @cached_property
+    def detail(self) -> Gray:
+        """Luma of at most ``DETAIL`` px."""
+        return np.asarray(cv2.cvtColor(self.at_detail, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
+
+    @cached_property
+    def bands(self) -> Gray:
+        """(bands, rows, w) luma of bands of rows at ``DETAIL``; of all rows where they are few."""
+        starts = starts_of_bands(self.at_detail.shape[0])
+        rows = BAND_ROWS if len(starts) > 1 else self.at_detail.shape[0]
+        bands = np.empty((len(starts), rows, self.at_detail.shape[1]), dtype=np.uint8)
+        for band, start in zip(bands, starts, strict=True):
+            if self._detailed:
+                band[:] = self.detail[start : start + rows]
+            else:
+                cv2.cvtColor(self.at_detail[start : start + rows], cv2.COLOR_RGB2GRAY, dst=band)
+        return bands
+
+    @cached_property
+    def middle(self) -> Gray:
+        """Luma of the middle ``MIDDLE`` px as stored.
+
+        Whole levels are what an encoder is given and what a decoder begins with, so that rounding to them loses little.
+        """
+        rows, columns = middle_of(*self.shape[:2])
+        if self._detailed and self.at_detail.shape == self.shape:
+            return self.detail[rows, columns]
+        return np.asarray(cv2.cvtColor(self.pixels[rows, columns], cv2.COLOR_RGB2GRAY), dtype=np.uint8)
+
+    @cached_property
+    def small(self) -> Pixels:
+        """RGB of at most ``SMALL`` px."""
+        return fit(self.at_detail, SMALL)
+
+    @cached_property
+    def coarse(self) -> Pixels:
+        """RGB of at most ``COARSE`` px."""
+        return fit(self.small, COARSE)
+
+    def release(self) -> None:
+        """Let go of the pixels, once all that image attributes look at is reduced: while they are in the cache."""
+        _ = self.small, self.bands, self.middle
+        self._pixels = None
+        self.__dict__.pop("at_detail", None)
+
+    @cached_property
+    def at_detail(self) -> Pixels:
+        """RGB of at most ``DETAIL`` px."""
+        return fit(self.pixels, DETAIL)
 
 
 class Views:
     """A batch of photos with their boxes, and the reduced versions of them that measures share.
 
     Attributes:
-        photos: H×W×3 uint8 RGB.
         boxes: per photo (n, 4), clipped to the photo; empty where no boxes were given.
         focal_px: per photo the focal length in pixels of the photo, None where unknown.
     """
 
     def __init__(
         self,
-        photos: Sequence[Pixels],
+        photos: Sequence[Pixels | Reduced],
         boxes: Sequence[Boxes] | None = None,
         focal_px: Sequence[float | None] | None = None,
     ) -> None:
         """Check shapes once, here.
+
+        Args:
+            photos: H×W×3 uint8 RGB, or reduced, whose pixels may have been released.
+            boxes: per photo (n, 4); None for none.
+            focal_px: per photo the focal length in pixels of the photo, None where unknown.
 
         Raises:
             ValueError: a photo is not H×W×3 uint8 or is empty, boxes are not (n, 4) or NaN, a focal length is not
                 positive, or their numbers differ.
         """
         for index, photo in enumerate(photos):
+            if isinstance(photo, Reduced):
+                continue
             if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8 or photo.size == 0:
                 raise ValueError(
                     f"expected photo {index} as a non-empty HxWx3 uint8 array, got {photo.dtype} {photo.shape}"
                 )
+        unboxed = boxes is None
         if boxes is None:
             boxes = [np.empty((0, 4))] * len(photos)
         if len(boxes) != len(photos):
             raise ValueError(f"expected boxes for {len(photos)} photos, got {len(boxes)}")
-        for index, item in enumerate(boxes):
+        for index, item in enumerate(() if unboxed else boxes):
             if item.ndim != 2 or item.shape[1] != 4:
                 raise ValueError(f"expected the boxes of photo {index} as (n, 4) x1 y1 x2 y2, got {item.shape}")
             if np.isnan(item).any():
@@ -90,42 +190,89 @@ class Views:
                 )
         self._shared: dict[str, object] = {}
         self.focal_px: tuple[float | None, ...] = tuple(focal_px)
-        self.photos: tuple[Pixels, ...] = tuple(photos)
-        self.boxes: tuple[Boxes, ...] = tuple(
-            np.clip(item, 0.0, [photo.shape[1], photo.shape[0]] * 2) for photo, item in zip(photos, boxes, strict=True)
+        self.reduced: tuple[Reduced, ...] = tuple(
+            photo if isinstance(photo, Reduced) else Reduced(photo, detailed=len(item) > 0)
+            for photo, item in zip(photos, boxes, strict=True)
         )
+        self.boxes: tuple[Boxes, ...] = tuple(boxes)
+        if not unboxed:
+            self.boxes = tuple(
+                np.clip(item, 0.0, [photo.shape[1], photo.shape[0]] * 2)
+                for photo, item in zip(photos, boxes, strict=True)
+            )
 
     def __len__(self) -> int:
-        return len(self.photos)
+        return len(self.reduced)
 
-    @cached_property
-    def _reduced(self) -> tuple[Pixels, ...]:
-        return tuple(fit(photo, DETAIL) for photo in self.photos)
+    @property
+    def photos(self) -> tuple[Pixels, ...]:
+        """H×W×3 uint8 RGB."""
+        return tuple(item.pixels for item in self.reduced)
 
-    @cached_property
+    @property
     def detail(self) -> tuple[Gray, ...]:
         """Luma of at most ``DETAIL`` px."""
-        return tuple(cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY) for photo in self._reduced)
+        return tuple(item.detail for item in self.reduced)
 
-    @cached_property
+    @property
     def bands(self) -> tuple[Gray, ...]:
         """(bands, rows, w) luma of bands of rows of each photo at ``DETAIL``; of all rows where they are few."""
-        return tuple(map(_bands, self._reduced))
+        return tuple(item.bands for item in self.reduced)
 
-    @cached_property
+    @property
+    def middles(self) -> tuple[Gray, ...]:
+        """Luma of the middle ``MIDDLE`` px of each photo as stored."""
+        return tuple(item.middle for item in self.reduced)
+
+    @property
     def small(self) -> tuple[Pixels, ...]:
         """RGB of at most ``SMALL`` px."""
-        return tuple(fit(photo, SMALL) for photo in self._reduced)
+        return tuple(item.small for item in self.reduced)
+
+    @property
+    def coarse(self) -> tuple[Pixels, ...]:
+        """RGB of at most ``COARSE`` px."""
+        return tuple(item.coarse for item in self.reduced)
 
     @cached_property
+    def groups(self) -> tuple[tuple[int, ...], ...]:
+        """Places of photos of one size, at most ``TOGETHER`` in a group: arrays of them can be worked on as one."""
+        return tuple(
+            tuple(members[start : start + TOGETHER])
+            for members in alike([item.shape for item in self.reduced])
+            for start in range(0, len(members), TOGETHER)
+        )
+
+    @cached_property
+    def grays(self) -> tuple[Gray, ...]:
+        """(n, h, w) luma of at most ``SMALL`` px of the photos of each group."""
+        return tuple(_grays([self.reduced[index].small for index in members]) for members in self.groups)
+
+    @property
     def gray(self) -> tuple[Gray, ...]:
         """Luma of at most ``SMALL`` px."""
-        return tuple(cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY) for photo in self.small)
+        return self.apart(self.grays)
+
+    def apart(self, stacks: Sequence[NDArray[Number]]) -> tuple[NDArray[Number], ...]:
+        """Per photo its part of (n, ...) arrays of the groups."""
+        parts: dict[int, NDArray[Number]] = {}
+        for members, stack in zip(self.groups, stacks, strict=True):
+            parts.update(zip(members, stack, strict=True))
+        return tuple(parts[index] for index in range(len(self)))
+
+    def together(self, values: Sequence[Floats]) -> Floats:
+        """(B, ...) values in the order of the photos, from (n, ...) of the groups."""
+        if not values:
+            return np.empty(0)
+        joined = np.concatenate(values)
+        ordered = np.empty_like(joined)
+        ordered[[index for members in self.groups for index in members]] = joined
+        return ordered
 
     @cached_property
     def sizes(self) -> Floats:
         """(B, 2) width and height of the photos."""
-        return np.array([photo.shape[1::-1] for photo in self.photos], dtype=np.float64).reshape(-1, 2)
+        return np.array([item.shape[1::-1] for item in self.reduced], dtype=np.float64).reshape(-1, 2)
 
     @cached_property
     def photo_of(self) -> NDArray[np.int64]:
@@ -147,6 +294,18 @@ class Views:
         """Boxes of photo ``index`` in the pixels of a reduced version with this shape (height, width, ...)."""
         width, height = self.sizes[index]
         return np.multiply(self.boxes[index], [shape[1] / width, shape[0] / height] * 2)
+
+
+def alike(shapes: Sequence[tuple[int, ...]]) -> list[list[int]]:
+    """Indices of equal shapes, together: what is of one shape can be worked on as one array.
+
+    >>> alike([(3, 4), (5, 4), (3, 4)])
+    [[0, 2], [1]]
+    """
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for index, shape in enumerate(shapes):
+        groups.setdefault(shape, []).append(index)
+    return [*groups.values()]
 
 
 def fit(photo: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
@@ -182,6 +341,12 @@ def reductions(height: int, width: int, longest: int) -> tuple[int, tuple[int, i
     return whole, (max(1, round(height / factor)), max(1, round(width / factor)))
 
 
+def middle_of(height: int, width: int) -> tuple[slice, slice]:
+    """The middle ``MIDDLE`` px, beginning where blocks of 8 px begin that were laid from the photo's corner."""
+    top, left = (max(0, side - MIDDLE) // 16 * 8 for side in (height, width))
+    return slice(top, top + MIDDLE), slice(left, left + MIDDLE)
+
+
 def starts_of_bands(height: int) -> tuple[int, ...]:
     """First rows of the bands of a photo at ``DETAIL``; one alone means all rows."""
     if height <= BANDS * BAND_ROWS:
@@ -189,13 +354,17 @@ def starts_of_bands(height: int) -> tuple[int, ...]:
     return tuple((height - BAND_ROWS) * band // (BANDS - 1) for band in range(BANDS))
 
 
-def _bands(photo: Pixels) -> Gray:
-    starts = starts_of_bands(photo.shape[0])
-    rows = BAND_ROWS if len(starts) > 1 else photo.shape[0]
-    bands = np.empty((len(starts), rows, photo.shape[1]), dtype=np.uint8)
-    for band, start in zip(bands, starts, strict=True):
-        cv2.cvtColor(photo[start : start + rows], cv2.COLOR_RGB2GRAY, dst=band)
-    return bands
+def _grays(photos: Sequence[Pixels]) -> Gray:
+    """(n, h, w) luma of photos of one size."""
+    grays = np.empty((len(photos), *photos[0].shape[:2]), dtype=np.uint8)
+    for photo, gray in zip(photos, grays, strict=True):
+        cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY, dst=gray)
+    return grays
+
+
+def fit_all(photos: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
+    """Reduce (n, H, W[, C]) photos as ``fit`` does."""
+    return np.stack([fit(photo, longest) for photo in photos])
 
 
 def integral(values: NDArray[np.uint8] | NDArray[np.float32]) -> Floats:

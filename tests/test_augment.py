@@ -182,3 +182,30 @@ def test_gaps_of_a_run() -> None:
         ("roll=left & label=car", "uncovered", 27, "objects"),
     ]
     assert listed["weight"].to_list() == pytest.approx([15.0, 6.0, 5 * (1 - 0.1 / 0.5)])
+
+
+def test_a_gap_that_is_rare_by_count_alone_is_wanted_too() -> None:
+    """Training has the share but 10 objects; 40 more are 20 photos of two objects each."""
+    from xai import tables
+    from xai.coverage.wanted import gaps
+
+    figures = {
+        "label": None, "assessment": "coverage_gap", "adjusted_risk_ratio": 3.0, "miss_count": 9, "eval_count": 60,
+        "eval_photos": 30, "train_count": 10,
+    }  # fmt: skip
+    rows = [
+        {**figures, "attribute": "glare", "bin": "strong", "collect": 0},
+        {**figures, "attribute": "haze", "bin": "heavy", "collect": 5},
+        {**figures, "attribute": "roll", "bin": "left", "collect": 33},
+        {**figures, "attribute": "roll", "bin": "right", "collect": None},
+    ]
+    coverage = tables.conform(pl.DataFrame(rows, infer_schema_length=None), tables.TABLES["coverage"])
+    nothing = [tables.empty(tables.TABLES[name]) for name in ("slices", "uncovered")]
+    told = coverage.with_columns(collect_reach=pl.lit(20))
+    assert dict(gaps(told, *nothing, 0.1).select("gap", "needed").iter_rows()) == {
+        "glare=strong": 20, "haze=heavy": 20, "roll=left": 33, "roll=right": 20
+    }  # fmt: skip
+    # A table without the second rule: what is short of 50 objects is counted in photos.
+    assert dict(gaps(coverage, *nothing, 0.1).select("gap", "needed").iter_rows()) == {
+        "glare=strong": 20, "haze=heavy": 5, "roll=left": 33, "roll=right": 20
+    }  # fmt: skip

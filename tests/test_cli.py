@@ -10,7 +10,7 @@ import pytest
 from rendered import write_world
 from rich.text import Text
 
-from xai import cli
+from xai.cli import voice
 
 
 def xai(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -86,7 +86,7 @@ def test_tag_writes_null_for_what_it_cannot_read(world: Path, tmp_path: Path) ->
 
 def test_texts_from_data_steer_no_terminal() -> None:
     text = "marked “weather: \x1b[2J[red]rain”\nsecond line"
-    assert Text.from_markup(cli._shown(text)).plain == "marked “weather: \\x1b[2J[red]rain”\nsecond line"
+    assert Text.from_markup(voice.shown(text)).plain == "marked “weather: \\x1b[2J[red]rain”\nsecond line"
 
 
 def test_tag_lists_the_catalog() -> None:

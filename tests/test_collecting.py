@@ -150,6 +150,20 @@ def test_without_a_detector_only_photos_are_told(world: Path, pool: Path, tmp_pa
     assert notes["label_pose=Rear"] == "what pose says of a photo is not in its pixels to change"
 
 
+def test_a_detector_that_changed_is_used_and_told(world: Path, pool: Path, tmp_path: Path) -> None:
+    run = write_gaps(tmp_path / "run", world, [row("object_size", "small", collect=50)])
+    same = xai.collect(run, pool, out=tmp_path / "same")
+    assert not any("has changed" in note for note in same.notes)
+    info = run_json.read(run)
+    info["model"]["sha256"] = "0" * 64
+    run_json.write(info, run)
+    found = xai.collect(run, pool, out=tmp_path / "changed")
+    assert found.detected
+    assert found.gaps["untold"].to_list() == [None]
+    assert found.gaps["in_pool"].to_list() == same.gaps["in_pool"].to_list()
+    assert any("has changed since the run was made; objects are told by it" in note for note in found.notes)
+
+
 def test_a_run_without_gaps(world: Path, pool: Path, tmp_path: Path) -> None:
     found = xai.collect(write_gaps(tmp_path / "run", world, []), pool)
     assert found.photos.is_empty()

@@ -106,6 +106,53 @@ def test_photos_of_the_run_before_are_paired(tmp_path: Path) -> None:
     assert "None of" in told.lines()[-1]
 
 
+def test_shared_photos_are_told_by_content_not_by_group(tmp_path: Path) -> None:
+    """The same two sites were photographed again: no photo is shared, though every group is."""
+    misses = np.arange(400) % 9 == 0
+    sites = [f"site {place % 2}" for place in range(100)]
+    first = dated(tmp_path / "a", 1, misses, group=sites, digest="1" * 64)
+    second = dated(tmp_path / "b", 2, misses, group=sites, digest="2" * 64, first_photo=90)
+    assert xai.history([first, second]).runs["shared_photos"].to_list() == [None, 10]
+    images = pl.read_parquet(second / "images.parquet")
+    images.with_columns(sha256=pl.lit(None, pl.String)).write_parquet(second / "images.parquet")
+    assert xai.history([first, second]).runs["shared_photos"].to_list() == [None, None]
+
+
+def test_runs_without_a_digest_are_not_taken_for_the_same_data(tmp_path: Path) -> None:
+    rng = np.random.default_rng(6)
+    paths = []
+    for place, share in enumerate((0.05, 0.4)):
+        folder = dated(
+            tmp_path / f"d{place}", place + 1, rng.random(800) < 0.1, dark=rng.random(200) < share,
+            first_photo=1000 * place,
+        )  # fmt: skip
+        info = run_json.read(folder)
+        del info["data"]["eval"]["sha256"]
+        run_json.write(info, folder)
+        paths.append(folder)
+    told = xai.history(paths)
+    assert "brightness" in told.moves.filter(pl.col("q_value") <= 0.05)["attribute"].to_list()
+    assert not any("same photos and labels" in note for note in told.notes)
+
+
+def test_objects_that_no_detector_was_asked_about_are_no_finds(tmp_path: Path) -> None:
+    """100 of 800 objects are missed, 400 have no outcome: the rate is 100 of 400."""
+    misses = np.arange(800) < 100
+    paths = [dated(tmp_path / name, day, misses, digest=name * 64, first_photo=1000 * day)
+             for day, name in enumerate("ab", start=1)]  # fmt: skip
+    for path in paths:
+        objects = pl.read_parquet(path / "objects.parquet")
+        unasked = pl.int_range(pl.len()) >= 400
+        objects.with_columns(outcome=pl.when(~unasked).then("outcome")).write_parquet(path / "objects.parquet")
+    told = xai.history(paths)
+    rates = told.shares.filter(pl.col("attribute") == "miss rate")
+    assert rates.select("count", "of", "share").rows() == [(100, 400, 0.25)] * 2
+    cars = told.shares.filter((pl.col("attribute") == "label") & (pl.col("bin") == "car"))
+    assert cars["of"].to_list() == [800, 800]
+    moved = told.moves.filter(pl.col("attribute") == "miss rate")
+    assert moved.select("before", "after").rows() == [(0.25, 0.25)]
+
+
 def test_production_photos_have_no_miss_rate(tmp_path: Path) -> None:
     rng = np.random.default_rng(4)
     paths = []

@@ -1,6 +1,7 @@
 """The whole way from photos to report, on rendered scenes with the shipped detector."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -101,6 +102,33 @@ def test_a_killed_run_resumes_with_the_same_rows(world: Path, monkeypatch: pytes
     assert len(decoded) <= 8, "finished shards are not scanned again"
     same(world / "run", world / "killed", TABLES)
     assert not [path for path in (world / "killed").rglob(".*")], "no temporary file is left"
+
+
+def test_only_shards_that_a_change_touches_are_scanned_again(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scan, "SHARD_SIZE", 4)
+    for split in ("train", "eval"):
+        shutil.copytree(world / split, world / "moving" / split)
+    config = write_config(
+        world / "moving.yaml",
+        data={name: {"path": f"moving/{name}", "format": "voc"} for name in ("train", "eval")},
+        explain={"budget": 0},
+    )
+    xai.triage(config, out=world / "moved")
+    decoded: list[str] = []
+    process = scan.batch.process
+    monkeypatch.setattr(
+        scan.batch, "process", lambda root, ids, **rest: decoded.extend(ids) or process(root, ids, **rest)
+    )
+    xai.triage(config, out=world / "moved")
+    assert not decoded
+    photos = sorted(xai.Run(world / "moved").images.filter(split="eval")["image_id"])
+    os.utime(world / "moving" / "eval" / photos[5], (1, 1))
+    xai.triage(config, out=world / "moved")
+    assert decoded == photos[4:8]
+    decoded.clear()
+    report = pipeline.load(config, ["promise.recall=0.5", "match.iou=0.5", "report.title=again"])
+    xai.triage(report, out=world / "moved")
+    assert not decoded, "neither the promise nor the report needs a photo"
 
 
 def test_a_changed_threshold_is_not_mistaken_for_the_same_run(world: Path) -> None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from attributes import Measured, frames, measure
 from attributes.decode import DecodeError, Photo, read
+from xai import own
 from xai.detect.mechanism import summarise
 from xai.types import Boxes, Detections, Detector, Pixels
 
@@ -58,6 +59,7 @@ class Batch:
         measured: attributes of the photos (b,) and of all their objects, photo after photo.
         detections: per photo, or None where the detector was not asked.
         candidates: per object, columns of ``tables.CANDIDATES``; NaN where the detector was not asked.
+        own: a user's own attributes, column → a value a photo (``own.measure``).
         features: (N, d) what all their objects look like to the detector (``detect.features``), NaN where it was not
             asked; d is 0 where it was asked of no photo or has no features.
     """
@@ -69,6 +71,7 @@ class Batch:
     detections: tuple[Detections | None, ...]
     candidates: dict[str, NDArray[np.float64]]
     features: NDArray[np.float32]
+    own: dict[str, list[own.Value]]
 
 
 def process(
@@ -81,6 +84,7 @@ def process(
     match_iou: float,
     workers: int,
     as_stored: bool = False,
+    attributes: Sequence[own.Own] = (),
 ) -> Iterator[Batch]:
     """Decode, tag and detect photos batch by batch.
 
@@ -96,6 +100,7 @@ def process(
         workers: threads that decode and tag.
         as_stored: the detector sees pixels as the file holds them, without EXIF orientation; what it finds is turned
             into the displayed frame.
+        attributes: a user's own.
     """
     batches = [image_ids[start : start + BATCH_SIZE] for start in range(0, len(image_ids), BATCH_SIZE)]
     with ThreadPoolExecutor(max_workers=workers) as pool:
@@ -120,6 +125,8 @@ def process(
                 pool.submit(_measure, photos[start : start + size], labelled[start : start + size])
                 for start in range(0, len(photos), size)
             ]
+            shown = dict(zip(read_ids, (photo.pixels for photo in photos), strict=True))
+            telling = pool.submit(own.measure, attributes, shown) if attributes else None
             asked = [index for index, image_id in enumerate(read_ids) if image_id in detect_ids]
             if as_stored:
                 seen = [frames.stored_pixels(photo.pixels, photo.exif_orientation) for photo in photos]
@@ -138,6 +145,7 @@ def process(
                 detections=detections,
                 candidates=candidates,
                 features=features,
+                own=telling.result() if telling else {},
             )
 
 

@@ -17,11 +17,12 @@ import yaml
 from xai import config as configs
 from xai import dataset, labels, provenance, run_json, tables
 from xai.dataset import codes, implausible, metadata, renamed
+from xai.progress import or_bars
 from xai.report import tickets
 from xai.report.format import count, percent, plural, share
 from xai.scan import Split, scan
 from xai.text import printable
-from xai.types import Dataset, Progress, no_progress
+from xai.types import Dataset, Progress
 
 ROLE: Literal["train"] = "train"
 """What the readers are told that the data set is: a YOLO ``data.yaml`` is asked for this split by default."""
@@ -156,7 +157,7 @@ def check(
     known: str | Path | None = None,
     max_bad: float = MAX_BAD,
     workers: int | None = None,
-    progress: Progress = no_progress,
+    progress: Progress | None = None,
 ) -> Check:
     """Check the photos and labels of a data set without a detector.
 
@@ -169,7 +170,7 @@ def check(
         known: a table of what is known of the photos, as ``data.metadata.path``.
         max_bad: see ``Check``.
         workers: threads that decode.
-        progress: told how far the scan is.
+        progress: told how far the scan is; in a notebook a bar is drawn if left out.
 
     Raises:
         ConfigError, RunError: there is no such data set, split or profile.
@@ -191,7 +192,7 @@ def check(
             fingerprint={},
             folder=Path(scratch) / "shards",
             workers=workers or os.cpu_count() or 1,
-            progress=progress,
+            progress=or_bars(progress),
         )
     profile = _open(Path(against)) if against is not None else None
     more, mapping = _compared(found, data, profile)

@@ -13,9 +13,10 @@ import polars as pl
 
 from attributes import ATTRIBUTES
 from attributes.decode import DecodeError, read
-from xai import augment, detect, tables
+from xai import augment, detect, own, tables
 from xai import config as configs
 from xai import pool as pools
+from xai.coverage.bins import UserBins, fit_user_bins, inherit
 from xai.coverage.fill import Filled, fill
 from xai.coverage.intervals import Bools, Floats, Integers
 from xai.coverage.wanted import gaps
@@ -23,10 +24,11 @@ from xai.exceptions import DetectorError, RequestError, RunError, XaiError
 from xai.files import make_folder, replacing
 from xai.held import Members
 from xai.pool import Pool
+from xai.progress import or_bars
 from xai.report import collection as rendering
 from xai.rules import MISSES
 from xai.run import Run
-from xai.types import Boxes, Detector, Pixels, PredictedOnly, Progress, no_progress
+from xai.types import Boxes, Detector, Pixels, PredictedOnly, Progress
 
 FOLDER = "collect"
 """Where what is found goes, in the run directory."""
@@ -98,12 +100,13 @@ def collect(
     device: str | None = None,
     workers: int | None = None,
     seed: int | None = None,
-    progress: Progress = no_progress,
+    progress: Progress | None = None,
 ) -> Collected:
     """Find the photos of a pool that fill the gaps of a run best, and make pipelines for what can be augmented.
 
-    The pool is tagged; objects in it are what the run's detector finds at its threshold (without it, or where it has
-    changed, only conditions of photos are looked for). Photos are chosen one by one, each the one that adds most
+    The pool is tagged; objects in it are what the run's detector finds at its threshold. Without it only conditions of
+    photos are looked for; where its weights have changed since the run they are used, and a note says so. Photos are
+    chosen one by one, each the one that adds most
     (``coverage.fill``); near duplicates of chosen ones, and photos that training or evaluation hold already, are left
     out.
 
@@ -115,7 +118,7 @@ def collect(
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:i``; the run's own if left out.
         workers: threads that decode and tag.
         seed: of what is augmented to try the pipelines; the run's own if left out.
-        progress: told how far tagging is.
+        progress: told how far tagging is; in a notebook a bar is drawn if left out.
 
     Raises:
         RequestError: ``n`` is no number of photos, or there is no such folder.
@@ -134,9 +137,18 @@ def collect(
     wanted = gaps(opened.coverage, opened.slices, opened.uncovered, _miss_rate(opened))
     detector, notes = _detector(opened, device)
     as_stored = opened.info["config"]["detector"].get("exif") == "ignore"
-    tagged = pools.tag(root, detector, folder=folder, workers=workers, as_stored=as_stored, progress=progress)
+    attributes, untold = _attributes(opened)
+    tagged = pools.tag(
+        root,
+        detector,
+        folder=folder,
+        workers=workers,
+        as_stored=as_stored,
+        attributes=attributes,
+        progress=or_bars(progress),
+    )
     photos = tagged.images.filter(pl.col("status") == "ok")
-    members = Members.of(tagged, photos)
+    members = Members.of(tagged, photos, _user_bins(opened))
     found = [members.holds(row["conditions"], row["unit"]) for row in wanted.iter_rows(named=True)]
     used = _used(opened, photos)
     holds = np.column_stack([np.zeros(len(photos), dtype=np.int64), *(part.counts for part in found)])[:, 1:]
@@ -164,7 +176,7 @@ def collect(
         unread=len(tagged.images) - len(photos),
         used=int(used.sum()),
         detected=tagged.detected,
-        notes=tuple(notes),
+        notes=(*notes, *untold),
         csv=folder / "photos.csv",
         table=folder / "gaps.parquet",
     )
@@ -180,8 +192,23 @@ def _miss_rate(run: Run) -> float:
     return float(scored["outcome"].is_in(list(MISSES)).sum() / len(scored)) if len(scored) else 0.0
 
 
+def _attributes(run: Run) -> tuple[tuple[own.Own, ...], list[str]]:
+    """Load the user's own attributes of the run; where they cannot be, say so."""
+    try:
+        return own.load(run.info["config"]["data"].get("attributes") or ()), []
+    except RequestError as error:
+        return (), [f"Attributes of your own cannot be told of the pool: {error}"]
+
+
+def _user_bins(run: Run) -> UserBins:
+    """Return the bins of the user's columns as the run has cut them."""
+    split = "production" if run.info.get("question") == "reported" else "eval"
+    objects, images = (table.filter(pl.col("split") == split) for table in (run.objects, run.images))
+    return fit_user_bins(inherit(objects, images))
+
+
 def _detector(run: Run, device: str | None) -> tuple[Detector | None, list[str]]:
-    """Load the run's detector; where it cannot be, say why and what follows."""
+    """Load the run's detector; where it cannot be, say why and what follows, and where it has changed, say that."""
     alone = "only conditions of photos, not of objects, are looked for in the pool"
     config = configs.from_dict(run.info["config"], where=f"the config in {run.path / 'run.json'}")
     if config.detector.kind == "predictions":
@@ -195,7 +222,7 @@ def _detector(run: Run, device: str | None) -> tuple[Detector | None, list[str]]
     then, now = run.info["model"]["sha256"], loaded.card.sha256
     notes = ["Objects of the pool are what the detector finds there; those that it misses are not counted"]
     if now and then not in (now, "unknown"):
-        notes.append(f"{loaded.card.file} has changed since the run was made")
+        notes.append(f"{loaded.card.file} has changed since the run was made; objects are told by it as it is now")
     return loaded, notes
 
 

@@ -55,6 +55,12 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
 
+def _python_name(source: str) -> str:
+    if not re.fullmatch(r"python:[\w.]+\.\w+", source):
+        raise ValueError("expected python:MODULE.NAME with a dot before NAME, such as python:my_attributes.warmth")
+    return source
+
+
 class TrainData(_Section):
     """The data that the detector was trained on, or a reference set, or a profile of either."""
 
@@ -123,6 +129,10 @@ class Data(_Section):
     )
     classes: Mapping[str, str] = Field(default_factory=dict, description="data set name → detector name")
     metadata: Metadata | None = None
+    attributes: tuple[Annotated[str, AfterValidator(_python_name)], ...] = Field(
+        default=(),
+        description="functions of yours, python:MODULE.NAME: a photo → a number, a word or None (xai/own.py)",
+    )
     group: str | None = Field(
         default=None, description="column whose photos are one draw, as site; default: every photo is one"
     )
@@ -226,6 +236,9 @@ class Report(_Section):
     title: str = "Why did the detector miss it?"
     logo: ConfigPath | None = Field(
         default=None, description="PNG, JPEG or WebP beside the title; left out where the file is gone"
+    )
+    earlier: ConfigPath | None = Field(
+        default=None, description="an earlier run directory, whose funnel stands beside this one's"
     )
     cost_per_miss: Annotated[float, Field(gt=0)] | None = None
     currency: str = "USD"

@@ -17,9 +17,10 @@ from attributes.decode import read
 from xai import config as configs
 from xai import detect, evidence, experiments, report
 from xai.exceptions import RequestError, RunError
+from xai.progress import or_bars
 from xai.rules import MISSES
 from xai.run import Run
-from xai.types import Detector, Progress, no_progress
+from xai.types import Detector, Progress
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -80,7 +81,7 @@ def explain(
     n_masks: int = N_MASKS,
     device: str | None = None,
     seed: int | None = None,
-    progress: Progress = no_progress,
+    progress: Progress | None = None,
 ) -> Explanation:
     """Explain one miss of a finished run.
 
@@ -93,7 +94,7 @@ def explain(
         n_masks: masked copies, even.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:i``; the run's own if left out.
         seed: of the masks; the run's own if left out.
-        progress: told when the map is made.
+        progress: told when the map is made; in a notebook that is shown if left out.
 
     Raises:
         RequestError: no miss or several have this id, it has no box, the detector is a file of results or a function
@@ -121,7 +122,7 @@ def explain(
         n_masks=n_masks,
         seed=config.seed if seed is None else seed,
     )
-    progress("explain", 1, 1)
+    or_bars(progress)("explain", 1, 1)
     name = str(miss["error_id"][0])
     kept = opened.evidence.filter(
         (pl.col("error_id") == name) & ~pl.col("kind").is_in(found["kind"].unique().to_list())

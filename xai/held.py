@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from attributes import ATTRIBUTES
-from xai.coverage.bins import bin_columns, inherit
+from xai.coverage.bins import UserBins, bin_columns, inherit
 from xai.coverage.intervals import Bools, Integers
 from xai.coverage.wanted import of_photos_alone
 from xai.pool import Pool
@@ -43,16 +43,16 @@ class Members:
     detected: bool
 
     @classmethod
-    def of(cls, pool: Pool, photos: pl.DataFrame) -> Members:
-        """Bin a pool's photos and objects."""
+    def of(cls, pool: Pool, photos: pl.DataFrame, user: UserBins) -> Members:
+        """Bin a pool's photos and objects; ``user`` are the run's bins of columns that the pool may have too."""
         objects = inherit(pool.objects, photos)
         rows = photos.select("image_id").with_row_index("row")
         photo_of = objects.select("image_id").join(rows, on="image_id", how="left", maintain_order="left")["row"]
         return cls(
             photos,
-            bin_columns(photos, None, {}),
+            bin_columns(photos, None, user),
             objects,
-            bin_columns(objects, None, {}),
+            bin_columns(objects, None, user),
             photo_of.cast(pl.Int64).to_numpy(),
             pool.detected,
         )

@@ -61,8 +61,8 @@ class History:
     Attributes:
         runs: one row per run: ``run path started_at model model_sha256 photos_found photos objects_found objects_valid
             objects lost misses captured_from captured_to data_sha256 shared_photos`` (photos that the run before has
-            too), and of the promise ``recall recall_target recall_low recall_high recall_answer`` and the same of
-            precision. What a run cannot tell is null.
+            too, by content), and of the promise ``recall recall_target recall_low recall_high recall_answer`` and the
+            same of precision. What a run cannot tell is null.
         shares: one row per run, attribute and bin, columns of ``SHARES``: of photos for image attributes, of scored
             objects for the others and for labels; 95% over photos or groups.
         moves: one row per step, attribute and bin, columns of ``MOVES``: each run against the one before and, from
@@ -116,15 +116,15 @@ def history(runs: Sequence[str | Path], *, out: str | Path | None = None) -> His
     shares = pl.concat([_shares(place, side) for place, side in enumerate(sides)])
     steps = [(place, place + 1) for place in range(len(sides) - 1)]
     steps += [(0, len(sides) - 1)] * (len(sides) > 2)
-    same = [_digest(opened[first], split) == _digest(opened[last], split) for first, last in steps]
+    digests = [_digest(run, split) for run in opened]
+    same = [digests[first] is not None and digests[first] == digests[last] for first, last in steps]
     moves = pl.concat(
         [_moves(first, last, sides, misses_only=alike) for (first, last), alike in zip(steps, same, strict=True)]
     )
     moves = moves.with_columns(q_value=pl.Series(false_discovery(moves["p_value"].to_numpy())))
     moves = moves.with_columns(pl.col(pl.Float64).fill_nan(None))
     table = pl.DataFrame(
-        [_described(place, run, side, sides[place - 1] if place else None, split)
-         for place, (run, side) in enumerate(zip(opened, sides, strict=True))],
+        [_described(place, run, opened[place - 1] if place else None, split) for place, run in enumerate(opened)],
         infer_schema_length=None,
     )  # fmt: skip
     told = History(table, shares, moves, tuple(_notes(opened, steps, same)), {})
@@ -197,7 +197,7 @@ def _rows(first: int, last: int, unit: str, names: Sequence[tuple[str, str]], fo
     return tables.conform(frame.filter(occurs), MOVES)
 
 
-def _described(place: int, run: Run, side: Sequence[Cells], before: Sequence[Cells] | None, split: str) -> _Row:
+def _described(place: int, run: Run, before: Run | None, split: str) -> _Row:
     """Return the funnel, the misses and the promise of one run."""
     funnel = {(step["step"], step["unit"]): int(step["count"]) for step in run.info.get("funnel", {}).get(split, [])}
     data = run.info["data"].get(split, {})
@@ -221,7 +221,7 @@ def _described(place: int, run: Run, side: Sequence[Cells], before: Sequence[Cel
         "shared_photos": None,
     }  # fmt: skip
     if before is not None:
-        row["shared_photos"] = int(side[0].keys.is_in(before[0].keys.unique().to_list()).sum())
+        row["shared_photos"] = _shared(_contents(run, split), _contents(before, split))
     answers = {answer["metric"]: answer for answer in run.info["promise"]}
     for metric in ("recall", "precision"):
         answer = answers.get(metric, {})
@@ -231,6 +231,19 @@ def _described(place: int, run: Run, side: Sequence[Cells], before: Sequence[Cel
         row[f"{metric}_high"] = answer.get("high")
         row[f"{metric}_answer"] = answer.get("answer")
     return row
+
+
+def _contents(run: Run, split: str) -> pl.Series:
+    """Return what the photos that were read hold, by SHA-256; null where a run does not tell."""
+    photos = run.images.filter((pl.col("split") == split) & (pl.col("status") == "ok")).unique("image_id")
+    return photos["sha256"] if "sha256" in photos.columns else pl.repeat(None, len(photos), dtype=pl.String, eager=True)
+
+
+def _shared(contents: pl.Series, before: pl.Series) -> int | None:
+    """Count the photos that the run before has too, by content, whatever their groups; None where none is told."""
+    if not len(contents.drop_nulls()) or not len(before.drop_nulls()):
+        return None
+    return int(contents.is_in(before.drop_nulls().unique().to_list()).sum())
 
 
 def _lost(run: Run, split: str) -> str | None:

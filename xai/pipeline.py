@@ -21,6 +21,7 @@ from xai import (
     label_frames,
     labels,
     lookalikes,
+    own,
     provenance,
     question,
     reference,
@@ -37,11 +38,12 @@ from xai.experiments import ask_level, ask_upright, experiment, stress
 from xai.files import make_folder
 from xai.novelty import COLUMN as NOVELTY
 from xai.novelty import with_novelty
+from xai.progress import or_bars
 from xai.question import Question, Scanned
 from xai.reference import Reference, profile
 from xai.sampling import sample
 from xai.scan import Split
-from xai.types import Detector, PredictedOnly, Progress, no_progress
+from xai.types import Detector, PredictedOnly, Progress
 
 __all__ = ["profile", "sample", "triage"]
 
@@ -49,20 +51,21 @@ SCANNED = ("images", "objects", "predictions", "issues")
 
 
 def triage(
-    config: Config | str | Path, *, out: str | Path | None = None, progress: Progress = no_progress, command: str = ""
+    config: Config | str | Path, *, out: str | Path | None = None, progress: Progress | None = None, command: str = ""
 ) -> runs.Run:
     """Explain every miss of a detector on an evaluation set.
 
     Args:
         config: a config or the path of one.
         out: run directory; one that was interrupted is resumed. Default: ``config.out``, else ``runs/triage``.
-        progress: told how far each stage is.
+        progress: told how far each stage is; in a notebook bars are drawn if left out.
         command: what the provenance names as the command that made the run.
 
     Raises:
         ConfigError, DetectorError, RequestError: the request is wrong, or ``out`` cannot be made.
         DataError: more than ``data.max_bad`` of the photos is unusable.
     """
+    progress = or_bars(progress)
     config = config if isinstance(config, Config) else load(Path(config))
     folder = Path(out or config.out or Path("runs") / "triage")
     make_folder(folder)
@@ -340,6 +343,7 @@ def _info(
         "model": {**provenance.model(detector.card), "names": list(detector.names)},
         "question": "reported" if asked.reported else "evaluate",
         "metadata": known,
+        "attributes": dict(own.fingerprint(own.load(config.data.attributes))),
         "data": described,
         "funnel": {split: data.pop("funnel") for split, data in described.items()},
         "promise": [asdict(answer) for answer in promises],

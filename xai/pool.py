@@ -15,7 +15,7 @@ import polars as pl
 
 from attributes import ATTRIBUTES, frames
 from attributes.decode import Photo
-from xai import batch, provenance, tables
+from xai import batch, own, provenance, tables
 from xai.dataset.reported import read_production
 from xai.exceptions import DataError
 from xai.types import Detections, Detector, Pixels, Progress
@@ -48,6 +48,7 @@ def tag(
     folder: Path,
     workers: int | None = None,
     as_stored: bool = False,
+    attributes: Sequence[own.Own] = (),
     progress: Progress,
 ) -> Pool:
     """Tag the photos of a folder; the tables are kept and taken again while photos and detector stay the same.
@@ -58,6 +59,7 @@ def tag(
         folder: where the tables are kept.
         workers: threads that decode and tag.
         as_stored: the detector reads pixels without EXIF orientation.
+        attributes: a user's own, told of every photo.
         progress: told after each batch.
 
     Raises:
@@ -65,7 +67,7 @@ def tag(
         DataError: there is no photo in it that can be read.
     """
     data = read_production(root)
-    stamp = _stamp(root, data.image_ids, detector, as_stored)
+    stamp = _stamp(root, data.image_ids, detector, as_stored, attributes)
     kept = folder / STAMP
     if kept.is_file() and kept.read_text() == stamp:
         parts = [pl.read_parquet(folder / name) for name in (IMAGES, OBJECTS)]
@@ -90,11 +92,13 @@ def tag(
         detect_ids=frozenset(),
         match_iou=0.5,
         workers=workers or os.cpu_count() or 1,
+        attributes=attributes,
     ):
-        images.append(_images(result, hashes))
+        images.append(_images(result, hashes, attributes))
         objects.append(_objects(result, found, names))
         done += len(result.image_ids) + len(result.failures)
         progress("tag pool", done, len(data.image_ids))
+    own.agree(images)
     pool = Pool(root, pl.concat(images, how="diagonal_relaxed"), pl.concat(objects), detector is not None)
     if not (pool.images["status"] == "ok").any():
         raise DataError(f"expected photos in {root}, none of {len(pool.images):,} can be read")
@@ -136,7 +140,7 @@ def _detections(detector: Detector, photos: Sequence[Photo], as_stored: bool) ->
     return found
 
 
-def _images(result: batch.Batch, hashes: Sequence[str]) -> pl.DataFrame:
+def _images(result: batch.Batch, hashes: Sequence[str], attributes: Sequence[own.Own]) -> pl.DataFrame:
     photos = result.photos
     read = pl.DataFrame(
         {
@@ -149,7 +153,7 @@ def _images(result: batch.Batch, hashes: Sequence[str]) -> pl.DataFrame:
             **result.measured.images,
         },
         schema_overrides={"image_id": pl.String, "status": pl.String, "sha256": pl.String, "hash": pl.String},
-    )
+    ).with_columns(own.columns(attributes, result.own))
     failed = pl.DataFrame(
         {
             "image_id": [image_id for image_id, _ in result.failures],
@@ -179,10 +183,13 @@ def _objects(result: batch.Batch, found: Sequence[Detections], names: Sequence[s
     return frame.with_columns(pl.col(list(result.measured.objects)).fill_nan(None))
 
 
-def _stamp(root: Path, image_ids: Sequence[str], detector: Detector | None, as_stored: bool) -> str:
+def _stamp(
+    root: Path, image_ids: Sequence[str], detector: Detector | None, as_stored: bool, attributes: Sequence[own.Own]
+) -> str:
     """Return a digest of all that the tables depend on."""
     total = hashlib.sha256()
     told = [str(root.resolve()), provenance.versions(), list(ATTRIBUTES), as_stored]
+    told += own.fingerprint(attributes)
     if detector is not None:
         told += [detector.card.sha256, detector.card.kind, list(detector.names), detector.score_threshold]
     total.update(json.dumps(told, default=str).encode())

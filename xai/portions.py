@@ -37,7 +37,7 @@ class Cells:
 
 
 def sides(runs: Sequence[Run], split: str) -> list[list[Cells]]:
-    """Count every run in the same bins."""
+    """Count every run in the same bins: its photos, its objects, and of an evaluation set its misses."""
     catalog = catalog_or_default(None)
     images = [run.images.filter((pl.col("split") == split) & (pl.col("status") == "ok")) for run in runs]
     images = [frame.unique("image_id", keep="first", maintain_order=True) for frame in images]
@@ -54,8 +54,9 @@ def sides(runs: Sequence[Run], split: str) -> list[list[Cells]]:
         codes = {name: values for name, values in held.codes.items() if name not in held.image_codes}
         by_object = count_cells("objects", codes, of_objects["key"], catalog, user)
         if split == "eval":
-            by_object = with_outcomes(by_object, held)
-        sides.append([by_photo, by_object])
+            sides.append([by_photo, with_labels(by_object, held), misses(held, by_object.keys)])
+        else:
+            sides.append([by_photo, by_object])
     return sides
 
 
@@ -82,13 +83,20 @@ def count_cells(unit: str, codes: Mapping[str, Integers], keys: pl.Series, catal
     return Cells(unit, tuple(names), inside, keys)
 
 
-def with_outcomes(cells: Cells, held: Sample) -> Cells:
-    """Add the labels, and the misses."""
+def with_labels(cells: Cells, held: Sample) -> Cells:
+    """Add the most frequent labels."""
     labels = held.objects["label"].drop_nulls().value_counts().sort(["count", "label"], descending=[True, False])
     top = labels["label"].head(MAX_LABELS).to_list()
     columns = [(held.objects["label"] == name).fill_null(False).to_numpy() for name in top]
-    names = (*cells.names, *(("label", name) for name in top), (MISS_RATE, "missed"))
-    return replace(cells, names=names, inside=np.column_stack([cells.inside, *columns, held.miss]))
+    names = (*cells.names, *(("label", name) for name in top))
+    return replace(cells, names=names, inside=np.column_stack([cells.inside, *columns]))
+
+
+def misses(held: Sample, keys: pl.Series) -> Cells:
+    """Count the misses among the objects that the detector was asked about; ``keys`` (n,) are of all objects."""
+    return Cells(
+        "objects", ((MISS_RATE, "missed"),), held.miss[held.asked][:, None], keys.filter(pl.Series(held.asked))
+    )
 
 
 def draws_of(keys: pl.Series) -> sparse.csr_array:

@@ -15,7 +15,7 @@ from typing import Any
 
 import polars as pl
 
-from xai import dataset, reference, tables
+from xai import dataset, own, reference, tables
 from xai import scan as scans
 from xai.config import Config, EvalData
 from xai.dataset import codes, metadata
@@ -79,8 +79,15 @@ class Scanned:
 
 def read(config: Config) -> Question:
     """Read the evaluation set, or the production photos and the reported misses, that a config names."""
+    # What is wrong with these is told before photos are scanned for hours.
+    columns = {item.column: item.source for item in own.load(config.data.attributes)}
     if config.data.metadata is not None:
-        metadata.read(config.data.metadata)  # what is wrong with it is told before photos are scanned for hours
+        twice = sorted(columns.keys() & set(metadata.read(config.data.metadata).columns))
+        if twice:
+            raise ConfigError(
+                f"{own.KEY}: {columns[twice[0]]} and a column of {config.data.metadata.path} would both be called "
+                f"{twice[0]!r}; rename one"
+            )
     if config.data.eval is not None:
         return Question(_annotated(config.data.eval, "eval"), config.data.eval.format)
     production, reported = config.data.production, config.data.reported
@@ -143,6 +150,7 @@ def _scan(
         workers=config.workers or os.cpu_count() or 1,
         progress=progress,
         as_stored=config.detector.exif == "ignore",
+        attributes=own.load(config.data.attributes),
     )
 
 

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from xai import dataset, detect, provenance, run_json, tables
+from xai import dataset, detect, own, provenance, run_json, tables
 from xai.config import Config, TrainData
 from xai.exceptions import ConfigError
 from xai.files import make_folder
+from xai.progress import or_bars
 from xai.scan import Split, scan
 from xai.types import Dataset, Detector, ModelCard, PredictedOnly, Progress, no_progress
 
@@ -82,6 +83,7 @@ def reference(
         workers=config.workers or os.cpu_count() or 1,
         progress=progress,
         as_stored=config.detector.exif == "ignore",
+        attributes=own.load(config.data.attributes),
     )
     return Reference(
         split, bool(asked), section.is_training_set, describe(as_read, split, section.format, section.is_training_set)
@@ -150,7 +152,7 @@ def profile(
     label_frame: str = "auto",
     config: Config | None = None,
     workers: int | None = None,
-    progress: Progress = no_progress,
+    progress: Progress | None = None,
     command: str = "",
 ) -> Split:
     """Tag a training set once, so that runs can be compared with it without its photos.
@@ -163,9 +165,10 @@ def profile(
         photos: the folder of a COCO file's photos, where it is not found by itself.
         label_frame: the frame that boxes were drawn in, ``auto``, ``displayed`` or ``stored``.
         config: a triage config; its detector is run on the photos too, on ``data.train.detect`` of them or, where that
-            is 0, on all, and its class names are used. Detections from a file are not matched with training photos.
+            is 0, on all, and its class names and ``data.attributes`` are used. Detections from a file are not
+            matched with training photos.
         workers: threads that decode and tag.
-        progress: told how far the scan is.
+        progress: told how far the scan is; in a notebook a bar is drawn if left out.
         command: what the provenance names as the command that made the profile.
     """
     folder = Path(out)
@@ -196,8 +199,9 @@ def profile(
         fingerprint={**(fingerprint(config, detector) if config else versions), "detect": len(asked)},
         folder=folder / "shards",
         workers=workers or os.cpu_count() or 1,
-        progress=progress,
+        progress=or_bars(progress),
         as_stored=config is not None and config.detector.exif == "ignore",
+        attributes=own.load(config.data.attributes) if config else (),
     )
     for name in ("images", "objects", "predictions", "issues"):
         tables.write(getattr(tagged, name), folder / f"{name}.parquet")

@@ -5,12 +5,16 @@ from __future__ import annotations
 import html
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from xai import run_json, tables
 from xai.exceptions import RunError
+
+if TYPE_CHECKING:
+    from xai.notebook import Chart, CoverageTable, Miss, Misses
+    from xai.report.source import Source
 
 
 class Run:
@@ -87,6 +91,45 @@ class Run:
     def issues(self) -> pl.DataFrame:
         """One row per data problem."""
         return self.table("issues")
+
+    @cached_property
+    def misses(self) -> Misses:
+        """The objects that were not found, each with its verdict: a sequence of ``xai.notebook.Miss``."""
+        from xai.notebook import Misses
+
+        return Misses.of(self._source)
+
+    def miss(self, error_id: str) -> Miss:
+        """Return the one miss whose id begins like this.
+
+        Raises:
+            RequestError: none or several do.
+        """
+        return self.misses.find(error_id)
+
+    def coverage_table(self, label: str | None = None) -> CoverageTable:
+        """Return the conditions in words, riskiest first, of all classes or of one."""
+        from xai.notebook import CoverageTable
+
+        return CoverageTable.of(self._source, label)
+
+    def plot(self) -> Chart:
+        """Draw the causes: their shares of the misses, of what these are compared with, and of training."""
+        from xai.notebook import Chart
+        from xai.report import charts, words
+        from xai.report.causes import cause_lines
+
+        source, nouns = self._source, words.QUESTIONS[self._source.question]
+        drawn = charts.shares(
+            cause_lines(source), source.reference, nouns["misses"], nouns["compared"], charts.WIDE
+        )  # fmt: skip
+        return Chart.of(drawn)
+
+    @cached_property
+    def _source(self) -> Source:
+        from xai.report.source import Source
+
+        return Source(self.path, self.info)
 
     @property
     def report(self) -> Path:

@@ -1,7 +1,8 @@
 """Reads a split once: photos and labels in, tables of images, objects, predictions and issues out, shard by shard.
 
 A shard is a folder that appears whole (written aside, then renamed), so a killed scan loses at most one and resumes
-with the next. Shards of another data set, detector or threshold are recognised by their fingerprint and made anew.
+with the next. Each carries the fingerprint of what its rows depend on, so that after a change of photos, labels,
+detector or thresholds exactly those shards are made anew that it touches.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import polars as pl
 
 from attributes import ATTRIBUTES
 from attributes.decode import Photo
-from xai import batch, dataset, tables
+from xai import batch, dataset, own, tables
 from xai.detect.matching import match
 from xai.types import Boxes, Dataset, Detections, Detector, PredictedOnly, Progress
 
@@ -29,6 +30,9 @@ annotated, may well be covered half by the same detection."""
 
 SHARD_SIZE = 128
 """Photos a shard: the unit that is lost when a run is killed."""
+
+STAMP = "fingerprint"
+"""File of a shard that holds the digest of what its rows depend on."""
 
 IMAGE_ATTRIBUTES = [name for name, attribute in ATTRIBUTES.items() if attribute.level == "image"]
 OBJECT_ATTRIBUTES = [name for name, attribute in ATTRIBUTES.items() if attribute.level == "object"]
@@ -67,6 +71,7 @@ def scan(
     workers: int,
     progress: Progress,
     as_stored: bool = False,
+    attributes: Sequence[own.Own] = (),
 ) -> Split:
     """Tag all photos of a split, run the detector on ``detect_ids`` and match what it finds.
 
@@ -80,48 +85,82 @@ def scan(
         workers: threads that decode and tag; they do not change the rows.
         progress: told after each batch.
         as_stored: the detector (or the pipeline that wrote its results file) reads pixels without EXIF orientation.
+        attributes: a user's own, told of every photo.
     """
-    _claim(folder, data, fingerprint)
+    if attributes:
+        fingerprint = {**fingerprint, "attributes": own.fingerprint(attributes)}
     labels = data.labels.sort("image_id", "object_id")
     shards = [data.image_ids[start : start + SHARD_SIZE] for start in range(0, len(data.image_ids), SHARD_SIZE)]
+    annotated = _annotated(data)
+    shared = _shared(data, annotated, fingerprint)
+    _tidy(folder, len(shards))
     done = 0
     for index, image_ids in enumerate(shards):
         target = folder / f"{index:05d}"
-        if not target.is_dir():
+        rows = _between(labels, image_ids[0], image_ids[-1])
+        stamp = _fingerprint(shared, data.root, image_ids, rows, detect_ids)
+        if not _is_made(target, stamp):
             shard = _scan_shard(
                 data,
                 image_ids,
-                _between(labels, image_ids[0], image_ids[-1]),
+                rows,
+                annotated=annotated,
                 detector=detector,
                 detect_ids=detect_ids,
                 match_iou=match_iou,
                 workers=workers,
                 as_stored=as_stored,
+                attributes=attributes,
                 progress=lambda stage, count, total, base=done: progress(stage, base + count, total),  # type: ignore[misc]
             )
-            _write(shard, target)
+            _write(shard, target, stamp)
         done += len(image_ids)
         progress(f"scan {data.split}", done, len(data.image_ids))
     return _read(folder, len(shards), data)
 
 
-def _claim(folder: Path, data: Dataset, fingerprint: Mapping[str, object]) -> None:
-    """Keep the shards that were made from the same request, remove those of another."""
-    digest = hashlib.sha256(json.dumps(fingerprint, sort_keys=True, default=str).encode())
-    digest.update(f"{data.root}\0{data.label_frame}\n".encode())
-    digest.update(json.dumps([IMAGE_ATTRIBUTES, OBJECT_ATTRIBUTES, list(tables.CANDIDATES), tables.FEATURES]).encode())
-    for image_id in data.image_ids:
-        digest.update(f"{image_id}\0{_stamp(data.root / image_id)}\n".encode())
-    digest.update(data.labels.write_csv().encode())
-    stamp = folder / "fingerprint"
-    if stamp.is_file() and stamp.read_text() == digest.hexdigest():
-        for leftover in folder.glob(".shard-*"):
-            shutil.rmtree(leftover)
-        return
-    if folder.exists():
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
-    stamp.write_text(digest.hexdigest())
+def _annotated(data: Dataset) -> frozenset[str]:
+    """Return the classes that the data set annotates."""
+    named = frozenset(data.labels["label"].unique().to_list())
+    # An audit has few photos: a class that is not in them may still have been looked for.
+    return named | frozenset(data.class_names) if data.split == "audit" else named
+
+
+def _shared(data: Dataset, annotated: Collection[str], fingerprint: Mapping[str, object]) -> str:
+    """Return what all shards depend on, as one text."""
+    columns = [IMAGE_ATTRIBUTES, OBJECT_ATTRIBUTES, list(tables.CANDIDATES), tables.FEATURES]
+    parts = [fingerprint, str(data.root), data.split, data.label_frame, sorted(annotated), columns]
+    return json.dumps(parts, sort_keys=True, default=str)
+
+
+def _fingerprint(
+    shared: str, root: Path, image_ids: Sequence[str], labels: pl.DataFrame, detect_ids: Collection[str]
+) -> str:
+    """Return the digest of what one shard's rows depend on; photos count by size and time of their last change."""
+    digest = hashlib.sha256(shared.encode())
+    for image_id in image_ids:
+        digest.update(f"{image_id}\0{_stamp(root / image_id)}\0{image_id in detect_ids}\n".encode())
+    digest.update(labels.write_csv().encode())
+    return digest.hexdigest()
+
+
+def _tidy(folder: Path, count: int) -> None:
+    """Remove what a killed scan left aside, and shards of a data set that was larger."""
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = {f"{index:05d}" for index in range(count)}
+    for path in list(folder.iterdir()):
+        if path.is_dir() and path.name not in kept:
+            shutil.rmtree(path)
+
+
+def _is_made(target: Path, stamp: str) -> bool:
+    """Whether the shard is there and of this fingerprint; one of another is removed."""
+    file = target / STAMP
+    if file.is_file() and file.read_text(encoding="ascii") == stamp:
+        return True
+    if target.exists():
+        shutil.rmtree(target)
+    return False
 
 
 def _stamp(path: Path) -> str:
@@ -133,10 +172,11 @@ def _stamp(path: Path) -> str:
     return f"{status.st_size} {status.st_mtime_ns}"
 
 
-def _write(shard: Split, target: Path) -> None:
+def _write(shard: Split, target: Path, stamp: str) -> None:
     aside = Path(tempfile.mkdtemp(prefix=".shard-", dir=target.parent))
     for name in ("images", "objects", "predictions", "issues", "features"):
         getattr(shard, name).write_parquet(aside / f"{name}.parquet")
+    (aside / STAMP).write_text(stamp, encoding="ascii")
     aside.rename(target)
 
 
@@ -148,6 +188,7 @@ def _read(folder: Path, count: int, data: Dataset) -> Split:
         return tables.stack(parts(name), tables.TABLES[name])
 
     issues = tables.stack([data.issues, load("issues")], tables.ISSUES)
+    own.agree(parts("images"))
     images = load("images")
     issues = tables.stack([issues, dataset.duplicates(images)], tables.ISSUES)
     return Split(images, load("objects"), load("predictions"), issues, tables.features(parts("features")))
@@ -158,11 +199,13 @@ def _scan_shard(
     image_ids: Sequence[str],
     labels: pl.DataFrame,
     *,
+    annotated: Collection[str],
     detector: Detector | PredictedOnly | None,
     detect_ids: Collection[str],
     match_iou: float,
     workers: int,
     as_stored: bool,
+    attributes: Sequence[own.Own],
     progress: Progress,
 ) -> Split:
     names = detector.names if detector else ()
@@ -191,8 +234,9 @@ def _scan_shard(
         match_iou=match_iou,
         workers=workers,
         as_stored=as_stored,
+        attributes=attributes,
     ):
-        images.append(_image_rows(data.split, result))
+        images.append(_image_rows(data.split, result, attributes))
         issues.append(_failure_rows(data, result))
         formats = [photo.format for photo in result.photos]
         issues.append(dataset.misnamed(result.image_ids, formats, split=data.split))
@@ -207,12 +251,10 @@ def _scan_shard(
         progress(f"scan {data.split}", sum(map(len, images)), len(data.image_ids))
     table = pl.concat([tables.stack(objects, {}), pl.concat(measured, how="diagonal_relaxed")], how="horizontal")
     table = table.with_columns(split=pl.lit(data.split))
-    annotated = set(data.labels["label"].unique().to_list())
-    if data.split == "audit":  # few photos: a class that is not in them may still have been looked for
-        annotated |= set(data.class_names)
     matched, predictions = _match(table, detections, names, match_iou, annotated, data.split)
     if data.split == "production":
         matched, predictions = _doubt(matched, predictions)
+    own.agree(images)
     return Split(
         tables.stack(images, tables.TABLES["images"]).sort("image_id"),
         matched,
@@ -254,7 +296,7 @@ def _labelled(objects: pl.DataFrame, ids: Sequence[str], codes: Mapping[str, int
     return [batch.Labelled(boxes[a:b], labels[a:b], repeats[a:b]) for a, b in zip(starts, ends, strict=True)]
 
 
-def _image_rows(split: str, result: batch.Batch) -> pl.DataFrame:
+def _image_rows(split: str, result: batch.Batch, attributes: Sequence[own.Own]) -> pl.DataFrame:
     photos = result.photos
     read = {
         "image_id": list(result.image_ids),
@@ -269,6 +311,7 @@ def _image_rows(split: str, result: batch.Batch) -> pl.DataFrame:
     }
     schema = {**{name: tables.TABLES["images"].get(name, pl.String) for name in read}}
     frame = pl.DataFrame(read, schema=schema).with_columns(_series(result.measured.images, IMAGE_ATTRIBUTES))
+    frame = frame.with_columns(own.columns(attributes, result.own))
     failed = pl.DataFrame(
         {
             "image_id": [image_id for image_id, _ in result.failures],

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from attributes import compression as cpu
 from attributes.tensors.views import TensorViews, luma
+from attributes.views import middle_of
 
 _LEAST_SIDE = 32
 _N_CELLS = cpu.LARGEST * cpu.CELLS_PER_LEVEL
@@ -22,7 +23,7 @@ def jpeg_quality(views: TensorViews) -> Tensor:
     height, width = views.photos.shape[2:]
     if len(views) == 0 or min(height, width) < 8:
         return torch.full((len(views),), math.nan, dtype=torch.float64, device=views.photos.device)
-    rows, columns = cpu.middle_of(height, width)
+    rows, columns = middle_of(height, width)
     whole = views.detail.shape[1:] == (height, width)
     middle = views.detail[:, rows, columns] if whole else luma(views.photos[:, :, rows, columns])
     start = torch.zeros(len(middle), dtype=torch.int64, device=middle.device)

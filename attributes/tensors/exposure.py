@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from attributes.exposure import CLIPPED_LEVEL, COARSE
+from attributes.exposure import CLIPPED_LEVEL
 from attributes.tensors.views import TensorViews, fit
+from attributes.views import COARSE
 
 
 def brightness(views: TensorViews) -> Tensor:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from attributes.tensors import color, compression, exposure, glare, haze, noise, sharpness
 from attributes.tensors.views import TensorViews
-from attributes.views import Floats, Pixels
+from attributes.views import Floats, Pixels, alike
 
 _of_thread = threading.local()
 
@@ -120,18 +120,6 @@ def own_stream(device: torch.device) -> AbstractContextManager[object]:
     if device not in streams:
         streams[device] = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
     return torch.cuda.stream(streams[device])
-
-
-def alike(shapes: Sequence[tuple[int, ...]]) -> list[list[int]]:
-    """Indices of equal shapes, together.
-
-    >>> alike([(3, 4), (5, 4), (3, 4)])
-    [[0, 2], [1]]
-    """
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for index, shape in enumerate(shapes):
-        groups.setdefault(shape, []).append(index)
-    return [*groups.values()]
 
 
 def _of_one_size(photos: Tensor, names: Sequence[str]) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from attributes.decode import read
-from attributes.sharpness import EDGE_GRADIENT, find_edges, object_sharpness, sharpness
+from attributes.sharpness import EDGE_GRADIENT, _sum_in_boxes, find_edges, object_sharpness, sharpness
 from attributes.views import Views, starts_of_bands
 
 VOC = Path(__file__).resolve().parents[2] / "../shared/data/voc/eval/JPEGImages"
@@ -132,3 +132,22 @@ def test_edges_in_one_direction_only_are_judged_by_themselves() -> None:
     columns = np.where((np.arange(320) // 40) % 2, 180, 60).astype(np.float32)[None].repeat(240, axis=0)
     stripes = cv2.GaussianBlur(columns, (0, 0), 1.5).astype(np.uint8)[..., None].repeat(3, axis=2)
     assert sharpness(Views([stripes]))[0] == pytest.approx(1 / np.sqrt(1 + 1.5**2), rel=0.08)
+
+
+def test_boxes_are_judged_by_the_edge_pixels_of_the_whole_photo() -> None:
+    photo = disc(0.8, noise=4.0)
+    gray = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)
+    edges = find_edges(gray[None], fifths=2)
+    y, x = np.divmod(edges.position, edges.width)
+    generator = np.random.default_rng(0)
+    corners = np.sort(generator.uniform(-3, 1.02, (40, 2, 2)).clip(0) * [gray.shape[1], gray.shape[0]], axis=1)
+    boxes = np.concatenate([corners.reshape(-1, 4), [[0.0, 0, gray.shape[1], gray.shape[0]], [100, 100, 160, 160]]])
+    sums = _sum_in_boxes(gray, boxes)
+    for (x1, y1, x2, y2), found in zip(boxes, sums, strict=True):
+        inside = (x + 0.5 >= x1) & (x + 0.5 < x2) & (y + 0.5 >= y1) & (y + 0.5 < y2)
+        fine_x, fine_y, coarse_x, coarse_y = edges.gradient[:, inside].astype(float)
+        expected = [part.sum() for part in (fine_x**2, fine_x * fine_y, fine_y**2)]
+        expected += [part.sum() for part in (coarse_x**2, coarse_x * coarse_y, coarse_y**2)]
+        np.testing.assert_allclose(found[:6], expected, rtol=1e-5, atol=1e-3)
+        assert found[6] == inside.sum()
+    assert sums[-2, 6] > 100

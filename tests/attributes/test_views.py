@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from attributes.views import Views, box_area, box_sums, fit, integral, starts_of_bands
+from attributes.views import TOGETHER, Reduced, Views, box_area, box_sums, fit, integral, starts_of_bands
 
 
 @pytest.mark.parametrize(
@@ -66,6 +66,27 @@ def test_bands_are_rows_of_the_detail() -> None:
     )
     np.testing.assert_array_equal(views.bands[1], detail[None, :192])
     np.testing.assert_array_equal(views.bands[2], detail[None, :1])
+
+
+def test_photos_of_a_size_are_worked_on_together_and_come_out_in_their_order() -> None:
+    sizes = [(40, 60), (50, 30), *[(40, 60)] * TOGETHER, (50, 30)]
+    photos = [np.full((*size, 3), index, dtype=np.uint8) for index, size in enumerate(sizes)]
+    views = Views(photos)
+    assert views.groups == ((0, *range(2, TOGETHER + 1)), (TOGETHER + 1,), (1, TOGETHER + 2))
+    means = [gray.mean(axis=(1, 2)) for gray in views.grays]
+    np.testing.assert_array_equal(views.together(means), np.arange(len(photos)))
+    assert [(gray.shape, gray[0, 0]) for gray in views.gray] == [(size, index) for index, size in enumerate(sizes)]
+    assert Views([]).together([]).shape == (0,)
+
+
+def test_released_photos_keep_what_image_attributes_look_at() -> None:
+    photo = np.random.default_rng(0).integers(0, 256, (480, 640, 3), dtype=np.uint8)
+    whole, released = Views([photo]), Views([Reduced(photo)])
+    released.reduced[0].release()
+    for name in ("small", "bands", "middles", "gray", "sizes"):
+        np.testing.assert_array_equal(getattr(released, name)[0], getattr(whole, name)[0])
+    with pytest.raises(ValueError, match="they were released"):
+        _ = released.detail
 
 
 def test_box_area_of_reversed_boxes_is_zero() -> None:

@@ -12,6 +12,8 @@ parts, and what ``--keep`` keeps is not measured again.
 from __future__ import annotations
 
 import argparse
+import functools
+from collections.abc import Callable
 from pathlib import Path
 
 import attribution_plain as plain
@@ -58,13 +60,14 @@ def main() -> None:
 def found_objects(ledger: Ledger, detector: Detector, items: list[work.Item], kept: work.Kept) -> None:
     """Insertion − deletion of our maps and of plain D-RISE's, on found objects."""
 
-    def judged(item: work.Item) -> list[float]:
-        shown = work.prepare(detector, item)
-        maps = [work.ours(shown, OURS_FEW), work.ours(shown, OURS), *plain.plain_drise(shown, PLAIN, seed=0)]
-        return work.judge(shown, torch.stack(maps)).tolist()
+    def peers(shown: work.Shown) -> list[float]:
+        return work.judge(shown, torch.stack(plain.plain_drise(shown, PLAIN, seed=0))).tolist()
 
-    rows = np.array([kept.measure("found", item, lambda item=item: judged(item)) for item in items])
-    peer = rows[:, 2]
+    def mine(shown: work.Shown) -> list[float]:
+        return work.judge(shown, torch.stack([work.ours(shown, OURS_FEW), work.ours(shown, OURS)])).tolist()
+
+    peer = kept.column("found plain", items, detector, peers)[:, 0]
+    rows = kept.column("found", items, detector, mine)
     for column, forwards, target in ((0, OURS_FEW, 0.0), (1, OURS, 0.04)):
         difference, low, high = work.paired(rows[:, column] - peer)
         note = f"{len(rows)} objects: {rows[:, column].mean():.3f} against {peer.mean():.3f}; {low:+.3f} to {high:+.3f}"
@@ -74,52 +77,54 @@ def found_objects(ledger: Ledger, detector: Detector, items: list[work.Item], ke
 def misses(ledger: Ledger, detector: Detector, items: list[work.Item], kept: work.Kept) -> None:
     """The same on misses, where plain D-RISE sees deployed detections or, as we do, candidates."""
 
-    def judged(item: work.Item) -> list[float]:
-        shown = work.prepare(detector, item)
-        maps = torch.stack([work.ours(shown, OURS), *plain.plain_drise(shown, OURS, seed=0, deployed=True)])
-        deployed = maps[2]
-        flat = bool(deployed.max() <= deployed.min())
-        return [*work.judge(shown, maps).tolist(), float(torch.isfinite(maps[0]).all()), float(flat)]
+    def peers(shown: work.Shown) -> list[float]:
+        maps = torch.stack(plain.plain_drise(shown, OURS, seed=0, deployed=True))
+        return [*work.judge(shown, maps).tolist(), float(maps[1].max() <= maps[1].min())]
 
-    rows = np.array([kept.measure("missed", item, lambda item=item: judged(item)) for item in items])
-    mine, candidates, deployed, finite, flat = rows.T
+    def own(shown: work.Shown) -> list[float]:
+        map_ = work.ours(shown, OURS)
+        return [*work.judge(shown, map_[None]).tolist(), float(torch.isfinite(map_).all())]
+
+    candidates, deployed, flat = kept.column("missed plain", items, detector, peers).T
+    mine, finite = kept.column("missed", items, detector, own).T
     difference, low, high = work.paired(mine - deployed)
-    note = f"{len(rows)} misses, {OURS} forwards each: {mine.mean():.3f} against {deployed.mean():.3f}; "
+    note = f"{len(mine)} misses, {OURS} forwards each: {mine.mean():.3f} against {deployed.mean():.3f}; "
     note += f"{low:+.3f} to {high:+.3f}; {int(flat.sum())} maps of deployed detections are flat"
     ledger.add("missed: minus plain D-RISE on deployed detections", difference, 0.05, "higher", note)
     difference, low, high = work.paired(mine - candidates)
     note = f"{mine.mean():.3f} against {candidates.mean():.3f}; {low:+.3f} to {high:+.3f}"
     ledger.add("missed: minus plain D-RISE on candidates", difference, None, "higher", note)
-    ledger.add("missed: maps that are not finite", len(rows) - finite.sum(), 0, "lower")
+    ledger.add("missed: maps that are not finite", len(mine) - finite.sum(), 0, "lower")
 
 
 def seeds(ledger: Ledger, detector: Detector, items: list[work.Item], kept: work.Kept) -> None:
     """Forwards until maps of two seeds have a rank correlation of 0.9, as a share of plain D-RISE's."""
-    rows = [
-        kept.measure("seeds", item, lambda item=item: plain.agreement(work.prepare(detector, item))) for item in items
-    ]
+    rows = {name: kept.column(f"seeds {name}", items, detector, plain.AGREEMENTS[name]) for name in plain.AGREEING}
     mine, peer = (
-        float(np.median([plain.forwards_until(AGREEMENT, plain.AGREEING[name], row[column]) for row in rows]))
-        for column, name in enumerate(("ours", "plain"))
+        float(np.median([plain.forwards_until(AGREEMENT, count, value) for value in rows[name][:, 0]]))
+        for name, count in plain.AGREEING.items()
     )
-    note = f"medians of {len(rows)} objects, extrapolated from {plain.AGREEING}: {mine:.0f} and {peer:.0f}; "
-    note += f"correlations {np.mean([row[0] for row in rows]):.2f} and {np.mean([row[1] for row in rows]):.2f}"
+    note = f"medians of {len(items)} objects, extrapolated from {plain.AGREEING}: {mine:.0f} and {peer:.0f}; "
+    note += f"correlations {rows['ours'].mean():.2f} and {rows['plain'].mean():.2f}"
     ledger.add("forwards until two seeds agree, of plain D-RISE's", mine / peer, 0.2, "lower", note)
 
 
 def suppressors(ledger: Ledger, detector: Detector, items: list[work.Item], kept: work.Kept) -> None:
     """A textured patch on or beside a found object loses it: is the most suppressing place in the patch?"""
 
-    def hits(index: int, item: work.Item) -> list[float]:
+    def hits(index: int, item: work.Item, explain: Callable[[work.Shown], torch.Tensor]) -> list[float]:
         planted = work.plant(detector, item, seed=index)
-        if planted is None:
-            return [np.nan, np.nan]
-        shown, patch = planted
-        maps = [work.ours(shown, OURS), plain.plain_drise(shown, OURS, seed=0)[0]]
-        return [float(work.deepest_inside(map_, patch)) for map_ in maps]
+        return [np.nan if planted is None else float(work.deepest_inside(explain(planted[0]), planted[1]))]
 
+    methods = {
+        "suppressors": lambda shown: work.ours(shown, OURS),
+        "suppressors plain": lambda shown: plain.plain_drise(shown, OURS, seed=0)[0],
+    }
     rows = [
-        kept.measure("suppressors", item, lambda index=index, item=item: hits(index, item))
+        [
+            kept.measure(part, item, functools.partial(hits, index, item, explain))[0]
+            for part, explain in methods.items()
+        ]
         for index, item in enumerate(items)
     ]
     lost = [row for row in rows if np.isfinite(row[0])]

@@ -50,11 +50,16 @@ def plain_drise(shown: Shown, forwards: int, seed: int, *, deployed: bool = Fals
     return list((sums / weight).to(shown.inputs))
 
 
-def agreement(shown: Shown) -> tuple[float, float]:
-    """Rank correlation of two seeds' maps, ours and plain, over means of 8×8 px."""
-    mine = [ours(shown, AGREEING["ours"], seed) for seed in (1, 2)]
-    plain = [plain_drise(shown, AGREEING["plain"], seed)[0] for seed in (1, 2)]
-    return _rank_correlation(mine), _rank_correlation(plain)
+def _agreement_of_ours(shown: Shown) -> list[float]:
+    return [_rank_correlation([ours(shown, AGREEING["ours"], seed) for seed in (1, 2)])]
+
+
+def _agreement_of_plain(shown: Shown) -> list[float]:
+    return [_rank_correlation([plain_drise(shown, AGREEING["plain"], seed)[0] for seed in (1, 2)])]
+
+
+AGREEMENTS = {"ours": _agreement_of_ours, "plain": _agreement_of_plain}
+"""Rank correlation of two seeds' maps over means of 8×8 px."""
 
 
 def _rank_correlation(maps: Sequence[Tensor]) -> float:

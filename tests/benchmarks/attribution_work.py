@@ -192,6 +192,14 @@ class Kept:
                 row = json.loads(line)
                 self.rows[row["part"], row["key"]] = row["values"]
 
+    def column(
+        self, part: str, items: Sequence[Item], detector: Detector, task: Callable[[Shown], Sequence[float]]
+    ) -> NDArray[np.float64]:
+        """Return the rows of objects, one line each, of a task on the object's photo."""
+        return np.array(
+            [self.measure(part, item, lambda item=item: task(prepare(detector, item))) for item in items]  # type: ignore[misc]
+        )
+
     def measure(self, part: str, item: Item, task: Callable[[], Sequence[float]]) -> list[float]:
         """Return the row of an object, measured unless it is there."""
         key = f"{item.path.name} {item.label} {item.box.round().tolist()}"

@@ -154,7 +154,8 @@ def side(held: Sample, first: int, last: int) -> list[portions.Cells]:
     cells = portions.count_cells("objects", by_object, keys[part.photo.tolist()], ATTRIBUTES, {})
     return [
         portions.count_cells("photos", by_photo, keys[first:last], ATTRIBUTES, {}),
-        portions.with_outcomes(cells, part),
+        portions.with_labels(cells, part),
+        portions.misses(part, cells.keys),
     ]
 
 

@@ -27,6 +27,17 @@ def test_separate_photos_against_the_two_sample_test() -> None:
     assert found.p_value[1] == pytest.approx(min(rare, 1), rel=1e-6)
 
 
+def test_few_photos_out_of_a_cell_tell_as_much_as_few_in_it() -> None:
+    """996 of 1,000 against 940 of 1,000 is 4 against 60: Fisher's exact test, whichever is counted."""
+    inside = np.concatenate([np.arange(1000) < 940, np.arange(1000) < 996])[:, None]
+    later, draws = np.arange(2000) >= 1000, indicator(np.arange(2000), 2000)
+    found, turned = moved(inside, later, draws), moved(~inside, later, draws)
+    fisher = stats.fisher_exact([[996, 4], [940, 60]])[1]
+    assert found.p_value[0] == pytest.approx(fisher, rel=1e-6)
+    assert 0 < turned.p_value[0] < 1e-10
+    assert 1 < found.low[0] < found.ratio[0] < found.high[0]
+
+
 def test_cells_at_once_are_risk_ratios_of_the_set() -> None:
     rng = np.random.default_rng(0)
     draw = np.concatenate([np.arange(200), np.arange(100, 350)])

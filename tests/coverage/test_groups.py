@@ -78,6 +78,17 @@ def test_what_is_needed_is_said_in_photos_and_groups() -> None:
     )
 
 
+def test_groups_are_scaled_on_those_of_all_photos() -> None:
+    """A class in 100 photos of 50 sites, and 300 photos of 150 more sites without one: 400 photos are 200 groups."""
+    table = pl.DataFrame({"image_id": [str(i) for i in range(100)], "outcome": ["missed"] * 5 + ["found"] * 95})
+    names = [str(i) for i in range(400)]
+    groups = pl.DataFrame({"image_id": names, "group": [f"site {i // 2}" for i in range(400)], "status": "ok"})
+    (answer,) = promise(table, NOTHING, Promise(recall=0.93), groups)
+    assert answer.groups == 50
+    assert answer.photos_needed is not None
+    assert f"in about {answer.photos_needed / 2:,.0f} groups," in answer.sentence
+
+
 def test_slices_do_not_take_copies_for_confirmation() -> None:
     quiet = world(11, photos=120, size_risk=1.0)
     many = copied(quiet, 8)

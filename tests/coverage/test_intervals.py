@@ -242,6 +242,20 @@ def test_q_values_equal_statsmodels_and_leave_missing_tests_out() -> None:
     assert len(intervals.false_discovery(np.empty(0))) == 0
 
 
+@pytest.mark.parametrize("groups", [1, 3, 2000])
+def test_sums_of_rows_are_those_of_each_group(groups: int) -> None:
+    """Sorted and unsorted groups, empty ones among them, of numbers and of truths."""
+    rng = np.random.default_rng(groups)
+    values = rng.random((500, 4))
+    for codes in (rng.integers(0, groups, 500), np.sort(rng.integers(0, groups, 500)), np.zeros(500, dtype=np.int64)):
+        sums = indicator(codes, groups)
+        for part in (values, values > 0.3):
+            expected = np.stack([np.bincount(codes, weights=column, minlength=groups) for column in part.T], axis=1)
+            got = intervals.sum_rows(part, sums)
+            assert got.dtype == np.float64
+            np.testing.assert_allclose(got, expected, rtol=1e-12)
+
+
 def rate_coverage(count: int, per_photo: int, rate: float, correlation: float, runs: int) -> float:
     rng = np.random.default_rng(7)
     hits = 0

@@ -4,6 +4,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from xai.coverage.intervals import Moments, indicator, intraclass_correlation, rates, rates_of
 from xai.coverage.joint import count_pairs, count_triples
@@ -70,6 +71,17 @@ def test_slices_in_their_parents_equal_the_ratios_of_each(seed: int, few: bool) 
     np.testing.assert_allclose([rate.low, rate.high], [plain.low, plain.high], rtol=1e-9)
 
 
+def test_a_slice_of_which_nearly_all_is_missed_is_fishers_exact_test() -> None:
+    codes = (np.arange(1020) >= 20)[None].astype(np.uint8)
+    miss = np.arange(1020) < 570
+    members = Members(codes, np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64))
+    whole = np.full((1, 3), -1)
+    ratios, _ = within_parents(members, np.array([[0, -1, -1]]), whole, np.arange(1020), miss, 0.0)
+    tail = stats.fisher_exact([[20, 0], [550, 450]], alternative="greater")[1]
+    assert ratios.p_value[0] == pytest.approx(2 * tail)
+    assert ratios.low[0] > 1.4
+
+
 def test_groups_and_kinds_equal_objects_one_label_at_a_time() -> None:
     codes, draw, miss = objects(5, 1500)
     rng = np.random.default_rng(5)
@@ -88,6 +100,18 @@ def test_groups_and_kinds_equal_objects_one_label_at_a_time() -> None:
         groups=kinds.grouping,
     )
     held, lost = kinds.by_bin(5)
+    (known_counts,) = compare(
+        known,
+        np.asarray(known.any(axis=1))[:, None],
+        kinds.miss,
+        kinds.counts,
+        [kinds.stratum],
+        icc=0.2,
+        groups=kinds.grouping,
+        counted=(held[:, :4], lost[:, :4]),
+    )
+    for name in Ratios.__slots__:
+        np.testing.assert_allclose(getattr(known_counts, name), getattr(got, name), rtol=1e-12, err_msg=name)
     rate = rates_of(Moments.of(held, lost, rows.sums), 0.2, 0.025, rows.units)
     for place in range(3):
         mine = label == place

@@ -8,6 +8,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from xai.config import Promise
 from xai.coverage import promise_words
+from xai.coverage.intervals import Moments, indicator, intraclass_correlation, rates_of
 from xai.coverage.promise import Answer, distribution, promise, promise_of_parts
 
 NOTHING = pl.DataFrame(schema={"image_id": pl.String, "outcome": pl.String})
@@ -132,6 +133,41 @@ def test_a_target_met_exactly_is_not_decided_by_rounding() -> None:
     answer = recall(objects(90, 10), 0.9)
     assert answer.answer == "not shown"
     assert answer.photos_needed is None
+    assert "not met" not in answer.sentence
+    assert "so close that no practical number of photos would show it" in answer.sentence
+
+
+def test_the_photos_needed_count_few_groups_as_the_answer_does() -> None:
+    """With 12 groups, by searching every number of photos with the very bound that the answer rests on."""
+    group = np.repeat(np.arange(12), 30)
+    outcome = np.where(np.arange(360) % 30 < 2, "missed", "found")
+    table = pl.DataFrame({"image_id": [str(place) for place in range(360)], "outcome": outcome})
+    groups = table.select("image_id", group=pl.Series(group).cast(pl.String))
+    asked = Promise(recall=0.905)
+    (answer,) = promise(table, NOTHING, asked, groups)
+    assert (answer.answer, answer.groups) == ("not shown", 12)
+
+    def high(photos: int) -> float:
+        grown = photos / 360
+        moments = Moments(
+            *(np.array([grown * value]) for value in (360.0, 24.0, 12.0, 12 * 900.0, 12 * 4.0, 12 * 60.0))
+        )
+        icc = intraclass_correlation(outcome == "missed", indicator(group, 12))
+        found = rates_of(moments, icc, 0.05, grown * 12)  # type: ignore[arg-type]
+        return float(found.high[0])
+
+    assert high(360) == pytest.approx(1 - answer.low)
+    smallest = next(photos for photos in range(361, 10_000) if high(photos) <= 0.095)
+    assert answer.photos_needed == smallest
+
+
+def test_photos_without_any_group_are_no_groups() -> None:
+    table = objects(95, 5)
+    groups = table.select("image_id", group=pl.lit(None, pl.String))
+    (answer,) = promise(table, NOTHING, Promise(recall=0.93), groups)
+    assert answer == recall(table, 0.93)
+    assert answer.groups is None
+    assert "group" not in answer.sentence
 
 
 def test_the_distribution_of_independent_objects_is_the_jeffreys_posterior() -> None:

@@ -84,6 +84,7 @@ def test_breaks_lies_between_doses_and_ignores_what_recovers() -> None:
     assert breaks([1.0, 2.0, 3.0], [0.8, 1.0, 0.9], 0.9) == pytest.approx(0.5)
     assert breaks([1.0, 2.0], [1.0, 0.9], 0.9) is None
     assert breaks([4.0], [0.0], 0.5) == pytest.approx(2.0)
+    assert breaks([3.0], [0.0], 0.5, start=1.0) == pytest.approx(2.0), "from where nothing is changed"
 
 
 def test_the_interval_is_exact_at_the_ends_and_widens_with_photos_that_fail_together() -> None:

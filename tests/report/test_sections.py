@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import polars as pl
@@ -59,6 +60,17 @@ def test_differences_and_gaps_come_from_the_coverage_table(run_dir: Path) -> Non
     gaps = sections.to_collect(source)
     assert gaps
     assert all(row["assessment"] == "coverage_gap" and row["collect"] > 0 for row in gaps)
+
+
+def test_gaps_that_are_rare_by_count_alone_are_told_to_collect(run_dir: Path, tmp_path: Path) -> None:
+    shutil.copytree(run_dir, tmp_path / "run")
+    path = tmp_path / "run" / "coverage.parquet"
+    before = sections.to_collect(open_run(run_dir))
+    table = pl.read_parquet(path).with_columns(collect=pl.lit(0), collect_reach=pl.lit(17))
+    table.write_parquet(path)
+    gaps = sections.to_collect(open_run(tmp_path / "run"))
+    assert [(row["attribute"], row["bin"]) for row in gaps] == [(row["attribute"], row["bin"]) for row in before]
+    assert {row["collect"] for row in gaps} == {17}
 
 
 def test_the_promise_of_parts_stands_broken_first(run_dir: Path, page: str) -> None:

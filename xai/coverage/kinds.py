@@ -27,6 +27,7 @@ class Rows:
         groups: G.
         units: in all, those without an object of any group included.
         sums: (G, R) indicator, which sums over the rows of each group.
+        in_order: whether ``order`` is that of the objects themselves.
     """
 
     order: Integers
@@ -36,6 +37,7 @@ class Rows:
     groups: int
     units: int
     sums: sparse.csr_array
+    in_order: bool
 
     @classmethod
     def of(cls, unit: Integers, group: Integers | None = None, groups: int = 1) -> Rows:
@@ -58,7 +60,8 @@ class Rows:
         starts = np.flatnonzero(np.diff(keys, prepend=-1))
         of_row = of_object[starts]
         sums = indicator(of_row, groups)
-        return cls(order, np.append(starts, len(order)), of_row, of_object, groups, units, sums)
+        in_order = len(order) == len(unit) and bool((order == np.arange(len(order))).all())
+        return cls(order, np.append(starts, len(order)), of_row, of_object, groups, units, sums, in_order)
 
     def count(self, kind: Integers, kinds: int) -> sparse.csr_array:
         """Return the (R, kinds) matrix of how many objects of each kind a row holds; ``kind`` (m,) in ``order``."""
@@ -97,11 +100,12 @@ class Kinds:
             stratum: (n,) codes from 0; None for one stratum.
         """
         layers = 1 if stratum is None else int(stratum.max(initial=0)) + 1
-        place = rows.of_object * bins + code[rows.order]
-        if stratum is not None:
-            place = place * layers + stratum[rows.order]
-        place = place * 2 + miss[rows.order]
         total = rows.groups * bins * layers * 2
+        place = code * layers if stratum is None else code * layers + stratum
+        place = place * 2 + miss
+        place = place if rows.in_order else place[rows.order]
+        if rows.groups > 1:
+            place = place + rows.of_object * (bins * layers * 2)
         seen = np.bincount(place, minlength=total) > 0
         occurring = np.flatnonzero(seen)
         position = np.cumsum(seen) - 1

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from xai.coverage.exact import Table, exact_ratios
 from xai.coverage.intervals import MIN_EVENTS, Bools, Floats, Integers, Moments, Rates, rates_of
 from xai.coverage.joint import Codes
-from xai.coverage.ratios import Ratios, Table, design_effect, exact_ratios, of_variance
+from xai.coverage.ratios import Ratios, design_effect, of_variance
 
 _CHUNK = 32
 """Slices that are spread out over all objects at a time."""
@@ -174,23 +175,19 @@ def _against(part: Held, whole: Held, parent: Integers, draws: int, icc: float) 
     finds = whole.sum(whole.size > whole.lost)[parent]
     misses = whole.sum(whole.lost > 0)[parent]
     left_size, left_lost = size_all - part.size, lost_all - part.lost
-    photos = np.stack(
-        [
-            part.sum(part.lost > 0),
-            part.sum(part.size > part.lost),
-            misses - part.sum((lost_all > 0) & (left_lost == 0)),
-            finds - part.sum((size_all > lost_all) & (left_size == left_lost)),
-        ]
-    )
+    lost_outside = misses - part.sum((lost_all > 0) & (left_lost == 0))
+    found_outside = finds - part.sum((size_all > lost_all) & (left_size == left_lost))
+    misses_few = np.minimum(part.sum(part.lost > 0), lost_outside) < MIN_EVENTS
+    finds_few = np.minimum(part.sum(part.size > part.lost), found_outside) < MIN_EVENTS
     emptied = part.sum(left_size == 0)
     smaller = np.minimum(inner.clusters, every.clusters - emptied)
     result = of_variance(ratio, np.maximum(squares, 0), every.clusters, smaller, 0.05)
-    few = photos.min(axis=0) < MIN_EVENTS
+    few = misses_few | finds_few
     if few.any():
         table = Table(*(values[None, few] for values in (inner.lost, inner.size, lost_out, size_out)))
         thin_in = design_effect(inner.size, inner.size_squares, icc)
         thin_out = design_effect(size_out, every.size_squares - 2 * size_size + inner.size_squares, icc)
-        exact = exact_ratios(table, thin_in[few], thin_out[few], 0.05)
+        exact = exact_ratios(table.thinned(thin_in[few], thin_out[few]), misses_few[few], finds_few[few], 0.05)
         result.ratio[few] = np.where(np.isinf(result.ratio[few]), exact.ratio, result.ratio[few])
         result.low[few], result.high[few], result.p_value[few] = exact.low, exact.high, exact.p_value
     return result

@@ -65,6 +65,9 @@ def misread(attribute: str, bins: int, catalog: Catalog) -> Misread:
 def widen_shares(low: Floats, high: Floats, told: Misread) -> tuple[Floats, Floats]:
     """Widen the bounds (K,) of the shares of bins.
 
+    Solved for the true share, p = (t − f) / (1 − m − f) (Rogan & Gladen, Am. J. Epidemiol. 1978), which is least at
+    m = 0 with all of f, and greatest at f = 0 with all of m.
+
     >>> low, high = widen_shares(np.array([0.05]), np.array([0.08]), Misread(*np.array([[0.2], [0.01], [0.1]])))
     >>> low.round(3).tolist(), high.round(3).tolist()
     ([0.04], [0.1])
@@ -109,6 +112,9 @@ def widen_rates(
 
 def widen_ratios(low: Floats, high: Floats, share: Floats, told: Misread) -> tuple[Floats, Floats]:
     """Widen the bounds (K,) of risk ratios of bins against the other known bins.
+
+    Errors that do not depend on the outcome draw a ratio towards 1 (Bross, Biometrics 1954): only what lies beyond 1
+    moves, by ``_undone``.
 
     Args:
         low: lower bounds.

@@ -13,7 +13,8 @@ from scipy import stats
 from xai import tables
 from xai.config import Promise
 from xai.coverage import promise_words as words
-from xai.coverage.intervals import Bools, Integers, Rates, clopper_pearson, indicator, intraclass_correlation, rates
+from xai.coverage.intervals import Bools, Integers, Rates, indicator, intraclass_correlation, rates
+from xai.coverage.needed import Present, photos_needed
 from xai.rules import MISSES
 
 WRONG_DETECTIONS = ("duplicate", "confused", "mislocated", "background")
@@ -21,9 +22,6 @@ WRONG_DETECTIONS = ("duplicate", "confused", "mislocated", "background")
 
 LEVELS = (0.005, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975, 0.995)
 """Quantiles by which an answer gives its distribution."""
-
-MOST_PHOTOS = 10**9
-"""No more photos than this are ever asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,9 +199,11 @@ def _answer(
     )
     budget = 1 - target
     photos = scored["image_id"].n_unique()
-    drawn = int(draw.max()) + 1 if groups is not None and "group" in groups.columns else None
+    draws = int(draw.max()) + 1
     # Whoever draws more photos at random draws as many of those that hold nothing.
-    every = max(photos, _read(groups))
+    readable = _readable(groups)
+    every = max(photos, 0 if readable is None else len(readable))
+    in_groups = _in_groups(readable)
     answer: Literal["inside", "broken", "not shown"] = "not shown"
     needed = None
     # The tolerance keeps 1 − 0.9 > 0.1 from deciding.
@@ -211,8 +211,9 @@ def _answer(
         answer = "inside"
     elif low > budget + 1e-12:
         answer = "broken"
-    elif miss < budget:
-        needed = _photos_needed(miss, len(failed) / every, float(bounds.design_effect[0]), budget, confidence, every)
+    elif miss < budget - 1e-12:
+        present = Present(every, len(failed), draws, miss, float(bounds.design_effect[0]))
+        needed = photos_needed(present, budget, confidence)
     right_count = int(len(failed) - failed.sum())
     limits, counts = (1 - high, 1 - low), (right_count, len(failed), photos)
     known = distribution(miss, effective)
@@ -229,8 +230,20 @@ def _answer(
         denominator=len(failed),
         photos=photos,
         photos_needed=needed,
-        sentence=words.sentence(part, metric, target, confidence, answer, limits, counts, drawn, needed, every),
-        groups=drawn,
+        sentence=words.sentence(
+            part,
+            metric,
+            target,
+            confidence,
+            answer,
+            limits,
+            counts,
+            draws if in_groups else None,
+            needed,
+            every,
+            in_groups,
+        ),
+        groups=draws if in_groups else None,
         part=part,
         quantiles=quantiles,
         kept=float(known.cdf(budget)),
@@ -253,11 +266,18 @@ def _cost(price: float | None, failed: Bools, budget: float, quantiles: Mapping[
     }
 
 
-def _read(photos: pl.DataFrame | None) -> int:
-    """Count the photos that could be read, 0 where they are not told."""
-    if photos is None:
-        return 0
-    return len(photos.filter(pl.col("status") == "ok") if "status" in photos.columns else photos)
+def _readable(photos: pl.DataFrame | None) -> pl.DataFrame | None:
+    """Return the photos that could be read, None where they are not told."""
+    if photos is None or "status" not in photos.columns:
+        return photos
+    return photos.filter(pl.col("status") == "ok")
+
+
+def _in_groups(photos: pl.DataFrame | None) -> int | None:
+    """Count the draws that all photos came in; None where none of them has a group."""
+    if photos is None or "group" not in photos.columns or photos["group"].null_count() == len(photos):
+        return None
+    return tables.draws(photos["image_id"], photos).n_unique()
 
 
 def _bounds(failed: Bools, draw: Integers, confidence: float) -> Rates:
@@ -265,23 +285,3 @@ def _bounds(failed: Bools, draw: Integers, confidence: float) -> Rates:
     everything = np.ones((len(failed), 1), dtype=np.bool_)
     icc = intraclass_correlation(failed, clusters)
     return rates(everything, failed, clusters, icc=icc, confidence=confidence, two_sided=False)
-
-
-def _photos_needed(
-    rate: float, per_photo: float, effect: float, budget: float, confidence: float, present: int
-) -> int | None:
-    """Return the smallest number of photos whose upper bound of the miss rate is within the budget, by bisection."""
-
-    def shown(photos: int) -> bool:
-        size = np.array([photos * per_photo / effect])
-        return bool(clopper_pearson(np.array([rate]), size, 1 - confidence)[1][0] <= budget)
-
-    low, high = present, 2 * present
-    while not shown(high):
-        low, high = high, 2 * high
-        if high > MOST_PHOTOS:
-            return None
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if shown(middle) else (middle, high)
-    return high

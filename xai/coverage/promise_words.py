@@ -23,6 +23,7 @@ def sentence(
     drawn: int | None,
     needed: int | None,
     every: int,
+    every_group: int | None = None,
 ) -> str:
     """Say what was counted, what it shows at this confidence, and what would show more.
 
@@ -34,9 +35,10 @@ def sentence(
         answer: ``inside``, ``broken`` or ``not shown``.
         bounds: lower and upper.
         counts: right, all, photos.
-        drawn: groups that the photos were drawn in, None where each is a draw.
+        drawn: groups that the photos with objects were drawn in, None where each is a draw.
         needed: photos that would show it.
         every: photos in all.
+        every_group: groups that these were drawn in, None where each is a draw.
     """
     right, total, photos = counts
     thing, verb = ("object", "found") if metric == "recall" else ("detection", "right")
@@ -52,12 +54,13 @@ def sentence(
     if answer == "broken":
         return f"{base}; {sure} is at most {percent(bounds[1])}, {promised} is broken."
     range_ = f"{metric} may lie between {percent(bounds[0])} and {percent(bounds[1])}"
-    if right / total <= target:
+    # The tolerance keeps 9 / 10 from falling short of 0.9.
+    if right / total < target - 1e-12:
         rest = f"the promised {percent(target)} is not met here, but too few photos show that it is broken"
     elif needed is None or needed > PRACTICAL * every:
         rest = f"the promised {percent(target)} is so close that no practical number of photos would show it"
     else:
-        alike = "" if drawn is None else f", in about {round(needed / every * drawn):,} groups,"
+        alike = "" if every_group is None else f", in about {round(needed / every * every_group):,} groups,"
         rest = f"about {needed:,} photos in all{alike} would show the promised {percent(target)} at this rate"
     return f"{base}; {range_}, so {rest}."
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse, special
 
-from xai.coverage.intervals import MIN_EVENTS, Bools, Floats, Integers, clopper_pearson, indicator, sum_rows, t_quantile
+from xai.coverage.exact import Table, exact_ratios
+from xai.coverage.intervals import MIN_EVENTS, Bools, Floats, Integers, indicator, sum_rows, t_quantile
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,11 +67,11 @@ def risk_ratios(
     - outside: −n₁ₖ / Nₖ · (RR y − μₖ) / R
 
     Influences are summed per photo, and m / (m − 1) Σ u² is the variance; the quantile is Student's with one less than
-    the photos of the smaller side. Where a side has fewer than 5 misses, finds, or photos with either, the interval and
-    the p-value are exact instead: given the stratum's misses, those inside are binomial (Przyborowski & Wilenski,
-    Biometrika 1940, stratified), with counts divided by the pooled design effect of their side. There the ratio itself
-    stays R / S, and where no object outside is missed it is the one at which half a miss would have been added to both
-    sides, since R / 0 is no number.
+    the photos of the smaller side. Where misses or finds of a side come from fewer than 5 photos, the interval and the
+    p-value are those of ``exact.exact_ratios`` instead, from counts divided by the pooled design effect of their side:
+    conditional on the misses where these are few, hypergeometric where finds are. There the ratio itself stays R / S,
+    and where no object outside is missed it is the one at which half a miss would have been added to both sides, since
+    R / 0 is no number.
 
     Args:
         inside: (n, T).
@@ -95,20 +96,31 @@ def compare(
     icc: float,
     confidence: float = 0.95,
     groups: Grouping | None = None,
+    counted: tuple[Floats, Floats] | None = None,
 ) -> list[Ratios]:
-    """Return ``risk_ratios`` under each stratification, as (G, T) for G groups; arguments as there."""
+    """Return ``risk_ratios`` under each stratification, as (G, T) for G groups; arguments as there.
+
+    ``counted`` are (P, T) objects of each photo inside each cell, and misses among them, where these are known already
+    and every compared object lies in one cell.
+    """
     if groups is None:
         groups = Grouping(np.zeros(photos.shape[0], dtype=np.int64), np.zeros(len(miss), dtype=np.int64), 1)
     inner = (inside & compared).astype(np.float64)
     both = np.broadcast_to(compared, inner.shape).astype(np.float64)
     lost = miss.astype(np.float64)[:, None]
     all_of = compared.astype(np.float64)
-    parts = photos @ np.concatenate([inner, inner * lost, all_of, all_of * lost], axis=1)
-    width = inner.shape[1]
-    held_in, lost_in, rest = parts[:, :width], parts[:, width : 2 * width], parts[:, 2 * width :]
-    held, lost_all = np.split(rest, 2, axis=1)
+    if counted is None:
+        parts = photos @ np.concatenate([inner, inner * lost, all_of, all_of * lost], axis=1)
+        width = inner.shape[1]
+        held_in, lost_in, rest = parts[:, :width], parts[:, width : 2 * width], parts[:, 2 * width :]
+        held, lost_all = np.split(rest, 2, axis=1)
+    else:
+        held_in, lost_in = counted
+        held, lost_all = (part @ np.ones((part.shape[1], 1)) for part in counted)
     by_photo = _ByPhoto(held_in, lost_in, held - held_in, lost_all - lost_in, indicator(groups.of_row, groups.count))
-    few = by_photo.few()
+    misses_few, finds_few = by_photo.few()
+    few = misses_few | finds_few
+    clusters = by_photo.clusters()
     weight = np.asarray(photos.sum(axis=0))[:, None]
     results = []
     for stratum in strata:
@@ -116,30 +128,19 @@ def compare(
         width = int(codes.max(initial=0)) + 1
         codes = groups.of_kind * width + codes
         sums = indicator(codes, groups.count * width)
-        counted = (sums @ (weight * part) for part in (inner * lost, inner, (both - inner) * lost, both - inner))
-        table = Table(*(part.reshape(groups.count, width, -1).swapaxes(0, 1) for part in counted))
-        result = _linearised(table, inner, both - inner, lost, groups.of_kind, codes, photos, by_photo, 1 - confidence)
+        totals = (sums @ (weight * part) for part in (inner * lost, inner, (both - inner) * lost, both - inner))
+        table = Table(*(part.reshape(groups.count, width, -1).swapaxes(0, 1) for part in totals))
+        result = _linearised(
+            table, inner, both - inner, lost, groups.of_kind, codes, photos, by_photo.groups, clusters, 1 - confidence
+        )
         if few.any():
             thin = by_photo.effects(icc)
-            exact = exact_ratios(table.cells(few), thin[0][few], thin[1][few], 1 - confidence)
+            counts = table.cells(few).thinned(thin[0][few], thin[1][few])
+            exact = exact_ratios(counts, misses_few[few], finds_few[few], 1 - confidence)
             result.ratio[few] = np.where(np.isinf(result.ratio[few]), exact.ratio, result.ratio[few])
             result.low[few], result.high[few], result.p_value[few] = exact.low, exact.high, exact.p_value
         results.append(result)
     return results
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Table:
-    """Counts per stratum and cell, (S, ...) each: misses and objects inside, misses and objects outside."""
-
-    lost_in: Floats
-    size_in: Floats
-    lost_out: Floats
-    size_out: Floats
-
-    def cells(self, keep: Bools) -> Table:
-        """Return the counts of some cells, (S, kept)."""
-        return Table(*(getattr(self, name)[:, keep] for name in Table.__slots__))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -158,10 +159,12 @@ class _ByPhoto:
         all_, left, right = (sum_rows(part, self.groups) for part in (inside | outside, inside, outside))
         return all_, np.minimum(left, right)
 
-    def few(self) -> Bools:
-        """Whether any of misses and finds, inside and outside, comes from fewer than ``MIN_EVENTS`` photos."""
-        parts = (self.lost_in, self.held_in - self.lost_in, self.lost_out, self.held_out - self.lost_out)
-        return np.asarray(np.min([sum_rows(part > 0, self.groups) for part in parts], axis=0) < MIN_EVENTS)
+    def few(self) -> tuple[Bools, Bools]:
+        """Whether misses (G, T), and whether finds, of a side come from fewer than ``MIN_EVENTS`` photos."""
+        sides = ((self.held_in, self.lost_in), (self.held_out, self.lost_out))
+        lost = [sum_rows(lost > 0, self.groups) for _, lost in sides]
+        found = [sum_rows(held > lost, self.groups) for held, lost in sides]
+        return np.min(lost, axis=0) < MIN_EVENTS, np.min(found, axis=0) < MIN_EVENTS
 
     def effects(self, icc: float) -> tuple[Floats, Floats]:
         """Return the pooled design effects of both sides, (G, T)."""
@@ -185,9 +188,11 @@ def _linearised(
     group: Integers,
     codes: Integers,
     photos: sparse.csr_array,
-    by_photo: _ByPhoto,
+    groups: sparse.csr_array,
+    clusters: tuple[Floats, Floats],
     alpha: float,
 ) -> Ratios:
+    """Mantel–Haenszel ratios (Greenland & Robins, Biometrics 1985) and the influence of photos, as ``risk_ratios``."""
     total = table.size_in + table.size_out
     with np.errstate(divide="ignore", invalid="ignore"):
         weight_in = np.where(total > 0, table.size_out / total, 0.0)
@@ -203,13 +208,14 @@ def _linearised(
         own = by_kind(risk)
         influence = inner * by_kind(weight_in) * (lost - own)
         influence -= outer * by_kind(weight_out) * (ratio[group] * lost - own)
-        squares = sum_rows((photos @ (influence / upper[group])) ** 2, by_photo.groups)
-    clusters, smaller = by_photo.clusters()
-    return of_variance(ratio, squares, clusters, smaller, alpha)
+        squares = sum_rows((photos @ (influence / upper[group])) ** 2, groups)
+    return of_variance(ratio, squares, *clusters, alpha)
 
 
 def of_variance(ratio: Floats, squares: Floats, clusters: Floats, smaller: Floats, alpha: float) -> Ratios:
-    """Return log-scale bounds from Σ u² over photos.
+    """Return log-scale bounds from m / (m − 1) Σ u², the variance over photos (Binder, Int. Stat. Rev. 1983).
+
+    The quantile is Student's with one less than the photos of the smaller side.
 
     Args:
         ratio: risk ratios.
@@ -225,52 +231,3 @@ def of_variance(ratio: Floats, squares: Floats, clusters: Floats, smaller: Float
         low, high = ratio * np.exp(-reach), ratio * np.exp(reach)
         p_value = 2 * special.stdtr(freedom, -np.abs(np.log(ratio)) / error)
     return Ratios(ratio, low, high, p_value)
-
-
-def exact_ratios(table: Table, thin_in: Floats, thin_out: Floats, alpha: float) -> Ratios:
-    """Conditional binomial bounds of the ratio on counts that are divided by the design effect of their side.
-
-    Args:
-        table: (S, T).
-        thin_in: (T,) design effects inside.
-        thin_out: (T,) design effects outside.
-        alpha: two-sided.
-    """
-    both = (table.size_in > 0) & (table.size_out > 0)
-    lost_in, lost_out = np.where(both, table.lost_in, 0) / thin_in, np.where(both, table.lost_out, 0) / thin_out
-    misses = lost_in + lost_out
-    events, total = lost_in.sum(axis=0), misses.sum(axis=0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        log_odds = np.where(both, np.log((table.size_in / thin_in) / (table.size_out / thin_out)), 0.0)
-        weight = np.where(total > 0, misses / total, np.nan)
-    low_share, high_share = clopper_pearson(events / np.where(total > 0, total, np.nan), total, alpha / 2)
-    expected = (weight * special.expit(log_odds)).sum(axis=0)
-    rest = total - events
-    with np.errstate(invalid="ignore"):
-        as_many = np.where(events > 0, special.betainc(np.maximum(events, 1e-12), rest + 1, expected), 1.0)
-        as_few = np.where(rest > 0, 1 - special.betainc(events + 1, np.maximum(rest, 1e-12), expected), 1.0)
-    p_value = np.where(total > 0, np.minimum(2 * np.minimum(as_many, as_few), 1.0), np.nan)
-    shares = np.stack([(events + 0.5) / (total + 1), low_share, high_share])
-    ratio, low, high = _solve(shares, weight, log_odds)
-    return Ratios(ratio, low, high, p_value)
-
-
-def _solve(shares: Floats, weight: Floats, log_odds: Floats) -> Floats:
-    """Return r with Σ weight · expit(log r + log_odds) = share, by bisection of log r; NaN where undefined.
-
-    Args:
-        shares: (3, T).
-        weight: (S, T), each column adds up to 1.
-        log_odds: (S, T).
-    """
-    if len(weight) == 1:
-        with np.errstate(divide="ignore"):
-            middle = special.logit(shares) - log_odds
-    else:
-        low, high = np.full(shares.shape, -30.0), np.full(shares.shape, 30.0)
-        for _ in range(45):
-            middle = (low + high) / 2
-            above = np.einsum("st,qst->qt", weight, special.expit(middle[:, None] + log_odds)) > shares
-            low, high = np.where(above, low, middle), np.where(above, middle, high)
-    result = np.where(shares <= 0, 0.0, np.where(shares >= 1, np.inf, np.exp(middle)))
-    return np.asarray(np.where(np.isnan(shares) | np.isnan(weight).any(axis=0), np.nan, result))

@@ -107,7 +107,7 @@ def slices(
 
 
 def _design_effect(side: Side, searched: Bools) -> float:
-    """Return Kish's design effect of the objects that are searched."""
+    """Return the design effect of the objects that are searched (Kish, Survey Sampling, 1965)."""
     per_draw = np.bincount(side.asked.draw[searched])
     count = max(int(per_draw.sum()), 1)
     return float(1 + ((per_draw**2).sum() / count - 1) * side.correlation) if per_draw.sum() else 1.0

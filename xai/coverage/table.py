@@ -223,7 +223,8 @@ def _compared(layout: Layout, cells: Cells, strata: list[Integers | None]) -> li
     known = cells.kinds.inside(cells.held.shape[1] - 1)
     compared = np.asarray(known.any(axis=1))[:, None]
     kinds, icc = cells.kinds, layout.side.correlation
-    return compare(known, compared, kinds.miss, kinds.counts, strata, icc=icc, groups=kinds.grouping)
+    counted = np.ascontiguousarray(cells.held[:, :-1]), np.ascontiguousarray(cells.lost[:, :-1])
+    return compare(known, compared, kinds.miss, kinds.counts, strata, icc=icc, groups=kinds.grouping, counted=counted)
 
 
 def _widened_rates(rate: Rates, objects: Floats, misses: Floats, told: Misread) -> tuple[Floats, Floats]:

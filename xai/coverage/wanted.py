@@ -8,7 +8,7 @@ import polars as pl
 
 from xai import tables
 from xai.coverage.bins import is_of_photos
-from xai.rules import RARE_COUNT
+from xai.rules import due
 
 GAPS: Mapping[str, pl.DataType | type[pl.DataType]] = {
     "gap": pl.String,
@@ -37,10 +37,11 @@ def gaps(coverage: pl.DataFrame, slices: pl.DataFrame, uncovered: pl.DataFrame, 
     - ``slices``: slices that are rare in training (assessed as a gap, or with photos to collect);
     - ``uncovered``: maximal patterns of bins that training hardly holds and that hold a miss.
 
-    The same conditions are listed once, by the first of these. ``needed`` is ``collect`` of the table, in photos, of
-    patterns in objects; where no number of photos brings training's share up, what is short of 50 training objects.
-    ``weight`` is the excess of misses: those beyond what as many other objects would have, miss_count · (1 − 1 / RR)
-    with the adjusted risk ratio, for patterns with their miss rate over that of all objects; at least 0.1.
+    The same conditions are listed once, by the first of these. ``needed`` is in photos what both rules of
+    ``collect.needed`` ask for, training's share and 50 training objects (``rules.due``); in objects ``collect`` of
+    patterns. ``weight`` is the excess of misses: those beyond what as many other objects would have,
+    miss_count · (1 − 1 / RR) with the adjusted risk ratio, for patterns with their miss rate over that of all objects;
+    at least 0.1.
 
     Args:
         coverage: ``tables.TABLES["coverage"]``.
@@ -60,20 +61,20 @@ def gaps(coverage: pl.DataFrame, slices: pl.DataFrame, uncovered: pl.DataFrame, 
     combined = slices.filter(rare).with_columns(
         source=pl.lit("slice"), unit=pl.lit("photos"), ratio=pl.col("adjusted_risk_ratio")
     )
+    bins, combined = bins.with_columns(collect=due(bins)), combined.with_columns(collect=due(combined))
     rate = pl.col("miss_count") / pl.col("eval_count")
     patterns = uncovered.rename({"pattern": "conditions"}).with_columns(
         source=pl.lit("uncovered"),
         unit=pl.lit("objects"),
         ratio=rate / miss_rate if miss_rate > 0 else pl.lit(None, pl.Float64),
     )
-    short = pl.max_horizontal(RARE_COUNT - pl.col("train_count"), pl.lit(1))
     columns = ["source", "conditions", "unit", "ratio", "collect", "miss_count", "eval_count", "train_count"]
     every = pl.concat([frame.select(columns) for frame in (bins, combined, patterns)], how="vertical_relaxed")
     excess = pl.col("miss_count") * (1 - 1 / pl.col("ratio"))
     listed = every.with_columns(
         gap=pl.col("conditions").list.join(" & "),
         same=pl.col("conditions").list.sort().list.join(" & "),
-        needed=pl.coalesce("collect", short),
+        needed=pl.col("collect"),
         weight=pl.max_horizontal(excess.fill_nan(None).fill_null(0.0), pl.lit(LEAST_WEIGHT)),
     )
     listed = listed.filter(pl.col("needed") > 0).unique("same", keep="first", maintain_order=True)

@@ -120,7 +120,7 @@ def join(images: pl.DataFrame, metadata: pl.DataFrame) -> pl.DataFrame:
     nowhere.
     """
     known = metadata.select(*_key(metadata), *[name for name in metadata.columns if name.startswith(PREFIX)])
-    bare = images.drop([name for name in images.columns if name.startswith(PREFIX)])
+    bare = images.drop([name for name in known.columns if name.startswith(PREFIX)], strict=False)
     joined = bare.join(known, on=_key(metadata), how="left", maintain_order="left")
     nothing = [name for name in known.columns if name.startswith(PREFIX) and joined[name].null_count() == len(joined)]
     return joined.drop(nothing)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+import math
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -47,19 +48,26 @@ def evaluation_scene(index: int) -> Photo:
     return make(_EVALUATION_SEED + index, conditions[index])
 
 
-def write(root: Path, *, progress: Progress = no_progress) -> None:
+def write(root: Path, *, share: float = 1.0, progress: Progress = no_progress) -> None:
     """Write ``train/`` and ``eval/`` as PASCAL VOC folders, and ``truth.csv``, below a folder.
 
     ``truth.csv`` has a row for each object of the evaluation set: ``image_id object_id condition``, the identifiers as
-    in a run's tables.
+    in a run's tables. Photos that are there already are not touched.
+
+    Args:
+        root: the folder.
+        share: of the photos of each condition and of training that are written, above 0 to 1.
+        progress: told after each photo.
     """
-    total = TRAINING_PHOTOS + sum(EVALUATION.values())
-    _write_split(root / "train", training_scene, range(TRAINING_PHOTOS), lambda done: progress("render", done, total))
+    training = range(math.ceil(share * TRAINING_PHOTOS))
+    evaluation = _evaluated(share)
+    total = len(training) + len(evaluation)
+    _write_split(root / "train", training_scene, training, lambda done: progress("render", done, total))
     truth = _write_split(
         root / "eval",
         evaluation_scene,
-        range(sum(EVALUATION.values())),
-        lambda done: progress("render", TRAINING_PHOTOS + done, total),
+        evaluation,
+        lambda done: progress("render", len(training) + done, total),
     )
     with (root / "truth.csv").open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
@@ -69,6 +77,16 @@ def write(root: Path, *, progress: Progress = no_progress) -> None:
             for image_id, photo in truth
             for object_id, condition in enumerate(photo.planted)
         )
+
+
+def _evaluated(share: float) -> list[int]:
+    """Return the first scenes of each condition."""
+    starts = itertools.accumulate(EVALUATION.values(), initial=0)
+    parts = [
+        range(start, start + math.ceil(share * count))
+        for start, count in zip(starts, EVALUATION.values(), strict=False)
+    ]
+    return list(itertools.chain.from_iterable(parts))
 
 
 def _write_split(
@@ -94,7 +112,10 @@ def _write_split(
 def write_photo(folder: Path, name: str, photo: Photo) -> None:
     """Write one photo and its annotation into an existing VOC folder."""
     encoded = cv2.imencode(".jpg", photo.pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
-    (folder / "JPEGImages" / f"{name}.jpg").write_bytes(encoded.tobytes())
+    file = folder / "JPEGImages" / f"{name}.jpg"
+    # A run takes a photo that was written anew for another one, and reads it again.
+    if not file.is_file() or file.read_bytes() != encoded.tobytes():
+        file.write_bytes(encoded.tobytes())
     tree = ElementTree.ElementTree(_annotation(name, photo))
     tree.write(folder / "Annotations" / f"{name}.xml", encoding="utf-8")
 

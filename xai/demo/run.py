@@ -12,10 +12,11 @@ import yaml
 from xai import tables
 from xai.demo import dataset
 from xai.demo.conditions import AS_RIGHT, EXPECTED, HARMLESS, NONE
-from xai.exceptions import RunError
+from xai.exceptions import RequestError, RunError
 from xai.files import make_folder
+from xai.progress import or_bars
 from xai.rules import MISSES
-from xai.types import Progress, no_progress
+from xai.types import Progress
 
 CHECKPOINT = Path(__file__).with_name("detector.pt")
 """The shipped detector, made by ``python -m xai.demo.train``."""
@@ -37,17 +38,23 @@ class DemoPaths:
     truth: Path
 
 
-def make_demo(out: Path, *, progress: Progress = no_progress) -> DemoPaths:
+def make_demo(out: str | Path, *, share: float = 1.0, progress: Progress | None = None) -> DemoPaths:
     """Write photos, labels, truth and config into a folder.
 
     Args:
         out: the folder; made if it is not there.
-        progress: told after each photo.
+        share: of the photos that are written, above 0 to 1; with few of them little can be shown.
+        progress: told after each photo; in a notebook a bar is drawn if left out.
+
+    Raises:
+        RequestError: ``share`` is no such share, or the folder cannot be made.
     """
-    make_folder(out)
-    data = out / "data"
-    dataset.write(data, progress=progress)
-    paths = DemoPaths(out / "demo.yaml", data / "truth.csv")
+    if not 0 < share <= 1:
+        raise RequestError(f"expected a share of the demo's photos above 0 and up to 1, got {share}")
+    make_folder(Path(out))
+    data = Path(out) / "data"
+    dataset.write(data, share=share, progress=or_bars(progress))
+    paths = DemoPaths(Path(out) / "demo.yaml", data / "truth.csv")
     paths.config.write_text(yaml.safe_dump(_config(), sort_keys=False), encoding="utf-8")
     return paths
 

@@ -19,12 +19,9 @@ or function without arguments that makes a detector or a callable, which is the 
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 import inspect
-import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,12 +31,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from xai import importing
 from xai.config import DetectorConfig
-from xai.detect import digest
 from xai.exceptions import DetectorError
 from xai.types import Boxes, Candidates, Detections, Detector, ModelCard, Pixels, Prepared
-
-PREFIX = "python:"
 
 _PROTOCOL = ("names", "card", "score_threshold", "sees_candidates", "differentiable", "prepare", "forward", "select")
 
@@ -53,10 +48,10 @@ def load(config: DetectorConfig) -> Detector:
         DetectorError: no such module or name, neither a callable nor a detector, one that fails to be made, or no class
             names.
     """
-    found = _import(config.kind)
+    found = importing.named(config.kind, key="detector.kind", error=DetectorError)
     if callable(found) and not _is_detector(found) and _makes(found):
         try:
-            with _importable_from(Path.cwd()):
+            with importing.importable_from(Path.cwd()):
                 found = found()
         except Exception as error:
             raise DetectorError(f"detector.kind {config.kind}: the detector could not be made: {error!r}") from error
@@ -191,38 +186,6 @@ class Function:
         return found
 
 
-def _import(kind: str) -> Any:
-    module_name, _, name = kind.removeprefix(PREFIX).rpartition(".")
-    try:
-        with _importable_from(Path.cwd()):
-            module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise DetectorError(f"detector.kind {kind}: {module_name} could not be imported: {error}") from error
-        raise DetectorError(
-            f"detector.kind {kind}: found no module {error.name}; run in the folder that holds it, install it, or add "
-            "its folder to PYTHONPATH"
-        ) from error
-    except Exception as error:
-        raise DetectorError(f"detector.kind {kind}: {module_name} could not be imported: {error!r}") from error
-    if not hasattr(module, name):
-        raise DetectorError(
-            f"detector.kind {kind}: {module_name} ({getattr(module, '__file__', None) or 'built in'}) has no {name!r}"
-        )
-    return getattr(module, name)
-
-
-@contextlib.contextmanager
-def _importable_from(folder: Path) -> Iterator[None]:
-    """Import from a folder too, after everything that is installed."""
-    sys.path.append(str(folder))
-    importlib.invalidate_caches()
-    try:
-        yield
-    finally:
-        sys.path.remove(str(folder))
-
-
 def _is_detector(found: Any) -> bool:
     return not isinstance(found, type) and all(hasattr(found, name) for name in ("prepare", "forward", "select"))
 
@@ -272,12 +235,8 @@ def _names(found: Any) -> tuple[str, ...]:
 
 def _card(kind: str, found: Any) -> ModelCard:
     """Name the source file; what is built in or made in a notebook has none."""
-    try:
-        source = inspect.getsourcefile(found if inspect.isroutine(found) else type(found))
-    except TypeError:
-        source = None
-    file = Path(source) if source and Path(source).is_file() else None
-    return ModelCard(kind=kind, file=str(file) if file else None, sha256=digest.sha256(file) if file else None)
+    file, sha256 = importing.origin(found)
+    return ModelCard(kind=kind, file=file, sha256=sha256)
 
 
 def _array(part: Any, where: str) -> NDArray[Any]:

@@ -41,6 +41,7 @@ class Condition:
         unit: of the dose.
         attribute: what tells the condition, so that photos have a place on the axis; None where nothing does.
         low: the attribute falls with the dose.
+        start: the dose that changes nothing.
     """
 
     change: Change
@@ -48,6 +49,7 @@ class Condition:
     unit: str
     attribute: str | None
     low: bool = False
+    start: float = 0.0
 
 
 def _in_place(pixels: Pixels, boxes: Boxes) -> Repaired:
@@ -153,7 +155,7 @@ CONDITIONS: Mapping[str, Condition] = {
     ),
     "tilt": Condition(_tilted, (10.0, 20.0, 30.0, 45.0), "degrees", "roll"),
     "rotation": Condition(_turned, (90.0, 180.0, 270.0), "degrees", "rotation"),
-    "small_object": Condition(_smaller, (1.5, 2.5, 4.0, 6.0), "times smaller", "object_size", low=True),
+    "small_object": Condition(_smaller, (1.5, 2.5, 4.0, 6.0), "times smaller", "object_size", low=True, start=1.0),
     "occlusion": Condition(_hidden, (0.3, 0.5, 0.6, 0.75), "of height", None),
 }
 """Cause → its dose axis."""
@@ -266,7 +268,7 @@ def _curve(
 ) -> list[tuple[object, ...]]:
     counts = [np.array(tallies.get((name, dose), np.empty((0, 2)))) for dose in condition.doses]
     rates = [float(part[:, 1].sum() / part[:, 0].sum()) for part in counts]
-    limit = None if name in UNORDERED else breaks(condition.doses, rates, recall)
+    limit = None if name in UNORDERED else breaks(condition.doses, rates, recall, start=condition.start)
     rows: list[tuple[object, ...]] = []
     for dose, part, rate in zip(condition.doses, counts, rates, strict=True):
         low, high = interval(part)
@@ -287,17 +289,17 @@ def _beyond(condition: Condition, value: float | None, known: Floats | None) -> 
     return float((known <= value).mean() if condition.low else (known >= value).mean())
 
 
-def breaks(doses: Sequence[float], rates: Sequence[float], recall: float) -> float | None:
+def breaks(doses: Sequence[float], rates: Sequence[float], recall: float, *, start: float = 0.0) -> float | None:
     """Return the dose at which recall falls below what is promised, on the line between doses; None if it never does.
 
-    At dose 0 every object is found. Later rates are taken as no higher than earlier ones: what a small dose loses, a
-    large one does not bring back.
+    At the dose ``start``, which changes nothing, every object is found. Later rates are taken as no higher than earlier
+    ones: what a small dose loses, a large one does not bring back.
 
     >>> breaks([10, 20], [1.0, 0.5], 0.75), breaks([10], [0.95], 0.9)
     (15.0, None)
     """
     falling = np.minimum.accumulate([1.0, *rates])
-    axis = [0.0, *doses]
+    axis = [start, *doses]
     below = np.flatnonzero(falling < recall)
     if not len(below):
         return None

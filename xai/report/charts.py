@@ -21,6 +21,7 @@ from xai.report.causes import CauseLine
 from xai.report.detector import Band, Recall
 from xai.report.links import filter_link
 from xai.report.sections import Difference
+from xai.report.tolerance import Curve
 
 MISSES, EVALUATION, TRAINING, NEUTRAL = "#D55E00", "#0072B2", "#009E73", "#0072B2"
 """Okabe and Ito's colours, told apart with every common colour blindness; 3:1 on white and on the dark page."""
@@ -189,6 +190,60 @@ def distributions(differences: Sequence[Difference], reference: str, width: int)
     return _svg(spans + dots, width - gutter - 20, 36 * len(drawn))
 
 
+def tolerance(curves: Sequence[Curve], promised: float, width: int) -> str | None:
+    """Draw the recall of found objects against the dose of each condition, with 95% intervals, one panel each.
+
+    The dashed line is the share that has to stay found; a vertical line stands where the curve falls below it.
+
+    Args:
+        curves: panels in this order; those whose doses are no axis are left out.
+        promised: recall that has to be kept, 0 to 1.
+        width: of the whole drawing, pixels.
+    """
+    axes = [curve for curve in curves if curve.is_axis]
+    if not axes:
+        return None
+    columns = 4 if width > NARROW else 2
+    names = _level([textwrap.wrap(curve.words, 24 if width > NARROW else 16) for curve in axes])
+    panels = [f"{name}\n({curve.unit})" for name, curve in zip(names, axes, strict=True)]
+    rows = [
+        {"panel": panel, "dose": dose, "recall": share, "low": low, "high": high, "limit": curve.breaks}
+        for panel, curve in zip(panels, axes, strict=True)
+        for dose, share, low, high in [
+            (curve.start, 1.0, 1.0, 1.0),
+            *((row["dose"], row["recall"], row["recall_low"], row["recall_high"]) for row in curve.doses),
+        ]
+    ]
+    percent = alt.Axis(values=[0, 0.5, 1], format="%", title=None, grid=True, tickSize=0, domain=False)
+    unit = alt.Scale(domain=[0, 1], nice=False)
+    down = alt.X("dose:Q", axis=alt.Axis(title=None, grid=False, tickCount=4), scale=alt.Scale(nice=False, zero=False))
+    base = alt.Chart().encode(x=down)
+    band = base.mark_area(color=NEUTRAL, opacity=0.2).encode(y=alt.Y("low:Q", scale=unit, axis=percent), y2="high:Q")
+    line = base.mark_line(color=NEUTRAL, strokeWidth=2, point=alt.OverlayMarkDef(color=NEUTRAL, size=25)).encode(
+        y=alt.Y("recall:Q", scale=unit, axis=percent)
+    )
+    kept = alt.Chart().mark_rule(color=MISSES, strokeDash=[4, 3]).encode(y=alt.datum(promised, scale=unit))
+    broken = alt.Chart().mark_rule(color=MISSES, strokeWidth=1.5).encode(x="min(limit):Q")
+    panel = alt.layer(band, kept, line, broken).properties(width=width / columns - 62, height=90)
+    header = alt.Header(
+        title=None,
+        labelExpr="split(datum.label, '\\n')",
+        labelColor="currentColor",
+        labelFontSize=12.5,
+        labelAnchor="start",
+    )
+    facets = panel.facet(
+        facet=alt.Facet("panel:N", sort=panels, header=header), columns=columns, data=alt.Data(values=rows)
+    )
+    return _rendered(facets.resolve_scale(x="independent").resolve_axis(x="independent"))
+
+
+def _level(names: Sequence[Sequence[str]]) -> list[str]:
+    """Write names in equally many lines, so that the panels below them stand level."""
+    most = max(len(lines) for lines in names)
+    return ["\n".join([" "] * (most - len(lines)) + list(lines)) for lines in names]
+
+
 def _named(line: CauseLine, gutter: int) -> str:
     name = _wrap(fmt.sentence(line.words), gutter)
     return f"{name}\n{fmt.about(line.avoidable.misses)} avoidable" if line.avoidable else name
@@ -224,9 +279,13 @@ def _wrap(text: str, gutter: int) -> str:
 
 
 def _svg(chart: Any, width: int, height: int) -> str:
+    sized = chart.properties(width=width, height=height, autosize=alt.AutoSizeParams(type="pad", contains="padding"))
+    return _rendered(sized)
+
+
+def _rendered(chart: Any) -> str:
     themed = (
-        chart.properties(width=width, height=height, autosize=alt.AutoSizeParams(type="pad", contains="padding"))
-        .configure(font=_FONT, background="transparent", padding=4)
+        chart.configure(font=_FONT, background="transparent", padding=4)
         .configure_view(stroke=None)
         .configure_axis(
             labelColor="currentColor",

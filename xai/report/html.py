@@ -18,11 +18,13 @@ from markupsafe import Markup
 from xai.catalog import CATALOG
 from xai.files import replacing
 from xai.report import charts, detector, gallery, sections
+from xai.report.earlier import Earlier, earlier, kept
 from xai.report.pictures import embed_logo
 from xai.report.relabel import labels_to_look_at
 from xai.report.sentences import TEMPLATES, environment
 from xai.report.source import Source, open_run
 from xai.report.summarize import Summary, summarize_source
+from xai.report.tolerance import tolerance
 
 
 def render(run_dir: Path) -> Path:
@@ -49,7 +51,9 @@ def _context(source: Source, summary: Summary) -> dict[str, Any]:
     classes, sizes = detector.recall_by_class(source), detector.recall_by_size(source)
     bands, differences = detector.calibration(source), sections.differences(source)
     promised = next((answer["target"] for answer in summary.promises if answer["metric"] == "recall"), None)
-    coverage = sections.coverage(source)
+    coverage, curves = sections.coverage(source), tolerance(source)
+    stays = promised or 0.9  # what the stress itself asks for where nothing is promised
+    before = earlier(source)
     script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     named = {row["attribute"] for row in coverage.overall}
@@ -70,6 +74,12 @@ def _context(source: Source, summary: Summary) -> dict[str, Any]:
         "recall_chart": _both_widths(charts.recall, classes, promised),
         "size_chart": _both_widths(charts.recall, sizes, promised),
         "reliability_chart": _both_widths(charts.reliability, bands),
+        "before": before if isinstance(before, Earlier) else None,
+        "before_gone": before if isinstance(before, str) else None,
+        "kept": kept,
+        "curves": curves,
+        "stays": stays,
+        "tolerance_chart": _both_widths(charts.tolerance, curves, stays),
         "distribution_chart": _both_widths(charts.distributions, differences, summary.reference or "training set"),
         "promised": promised,
         "promise_parts": sections.promise_parts(source),

@@ -13,6 +13,7 @@ import polars as pl
 from xai.report import format as fmt
 from xai.report import words
 from xai.report.source import Source
+from xai.rules import due
 
 Row = Mapping[str, Any]
 
@@ -108,8 +109,13 @@ def uncovered(source: Source) -> tuple[Row, ...]:
 
 def differences(source: Source) -> tuple[Difference, ...]:
     """Return all conditions by how much their share differs between training and evaluation set, most first."""
+    return by_difference(source.table("coverage").filter(pl.col("label").is_null()))
+
+
+def by_difference(rows: pl.DataFrame) -> tuple[Difference, ...]:
+    """Sort rows of ``coverage.parquet`` by how much their shares of the two sets differ; unknown ones are left out."""
     found = []
-    for row in source.table("coverage").filter(pl.col("label").is_null()).rows(named=True):
+    for row in rows.rows(named=True):
         if not (fmt.known(row["eval_share"]) and fmt.known(row["train_share"])):
             continue
         names = ("eval_share_low", "eval_share_high", "train_share_low", "train_share_high")
@@ -122,8 +128,13 @@ def differences(source: Source) -> tuple[Difference, ...]:
 
 
 def to_collect(source: Source) -> tuple[Row, ...]:
-    """Return the gaps that photos would fill, over all classes and in single ones, those with most misses first."""
-    table = source.table("coverage").filter((pl.col("assessment") == "coverage_gap") & (pl.col("collect") > 0))
+    """Return the gaps that photos would fill, over all classes and in single ones, those with most misses first.
+
+    ``collect`` is what ``xai collect`` looks for: photos until the share is that of the evaluation set and training has
+    50 such objects.
+    """
+    table = source.table("coverage").filter(pl.col("assessment") == "coverage_gap")
+    table = table.with_columns(collect=due(table)).filter(pl.col("collect") > 0)
     ordered = table.sort(pl.col("label").is_not_null(), "miss_count", descending=[False, True], nulls_last=True)
     return tuple(ordered.head(MAX_SLICES).rows(named=True))
 

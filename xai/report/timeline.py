@@ -38,7 +38,7 @@ def lines(history: History) -> list[str]:
         .get_template("history.txt.j2")
         .render(
             notes=history.notes,
-            runs=[_figures(row) for row in history.runs.iter_rows(named=True)],
+            runs=[_figures(row, history.shares) for row in history.runs.iter_rows(named=True)],
             moves=[{**row, "through": _through(history, row)} for row in said[:SHOWN]],
             n_moves=len(said),
             tested=history.moves.filter(pl.col("q_value").is_not_null()).select("attribute", "bin").n_unique(),
@@ -124,8 +124,9 @@ def _label(row: Mapping[str, Any]) -> str:
     return f"{row['run'] + 1}: {str(row['started_at'] or 'unknown')[:10]}"
 
 
-def _figures(row: Mapping[str, Any]) -> dict[str, Any]:
-    rate = row["misses"] / row["objects"] if row["objects"] else None
+def _figures(row: Mapping[str, Any], shares: pl.DataFrame) -> dict[str, Any]:
+    told = shares.filter((pl.col("attribute") == "miss rate") & (pl.col("run") == row["run"]))["share"]
+    rate = told[0] if len(told) else None
     return {**row, "day": str(row["started_at"] or "unknown time")[:16].replace("T", " "), "miss_rate": rate}
 
 

@@ -185,6 +185,21 @@ EVIDENCE: Mapping[str, str] = {
 }
 """Kind of a line of evidence → name."""
 
+STRESSES: Mapping[str, str] = {
+    "glare": "glare on the object",
+    "haze": "veil over the photo",
+    "darkness": "too little light",
+    "overexposure": "too much light",
+    "low_contrast": "loss of contrast",
+    "blur": "blur",
+    "noise": "noise",
+    "compression": "compression",
+    "tilt": "tilt",
+    "rotation": "quarter turns",
+    "small_object": "smaller objects",
+    "occlusion": "lower part hidden",
+}
+"""Condition that is added to photos in doses → its name."""
 
 LEDGER: Mapping[str, str] = {"heat map": "Where the detector looks", "placebo": "Changes that should not matter"}
 """Group of evidence that speaks of no cause → heading."""

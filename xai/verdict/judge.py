@@ -93,6 +93,10 @@ def judge(
     )
     causes = _rule_out(_weigh(shown, tried, features(evidence, errors, score_threshold)), found)
     causes = causes.join(parts, on="error_id", how="left", maintain_order="left")
+    asked = evidence.filter(pl.col("kind") == "upright").select(
+        "error_id", cause=pl.col("name").replace("roll", "tilt"), asked=pl.lit(True)
+    )
+    causes = causes.join(asked, on=["error_id", "cause"], how="left", maintain_order="left")
     context = {
         "has_training": bool(coverage["train_count"].is_not_null().any()),
         "is_training_set": is_training_set,

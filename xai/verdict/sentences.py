@@ -283,7 +283,8 @@ def _nothing(scene: Scene) -> list[str]:
         blind.append(
             "Nobody said where in the photo it is, so the object itself was not measured and nothing was tried."
         )
-    told = [item for item in scene.others if item["cause"] in CAUSES]
+    # What only the detector was asked is not said where it did not convince.
+    told = [item for item in scene.others if item["cause"] in CAUSES and not item.get("asked")]
     if not told:
         what = f"{this} or its photo" if scene.placed else f"the photo of {this}"
         return [f"Nothing unusual was measured on {what}.", *blind]

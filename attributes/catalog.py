@@ -79,7 +79,7 @@ _TABLE = (
         level="image",
         unit="",
         range=(0.0, 1.0),
-        bins=bins("none", 0.35, "mild", 0.5, "strong", judged=((103, 16, 2), (0, 0, 0), (3, 5, 38))),
+        bins=bins("none", 0.35, "mild", 0.5, "strong", judged=((103, 16, 2), (0, 0, 0), (3, 6, 37))),
         why="strong 3% of everyday photos (stage lights, bright windows) and 86% of photos taken into the sun",
         definition="severity of the worst light source and the halo around it",
         function=glare.glare,

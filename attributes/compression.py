@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from attributes.views import Floats, Gray, Views, alike
+from attributes.views import UNTHREADED, Floats, Gray, Views, alike
 
 LEAST_GAIN = 0.03
 """Log-likelihood per coefficient over the smooth distribution from which a photo counts as compressed.
@@ -111,7 +111,8 @@ def _fit(lumas: Gray) -> Floats:
     total = counts.sum(axis=2)
     used = total * ((total >= FEWEST_OF_ONE) & (counts.max(axis=2) <= MOST_IN_ONE_CELL * total))
     n_used = used.sum(axis=1)
-    means = (counts / np.maximum(total, np.float32(1.0))[:, :, None]) @ _averaged()
+    shares = counts / np.maximum(total, np.float32(1.0))[:, :, None]
+    means = np.concatenate([shares @ part for part in _averaged()], axis=2)
     value, multiple, comb = means[..., :1], means[..., 1 : _LARGEST_STEP + 1], means[..., _LARGEST_STEP + 1 :]
     # Multiples fall off geometrically, as a Laplacian's do; both distributions take their scale from the data.
     multiple = np.maximum(multiple, np.float32(1.0 + 1e-6))
@@ -221,9 +222,14 @@ def _costs() -> tuple[Plane, NDArray[np.int64]]:
 
 
 @cache
-def _averaged() -> Plane:
-    """(cells, 1 + 2 · steps) what is averaged over the cells: the values, multiples and log densities, side by side."""
-    return np.concatenate(comb_tables()[:3], axis=1)
+def _averaged() -> tuple[Plane, ...]:
+    """(cells, 1 + 2 · steps) what is averaged over the cells: values, multiples and log densities, side by side.
+
+    In parts, so that no product is large enough for threads (``views.UNTHREADED``).
+    """
+    every = np.concatenate(comb_tables()[:3], axis=1)
+    widest = UNTHREADED // (len(VERTICAL) * len(every))
+    return tuple(np.ascontiguousarray(every[:, start : start + widest]) for start in range(0, every.shape[1], widest))
 
 
 def _single(values: NDArray[Any]) -> Plane:

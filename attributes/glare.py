@@ -34,19 +34,20 @@ class Disc(NamedTuple):
 
     Attributes:
         radius: in longest sides.
-        cell: side in px of the squares over which directions are averaged first; the larger disc needs no finer ones.
         start: convergence at which severity starts.
         full: convergence at which severity is full.
     """
 
     radius: float
-    cell: int
     start: float
     full: float
 
 
 # With these 2% of PASCAL VOC 2007 exceed severity 0.5.
-DISCS = (Disc(0.15, 1, 0.33, 1.0), Disc(0.45, 2, 0.17, 0.55))
+DISCS = (Disc(0.15, 0.31, 0.97), Disc(0.45, 0.17, 0.55))
+
+CELL = 2
+"""Side in px at ``WORKING`` of the squares over which directions are averaged first; discs need no finer ones."""
 
 BRIGHT = (0.60, 0.95)
 """Luma from which a pixel may be, and at which it surely is, part of a source."""
@@ -109,10 +110,10 @@ def _maps(gray: Gray, coarse: Gray) -> Map:
     tone = np.divide(reduced, 255.0, dtype=np.float32)
     for plane in tone:
         cv2.GaussianBlur(plane, (0, 0), 1.0, dst=plane)
-    directions, bright = _directions(tone), _bright(tone)
+    directions, bright = _averages(_directions(tone)), _bright(tone)
     source = np.zeros_like(tone)
     for disc in DISCS:
-        convergence = _convergence(directions, disc.radius * max(tone.shape[1:]), disc.cell)
+        convergence = _enlarged(_convergence(directions, disc.radius * max(tone.shape[1:]) / CELL), tone.shape)
         convergence *= bright
         np.maximum(source, _ramp(convergence, disc.start, disc.full), out=source)
     for plane in source:
@@ -135,7 +136,25 @@ def _directions(tone: Map) -> Map:
     return directions
 
 
-def _convergence(directions: Map, radius: float, cell: int) -> Map:
+def _averages(directions: Map) -> Map:
+    """(n, h / 2, w / 2, 2) means over cells; beyond the edges there is no direction."""
+    below, right = (-side % CELL for side in directions.shape[1:3])
+    means = []
+    for plane in directions:
+        whole = cv2.copyMakeBorder(plane, 0, below, 0, right, cv2.BORDER_CONSTANT, value=0) if below or right else plane
+        size = (whole.shape[1] // CELL, whole.shape[0] // CELL)
+        means.append(cv2.resize(whole, size, interpolation=cv2.INTER_AREA))
+    return np.stack(means)
+
+
+def _enlarged(convergence: Map, shape: tuple[int, ...]) -> Map:
+    """(n, h, w) from values of cells."""
+    size = (convergence.shape[2] * CELL, convergence.shape[1] * CELL)
+    planes = [cv2.resize(plane, size, interpolation=cv2.INTER_LINEAR) for plane in convergence]
+    return np.stack(planes)[:, : shape[1], : shape[2]]
+
+
+def _convergence(directions: Map, radius: float) -> Map:
     """Mean cosine between the directions around each pixel and the direction to that pixel, −1 to 1.
 
     Beyond a photo's edge nothing is known. Dividing by the root of the known share, not by the share itself, asks for
@@ -143,41 +162,20 @@ def _convergence(directions: Map, radius: float, cell: int) -> Map:
 
     Args:
         directions: (n, h, w, 2) of n photos.
-        radius: of the disc, in px.
-        cell: side in px of the squares over which directions are averaged first.
+        radius: of the disc, in px; at least 2 are taken.
 
     Returns:
         (n, h, w).
     """
-    count, height, width = directions.shape[:3]
-    rows, columns = -(-height // cell), -(-width // cell)
-    spectrum, gain = disc_spectrum(max(2.0, radius / cell), (rows, columns))
+    count, rows, columns = directions.shape[:3]
+    spectrum, gain = disc_spectrum(max(2.0, radius), (rows, columns))
     waves = np.zeros((count, *spectrum.shape), dtype=np.float32)
-    waves[:, :rows, :columns] = directions if cell == 1 else _averages(directions, cell)
+    waves[:, :rows, :columns] = directions
     for wave in waves:
         cv2.dft(wave, dst=wave)
         cv2.mulSpectrums(wave, spectrum, 0, wave, conjB=True)
         cv2.dft(wave, dst=wave, flags=cv2.DFT_INVERSE | cv2.DFT_SCALE)
-    inward = waves[:, :rows, :columns, 0] * gain
-    if cell == 1:
-        return inward
-    size = (columns * cell, rows * cell)
-    enlarged = np.stack([cv2.resize(plane, size, interpolation=cv2.INTER_LINEAR) for plane in inward])
-    return enlarged[:, :height, :width]
-
-
-def _averages(directions: Map, cell: int) -> Map:
-    """(n, h / cell, w / cell, 2) means over squares; beyond the edges there is no direction."""
-    height, width = directions.shape[1:3]
-    border = (-height % cell, -width % cell)
-    means = []
-    for plane in directions:
-        whole = plane
-        if any(border):
-            whole = cv2.copyMakeBorder(plane, 0, border[0], 0, border[1], cv2.BORDER_CONSTANT, value=0)
-        size = (whole.shape[1] // cell, whole.shape[0] // cell)
-        means.append(cv2.resize(whole, size, interpolation=cv2.INTER_AREA))
-    return np.stack(means)
+    return np.asarray(waves[:, :rows, :columns, 0] * gain)
 
 
 @lru_cache(maxsize=64)

@@ -81,13 +81,18 @@ def _patches(values: NDArray[Number]) -> NDArray[Number]:
 
 def _deviation(gray: Gray) -> Floats:
     """(n, patches) standard deviation of luma in each patch, from sums that are exact."""
-    patches = _patches(gray.astype(np.float32))
-    pixels = patches.shape[2] * patches.shape[4]
-    total, squares = (
-        values.sum(axis=2).sum(axis=3, dtype=np.float64).reshape(len(gray), -1) / pixels
-        for values in (patches, np.square(patches))
-    )
+    strips = np.stack([_strips(plane) for plane in gray])
+    pixels = (gray.shape[1] // PATCHES) * (gray.shape[2] // PATCHES)
+    sums = strips.reshape(len(gray), 2, PATCHES, PATCHES, -1).sum(axis=4, dtype=np.float64)
+    total, squares = (sums / pixels).reshape(len(gray), 2, -1).transpose(1, 0, 2)
     return np.asarray(np.sqrt(np.maximum(squares - total**2, 0.0)) / 255.0)
+
+
+def _strips(gray: Gray) -> NDArray[np.float32]:
+    """(2, rows of patches, x) sums over each column of a patch, of values and of squares: one photo fits the cache."""
+    height, width = (side // PATCHES * PATCHES for side in gray.shape)
+    levels = gray[:height, :width].astype(np.float32).reshape(PATCHES, -1, width)
+    return np.stack([levels.sum(axis=1), np.square(levels, out=levels).sum(axis=1)])
 
 
 def _brightest(planes: Gray) -> Floats:

@@ -14,8 +14,6 @@ from attributes.views import Floats, Gray, Views
 # Difference of two Laplacians: blind to constant, sloped and evenly curved tone (Immerkær 1996).
 _KERNEL = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=np.float32)
 
-_ONES = np.ones(16, dtype=np.float32)
-
 GAIN = 6 * math.sqrt(2 / math.pi)
 """Mean absolute residual of white noise of σ = 1; the squares of the kernel sum to 36."""
 
@@ -142,7 +140,6 @@ def _residuals(blocks: Gray) -> Floats:
     line = np.ascontiguousarray(blocks.transpose(1, 0, 2)).reshape(side, -1)
     residual = cv2.filter2D(line, cv2.CV_16S, _KERNEL)
     residual[:, 0::side] = residual[:, side - 1 :: side] = 0
-    # Whole numbers below 2 ** 24, which single precision adds without error.
-    columns = _ONES[: side - 2] @ np.abs(residual[1:-1]).astype(np.float32)
-    total = (columns.reshape(-1, side) @ _ONES[:side]).astype(np.float64)
-    return np.asarray(total / (side - 2) ** 2 / GAIN)
+    columns = cv2.reduce(np.abs(residual[1:-1]), 0, cv2.REDUCE_SUM, dtype=cv2.CV_64F)
+    total = cv2.reduce(columns.reshape(-1, side), 1, cv2.REDUCE_SUM)
+    return np.asarray(total.ravel() / (side - 2) ** 2 / GAIN)

@@ -148,11 +148,14 @@ def _scores(windows: Floats32) -> Floats32:
     weights = head()
     first, second, hidden = _turned_head()
     count, half = len(windows), CELLS // 2
-    maps = _patches(windows.transpose(0, 2, 3, 1)) @ first + np.tile(weights["first_bias"], 4)
+    # A product for each row of cells: larger ones would start threads (``views.UNTHREADED``).
+    seen = _patches(windows.transpose(0, 2, 3, 1)).reshape(count * CELLS, CELLS, -1)
+    maps = seen @ first + np.tile(weights["first_bias"], 4)
     maps = _pooled(np.maximum(maps, 0).reshape(count, CELLS, CELLS, 4, -1))
     # One batch item for each turn, as each has its own maps from here on.
     maps = np.ascontiguousarray(maps.transpose(3, 0, 1, 2, 4)).reshape(4 * count, half, half, -1)
-    maps = np.matmul(_patches(maps).reshape(4, count * half * half, -1), second) + weights["second_bias"]
+    around = _patches(maps).reshape(4, count * half, half, -1)
+    maps = np.matmul(around, second[:, None]) + weights["second_bias"]
     maps = _pooled(np.maximum(maps, 0).reshape(4 * count, half, half, -1))
     units = np.maximum(np.matmul(maps.reshape(4, count, -1), hidden) + weights["hidden_bias"], 0)
     return np.asarray(units @ weights["score_weight"] + weights["score_bias"])[..., 0].T

@@ -30,6 +30,9 @@ from xai.exceptions import ConfigError
 YAML_ERRORS = (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
 """What PyYAML raises for text that is no YAML: its own error, and for values such as 2020-13-45 what Python raises."""
 
+ADDRESSES = ("models:/", "runs:/")
+"""How places begin that MLflow knows: they stand where a path can, and are no path."""
+
 Format = Literal["voc", "yolo", "coco"]
 LabelFrame = Literal["auto", "displayed", "stored"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -38,6 +41,8 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 def _resolve(value: Any, info: ValidationInfo) -> Any:
     if not isinstance(value, str | Path):
         return value
+    if str(value).startswith(ADDRESSES):
+        return Path(str(value))
     base = (info.context or {}).get("base", Path())
     if "\0" in str(value):
         raise ValueError("expected a path, which holds no NUL character")
@@ -66,7 +71,9 @@ class TrainData(_Section):
 
     path: ConfigPath | None = Field(default=None, description="data set folder or file")
     profile: ConfigPath | None = Field(
-        default=None, description="a directory that 'xai profile' made, in place of path"
+        default=None,
+        description="a directory that 'xai profile' made, in place of path; models:/NAME/VERSION takes the one that "
+        "its training run logged to MLflow",
     )
     format: Format | None = Field(default=None, description="data set format")
     photos: ConfigPath | None = Field(default=None, description="folder of the photos of a COCO file")
@@ -171,7 +178,9 @@ class DetectorConfig(_Section):
         Field(description="adapter, or python:MODULE.NAME for a callable or detector of your own"),
     ]
     weights: ConfigPath | None = Field(
-        default=None, description="checkpoint, or for kind predictions the COCO results file"
+        default=None,
+        description="checkpoint, or for kind predictions the COCO results file; models:/NAME/VERSION of a model "
+        "registered with MLflow",
     )
     annotations: ConfigPath | None = Field(
         None, description="for kind predictions: COCO file naming images and categories"
@@ -244,6 +253,13 @@ class Report(_Section):
     currency: str = "USD"
 
 
+class MLflow(_Section):
+    """Where a triage is logged; MLFLOW_TRACKING_URI names the server."""
+
+    experiment: str = Field(description="made if it is not there")
+    run_name: str | None = Field(default=None, description="default: the name of the run directory")
+
+
 class Config(_Section):
     """The whole config."""
 
@@ -253,6 +269,7 @@ class Config(_Section):
     promise: Promise = Promise()
     explain: Explain = Explain()
     report: Report = Report()
+    mlflow: MLflow | None = None
     seed: int = 0
     device: str = "auto"
     workers: Annotated[int, Field(ge=1)] | None = None

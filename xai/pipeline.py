@@ -36,6 +36,7 @@ from xai.dataset import metadata
 from xai.exceptions import DataError
 from xai.experiments import ask_level, ask_upright, experiment, stress
 from xai.files import make_folder
+from xai.integrations import mlflow
 from xai.novelty import COLUMN as NOVELTY
 from xai.novelty import with_novelty
 from xai.progress import or_bars
@@ -69,6 +70,8 @@ def triage(
     config = config if isinstance(config, Config) else load(Path(config))
     folder = Path(out or config.out or Path("runs") / "triage")
     make_folder(folder)
+    if config.mlflow is not None:
+        mlflow.experiment_id(config.mlflow.experiment)  # a server that cannot be reached is told before the work
     (folder / "run.json").unlink(missing_ok=True)
     clock = _Clock()
     with clock("read"):
@@ -175,7 +178,10 @@ def triage(
         told |= {"promise_parts": [asdict(part) for part in parts], "plan": found.plan.to_dicts()}
         run_json.write(told, folder)
         report.render(folder)
-    return runs.Run(folder)
+    run = runs.Run(folder)
+    if config.mlflow is not None:
+        mlflow.log_run(run, experiment=config.mlflow.experiment, run_name=config.mlflow.run_name)
+    return run
 
 
 def _seen(split: Split) -> tuple[pl.DataFrame, pl.DataFrame]:

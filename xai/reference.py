@@ -16,6 +16,7 @@ from xai import dataset, detect, own, provenance, run_json, tables
 from xai.config import Config, TrainData
 from xai.exceptions import ConfigError
 from xai.files import make_folder
+from xai.integrations import mlflow
 from xai.progress import or_bars
 from xai.scan import Split, scan
 from xai.types import Dataset, Detector, ModelCard, PredictedOnly, Progress, no_progress
@@ -67,7 +68,8 @@ def reference(
     if section is None:
         return None
     if section.profile is not None:
-        loaded = load_profile(section.profile, config, detector)
+        with mlflow.profile_folder(section.profile) as profiled:
+            loaded = load_profile(profiled, config, detector)
         info = {**loaded.info, "is_training_set": section.is_training_set}
         return replace(loaded, is_training_set=section.is_training_set, info=info)
     as_read = _read(section)

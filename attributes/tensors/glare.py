@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from attributes.glare import BRIGHT, DISCS, GRADIENT, HALO, SMALLEST, SOFTNESS, WORKING, disc_spectrum
+from attributes.glare import BRIGHT, CELL, DISCS, GRADIENT, HALO, SMALLEST, SOFTNESS, WORKING, disc_spectrum
 from attributes.tensors.exposure import coarse
 from attributes.tensors.views import TensorViews, fit
 
@@ -49,7 +49,7 @@ def _maps(gray: Tensor, *, told: bool) -> Tensor:
     bright = position**2 * (3.0 - 2.0 * position)
     source = torch.zeros_like(tone)
     for disc in DISCS:
-        convergence = _convergence(directions, disc.radius * max(tone.shape[1:]), disc.cell)
+        convergence = _convergence(directions, disc.radius * max(tone.shape[1:]), CELL)
         source = torch.maximum(source, _ramp(convergence * bright, disc.start, disc.full))
     return (_spread(source) * tone).float()
 

@@ -12,7 +12,7 @@ from PIL import Image
 from attributes import compression
 from attributes.compression import jpeg_quality
 from attributes.decode import read
-from attributes.views import Views
+from attributes.views import UNTHREADED, Views
 
 VOC = Path(__file__).resolve().parents[2] / "../shared/data/voc/eval/JPEGImages"
 needs_voc = pytest.mark.skipif(not VOC.is_dir(), reason="real photos are kept outside the repository")
@@ -157,3 +157,9 @@ def test_a_photo_does_not_depend_on_its_batch_or_thread() -> None:
     with ThreadPoolExecutor(4) as pool:
         for values in pool.map(lambda _: jpeg_quality(Views(photos)), range(8)):
             np.testing.assert_array_equal(values, alone)
+
+
+def test_products_are_too_small_for_threads() -> None:
+    parts = compression._averaged()
+    np.testing.assert_array_equal(np.concatenate(parts, axis=1), np.concatenate(compression.comb_tables()[:3], axis=1))
+    assert max(len(compression.VERTICAL) * part.size for part in parts) <= UNTHREADED

@@ -114,7 +114,7 @@ def test_convergence_is_the_mean_cosine_over_the_disc(shape: tuple[int, int], ra
         )
         whole, known = sum(disc.values()), sum(inside.values())
         expected[row, column] = total / whole / np.sqrt(known / whole)
-    found = _convergence(directions[None], radius, 1)[0]
+    found = _convergence(directions[None], radius)[0]
     told = ~np.isnan(expected)
     np.testing.assert_allclose(found[told], expected[told], atol=1e-5)
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from attributes import orientation, upright
+from attributes.views import UNTHREADED
 
 VOC = Path(__file__).resolve().parents[2] / "../shared/data/voc/eval/JPEGImages"
 needs_voc = pytest.mark.skipif(not VOC.exists(), reason="VOC photos are not beside the project")
@@ -154,3 +155,10 @@ def test_rotation_of_photos_that_the_head_never_saw():
     assert np.sum(right) >= 0.9 * np.sum(sure)
     assert np.mean(sure) >= 0.3
     assert false_turns <= 0.02 * len(paths)
+
+
+def test_products_are_too_small_for_threads() -> None:
+    first, second, hidden = upright._turned_head()
+    # Of a row of cells, of a row of half as many, of the windows of the longest photo.
+    products = (upright.CELLS * first.size, upright.CELLS // 2 * second[0].size, upright.LONGEST * hidden[0].size)
+    assert max(products) <= UNTHREADED

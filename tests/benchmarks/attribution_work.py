@@ -20,7 +20,7 @@ from xai import dataset, detect
 from xai.config import DetectorConfig
 from xai.evidence.drise import DRISE
 from xai.evidence.faithfulness import insertion_deletion
-from xai.evidence.masks import blurred
+from xai.evidence.masks import blurred, inpainted
 from xai.evidence.targets import Score, forward_func, iou, iou_times_score, to_input
 from xai.types import Boxes, Candidates, Detector, Pixels, Prepared
 
@@ -29,6 +29,9 @@ LEAST_SCORE = 0.005
 """Overlap × score below which a miss leaves no trace that a map could explain."""
 
 STEPS = 12
+
+PLACES = 40
+"""Places at which a suppressing patch is tried."""
 
 _RENAMED = {
     "aeroplane": "airplane",
@@ -143,26 +146,32 @@ def paired(differences: NDArray[np.float64], draws: int = 10_000) -> tuple[float
 
 
 def plant(detector: Detector, item: Item, seed: int) -> tuple[Shown, Boxes] | None:
-    """Paste a patch of stripes and noise on or beside the object so that it is lost; (4,) patch in input pixels.
+    """Paste a patch of stripes and noise on or beside the object that suppresses it; (4,) patch in input pixels.
 
-    None where no place of a dozen loses it.
+    The object is lost with the patch and found again once the patch is painted over: a patch that only hides what the
+    detector needs suppresses nothing that hiding it could give back. None where no place of many does that.
     """
     rng = np.random.default_rng(seed)
     photo = read(item.path).pixels
     sides = item.box[2:] - item.box[:2]
-    for _ in range(12):
+    label = torch.tensor([item.label])
+    for _ in range(PLACES):
         size = np.maximum(np.rint(sides * rng.uniform(0.25, 0.5, 2)), 8).astype(int)
-        middle = item.box[:2] + sides * rng.uniform(-0.1, 1.1, 2)
+        middle = item.box[:2] + sides * rng.uniform(-0.25, 1.25, 2)
         low = np.clip(np.rint(middle - size / 2), 0, np.array(photo.shape[1::-1]) - size).astype(int)
         if (low < 0).any():
             continue
-        changed = photo.copy()
-        changed[low[1] : low[1] + size[1], low[0] : low[0] + size[0]] = _texture(size, rng)
-        _, found = _state(detector, changed, item.box[None], torch.tensor([item.label]))
-        if not found[0]:
-            shown = prepare(detector, item, changed)
+        changed, shown = photo.copy(), np.ones(photo.shape[:2], np.float32)
+        area = (slice(low[1], low[1] + size[1]), slice(low[0], low[0] + size[0]))
+        changed[area], shown[area] = _texture(size, rng), 0
+        if _state(detector, changed, item.box[None], label)[1][0]:
+            continue
+        whole = torch.from_numpy(changed).permute(2, 0, 1)[None] / 255
+        painted = (inpainted(whole, torch.from_numpy(shown)[None, None])[0].permute(1, 2, 0) * 255).round().byte()
+        if _state(detector, painted.numpy(), item.box[None], label)[1][0]:
             corners = np.concatenate([low, low + size])[None].astype(np.float64)
-            return shown, to_input(corners, shown.prepared, 0)[0].cpu().numpy()
+            ready = prepare(detector, item, changed)
+            return ready, to_input(corners, ready.prepared, 0)[0].cpu().numpy()
     return None
 
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from xai.evidence.masks import blurred, inpainted, mask_pairs
+from xai.evidence.masks import blurred, focused_masks, inpainted, mask_pairs
 
 
 def masks_of(size: tuple[int, int], n_pairs: int, grid_sizes: tuple[int, ...], batch: int, seed: int) -> torch.Tensor:
@@ -80,3 +80,27 @@ def test_inpainting_takes_the_colour_that_is_near() -> None:
     assert filled[..., 18:30, 24:30].min() > 0.7
     nothing = inpainted(photo, torch.zeros_like(mask))
     torch.testing.assert_close(nothing, torch.full_like(photo, 0.5))
+
+
+def test_focused_masks_show_what_ranks_high_and_leave_nothing_out() -> None:
+    maps = torch.zeros(2, 6, 8)
+    maps[0, :, 6:], maps[1, :2] = 1, 1
+    maps += 1e-3 * torch.rand(maps.shape, generator=torch.Generator().manual_seed(1))
+
+    def draw(batch: int) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(0)
+        return torch.cat(list(focused_masks((48, 64), maps, 1200, (4, 8), batch, generator)))
+
+    masks = draw(50)
+    assert masks.shape == (1200, 48, 64)
+    assert masks.min() >= 0
+    assert masks.max() <= 1
+    turns = torch.arange(1200) // 2 % 2
+    right, top = masks[turns == 0].mean(0), masks[turns == 1].mean(0)
+    assert right[:, 56:].mean() > right[:, :40].mean() + 0.3
+    assert top[:8].mean() > top[24:].mean() + 0.3
+    assert masks.var(0).min() > 0.05
+    shares = masks.mean((1, 2))
+    assert shares.quantile(0.1) < 0.25
+    assert shares.quantile(0.9) > 0.75
+    assert torch.equal(masks, draw(7))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
-from xai.config import DetectorConfig
+from xai.config import ADDRESSES, DetectorConfig
 from xai.exceptions import DetectorError
 from xai.types import Detector, PredictedOnly
 
@@ -20,8 +22,27 @@ def load(config: DetectorConfig, device: str, *, image_ids: Sequence[str] = ()) 
     Raises:
         DetectorError: the weights, the architecture or the results file cannot be used, or the device isn't there.
     """
+    if config.weights is not None and str(config.weights).startswith(ADDRESSES):
+        return _registered(config, device, image_ids)
     kind = "python" if config.kind.startswith("python:") else config.kind
     return LOADERS[kind](config, device, image_ids)
+
+
+def _registered(config: DetectorConfig, device: str, image_ids: Sequence[str]) -> Detector | PredictedOnly:
+    """Open a model of MLflow's registry; its card tells what the registry knows, and keeps its address."""
+    from xai.integrations import mlflow
+
+    address = str(config.weights)
+    with mlflow.weights(address) as fetched:
+        loaded: Any = load(config.model_copy(update={"weights": fetched.path}), device, image_ids=image_ids)
+    card = replace(
+        loaded.card,
+        file=address,
+        trained_at=loaded.card.trained_at or fetched.trained_at,
+        details={**loaded.card.details, "mlflow": {**fetched.told, "file": fetched.path.name}},
+    )
+    opened: Detector | PredictedOnly = replace(loaded, card=card)
+    return opened
 
 
 def resolve_device(device: str) -> str:

@@ -15,6 +15,9 @@ _STRATA = 8
 _LEAST_SHOWN = 0.1
 """Smallest share of cells on show; a mask and its complement then show up to nine tenths."""
 
+_SOFTNESS, _LEAST_LIKELY = 0.15, 0.03
+"""Of focused masks: ranks, in 0–1, over which the probability to be on show goes from low to high; its least."""
+
 _GOLDEN = 0.6180339887498949
 
 
@@ -52,6 +55,49 @@ def mask_pairs(
             )
             masks[own] = down @ shown @ across.transpose(1, 2)
         yield masks, shares.to(device)
+
+
+def focused_masks(
+    size: Sequence[int], maps: Tensor, count: int, grid_sizes: Sequence[int], batch: int, generator: torch.Generator
+) -> Iterator[Tensor]:
+    """Make masks (m, h, w) in 0–1, at most ``batch`` at a time, that show what maps so far call the most helpful.
+
+    The maps take turns, and so do the grids. How much of the photo a mask shows is drawn evenly, and a cell is the
+    likelier on show the higher it ranks in the map: masks lie around the states that insertion and deletion pass, where
+    the object comes and goes. Cells of any rank may come out either way.
+
+    Args:
+        size: height and width of the photo.
+        maps: (k, rows, columns), higher = more helpful; coarse.
+        count: masks in all.
+        grid_sizes: cells along the longest side.
+        batch: masks at once.
+        generator: on the CPU, so that devices agree.
+    """
+    device = maps.device
+    ranks = maps.flatten(1).cpu().argsort(1).argsort(1).view_as(maps).float() / max(1, maps[0].numel() - 1)
+    lattices = [[max(1, round(cells * side / max(size))) for side in size] for cells in grid_sizes]
+    for start in range(0, count, batch):
+        masks = []
+        for turn in range(start, min(start + batch, count)):
+            lattice = lattices[turn % len(lattices)]
+            shift, drawn = torch.rand(2, generator=generator), torch.rand(1, generator=generator)
+            down, across = (
+                2 * (torch.arange(cells + 2) - by) / cells - 1 for cells, by in zip(lattice, shift, strict=True)
+            )
+            places = torch.stack(torch.meshgrid(across, down, indexing="xy"), -1)[None]
+            local = functional.adaptive_avg_pool2d(
+                ranks[None, [turn // len(lattices) % len(ranks)]], (lattice[0], lattice[1])
+            )
+            rank = functional.grid_sample(local, places, padding_mode="border", align_corners=False)[0, 0]
+            likely = torch.sigmoid((rank - (0.95 - 0.9 * drawn)) / _SOFTNESS).clamp(_LEAST_LIKELY, 1 - _LEAST_LIKELY)
+            shown = (torch.rand(rank.shape, generator=generator) < likely).float().to(device)
+            rows, columns = (
+                _weights(side, cells, by[None].to(device))[0]
+                for side, cells, by in zip(size, lattice, shift, strict=True)
+            )
+            masks.append(rows @ shown @ columns.T)
+        yield torch.stack(masks)
 
 
 def _share(first: float, turn: int) -> float:

@@ -30,7 +30,8 @@ def to_coco(rows: pl.DataFrame, images: pl.DataFrame, path: Path) -> None:
     """Write the list as COCO annotations in its order, each with ``score`` and the rest as ``attributes``.
 
     A box is the label's own, or of a missing label the detected one; what is suggested instead is an attribute. Rows
-    without a box (labels that could not be read) keep their photo and have an empty box.
+    without a box or class (labels that could not be read) keep their photo and are no annotation: tools that import the
+    file refuse such, and the table has them.
 
     Args:
         rows: columns of ``tables.BESIDE["relabel"]``.
@@ -49,7 +50,7 @@ def to_coco(rows: pl.DataFrame, images: pl.DataFrame, path: Path) -> None:
     categories = {name: number for number, name in enumerate(labels, start=1)}
     annotations = [
         _annotation(number, row, photos[row["image_id"]]["id"], categories)
-        for number, row in enumerate(named.iter_rows(named=True), start=1)
+        for number, row in enumerate(named.drop_nulls(["label", *CORNERS]).iter_rows(named=True), start=1)
     ]
     made = {
         "info": {"description": "labels to look at, most doubtful first"},

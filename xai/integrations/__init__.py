@@ -1,0 +1,1 @@
+"""Other tools beside the toolkit: MLflow, supervision, pandas. They are imported when they are asked for."""

@@ -1,0 +1,402 @@
+"""MLflow: runs are logged to an experiment, detectors and profiles are read from the model registry.
+
+Which server is asked says ``MLFLOW_TRACKING_URI``, as everywhere in MLflow. In a training script, one line::
+
+    xai.integrations.mlflow.log_profile("dataset/data.yaml")
+
+and in the config of a triage::
+
+    data: {train: {profile: models:/cars/3}, ...}      # the profile that the training run logged
+    detector: {kind: ultralytics, weights: models:/cars/3}
+    mlflow: {experiment: car misses}                   # the triage is logged there
+
+What the registry tells of the model stands in ``run.json`` under ``model.details.mlflow``. ``mlflow-skinny`` does: only
+its client is used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from xai import extras
+from xai.config import ADDRESSES
+from xai.exceptions import RequestError
+
+if TYPE_CHECKING:
+    from xai.run import Run
+
+PROFILE = "profile"
+"""Folder of the profile among a training run's artifacts."""
+
+DIGEST_LENGTH = 36
+"""Characters that MLflow keeps of a data set's digest; the whole SHA-256 is a tag of the input."""
+
+CONTEXTS = {"train": "training", "eval": "evaluation", "production": "production", "audit": "audit"}
+
+_PARAM_LENGTH = 500
+_BATCH = 100
+_NOT_IN_A_NAME = re.compile(r"[^\w.\- /]")
+_CREDENTIALS = re.compile(r"//[^/@\s]*@")
+_WEIGHTS = {".pt", ".pth", ".ckpt", ".safetensors", ".json"}
+_OF_MLFLOW = {"MLmodel", "registered_model_meta"}
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A model version's files on this machine, and what the registry tells of it.
+
+    Attributes:
+        path: the checkpoint, or the folder of a transformers model.
+        trained_at: end of the training run, ISO 8601; None where nothing tells.
+        told: name, version, aliases, tags, and of the training run id, experiment, name, times, parameters, metrics and
+            data sets.
+    """
+
+    path: Path
+    trained_at: str | None
+    told: dict[str, Any]
+
+
+def is_address(value: object) -> bool:
+    """Tell whether a path of the config is an address that MLflow resolves.
+
+    >>> is_address("models:/cars/3"), is_address("weights/best.pt"), is_address(Path("runs:/ab12/profile"))
+    (True, False, True)
+    """
+    return str(value).startswith(ADDRESSES)
+
+
+@contextlib.contextmanager
+def weights(address: str) -> Iterator[Registered]:
+    """Fetch the weights of a registered model version; the files are removed when the block ends.
+
+    Args:
+        address: ``models:/NAME/VERSION`` or ``models:/NAME@ALIAS``, where several files could be meant with the path in
+            the model: ``models:/NAME/VERSION/weights/best.pt``.
+
+    Raises:
+        RequestError: MLflow is not installed or does not answer, there is no such version, or it does not hold exactly
+            one checkpoint.
+    """
+    with _fetched(address) as folder:
+        told, trained_at = _provenance(address)
+        yield Registered(_only_checkpoint(folder, address), trained_at, told)
+
+
+@contextlib.contextmanager
+def profile_folder(place: Path) -> Iterator[Path]:
+    """Yield the folder of a profile: a path as it is, what lies with MLflow fetched, and removed when the block ends.
+
+    Args:
+        place: a path; ``models:/NAME/VERSION``, whose training run logged it; or ``runs:/ID/PATH``.
+
+    Raises:
+        RequestError: as for ``weights``, or the model version names no run.
+    """
+    address = str(place)
+    if not is_address(address):
+        yield place
+        return
+    if address.startswith("models:/"):
+        version, _ = _version(address)
+        if not version.run_id:
+            raise RequestError(f"{address}: this model version names no training run, whose profile could be taken")
+        address = f"runs:/{version.run_id}/{PROFILE}"
+    with _fetched(address) as folder:
+        yield folder
+
+
+def log_profile(dataset: str | Path, *, run_id: str | None = None, **options: Any) -> str:
+    """Tag a training set and log the profile to the training run, beside its model.
+
+    Args:
+        dataset: the data set, as for ``xai.profile``.
+        run_id: the run; the active one if left out.
+        options: of ``xai.profile``, as ``format``, ``split``, ``config``.
+
+    Returns:
+        The profile's address, ``runs:/ID/profile``.
+
+    Raises:
+        RequestError: MLflow is not installed or does not answer, or no run is active.
+        DataError: the data set cannot be used.
+    """
+    from xai import reference, run_json
+
+    run_id = run_id or _active_run()
+    with tempfile.TemporaryDirectory(prefix="xai-profile-") as name:
+        folder = Path(name)
+        reference.profile(dataset, out=folder, **options)
+        shutil.rmtree(folder / "shards")
+        with _answering() as client:
+            client.log_artifacts(run_id, name, PROFILE)
+            client.log_inputs(run_id, _inputs(run_json.read(folder)["data"]))
+    return f"runs:/{run_id}/{PROFILE}"
+
+
+def log_run(run: Run, *, experiment: str | None = None, run_name: str | None = None, run_id: str | None = None) -> str:
+    """Log a triage: figures, tables, the report, and the data sets with their digests.
+
+    Args:
+        run: a finished triage.
+        experiment: its name, made if it is not there; the active run, else the default experiment if left out.
+        run_name: of the new MLflow run; the run directory's name if left out.
+        run_id: an MLflow run to log to, in place of a new one.
+
+    Returns:
+        The id of the MLflow run.
+
+    Raises:
+        RequestError: MLflow is not installed or does not answer, or refuses.
+    """
+    with _answering() as client:
+        own = run_id is None and (experiment is not None or _active_run(required=False) is None)
+        if own:
+            where = experiment_id(experiment)
+            run_id = client.create_run(where, run_name=run_name or run.path.resolve().name).info.run_id
+        run_id = run_id or _active_run()
+        try:
+            _log(client, str(run_id), run)
+        except BaseException:
+            if own:
+                _end(client, run_id, "FAILED")
+            raise
+        if own:
+            _end(client, run_id, "FINISHED")
+    return str(run_id)
+
+
+def _end(client: Any, run_id: str | None, status: str) -> None:
+    # MLflow prints where the run can be seen; standard output may be read by a program.
+    with contextlib.redirect_stdout(sys.stderr):
+        client.set_terminated(run_id, status)
+
+
+def experiment_id(name: str | None) -> str:
+    """Return the id of an experiment, made if it is not there; of the default one if no name is given."""
+    if name is None:
+        return "0"
+    with _answering() as client:
+        found = client.get_experiment_by_name(name)
+        return str(found.experiment_id if found else client.create_experiment(name))
+
+
+def metrics(run: Run) -> dict[str, float]:
+    """Return the figures of a run by the names that they are logged under; what is not known is left out."""
+    from xai import report
+
+    summary = report.summarize(run.path)
+    found: dict[str, float | None] = {
+        "photos": summary.photos,
+        "objects": summary.objects,
+        "misses": summary.misses,
+        "miss_rate": summary.miss_rate,
+        "unexplained": summary.unexplained,
+        "chance": summary.chance,
+    }
+    found |= {f"cause/{line.cause}": line.misses for line in summary.causes}
+    found |= {f"mechanism/{name}": count for name, count in summary.mechanisms.items()}
+    for answer in summary.promises:
+        for name in ("rate", "low", "high", "target"):
+            found[f"promise/{answer['metric']}/{name}"] = answer.get(name)
+    return {_NOT_IN_A_NAME.sub("_", name): float(value) for name, value in found.items() if value is not None}
+
+
+def _log(client: Any, run_id: str, run: Run) -> None:
+    entities = extras.need("mlflow.entities", "mlflow")
+    info = run.info
+    now = int(datetime.datetime.now(datetime.UTC).timestamp() * 1000)
+    figures = [entities.Metric(name, value, now, 0) for name, value in metrics(run).items()]
+    params = [entities.Param(key, value[:_PARAM_LENGTH]) for key, value in _flat(info["config"])]
+    tags = {
+        "xai.version": info["version"],
+        "xai.command": info["command"],
+        "xai.run": str(run.path.resolve()),
+        "xai.model.sha256": info["model"]["sha256"],
+        "xai.model.trained_at": info["model"]["trained_at"],
+        **{f"xai.promise.{answer['metric']}": answer["answer"] for answer in info["promise"]},
+    }
+    named = info["model"]["details"].get("mlflow")
+    if named:
+        tags["xai.model.version"] = f"models:/{named['name']}/{named['version']}"
+    client.log_batch(run_id, metrics=figures, tags=[entities.RunTag(key, str(value)) for key, value in tags.items()])
+    for start in range(0, len(params), _BATCH):
+        client.log_batch(run_id, params=params[start : start + _BATCH])
+    client.log_inputs(run_id, _inputs(info["data"]))
+    for name in ("report.html", "run.json"):
+        if (run.path / name).is_file():
+            client.log_artifact(run_id, str(run.path / name))
+    with tempfile.TemporaryDirectory(prefix="xai-mlflow-") as folder:
+        for file in sorted(run.path.glob("*.parquet")):
+            shutil.copy(file, folder)
+        for name in ("verdicts", "coverage", "slices", "issues"):  # the server shows CSV as tables
+            _flat_columns(run.table(name)).write_csv(Path(folder) / f"{name}.csv")
+        client.log_artifacts(run_id, folder, "tables")
+
+
+def _inputs(data: Mapping[str, Mapping[str, Any]]) -> list[Any]:
+    """Return the data sets of ``run.json`` as MLflow knows data sets, with our own digests."""
+    entities = extras.need("mlflow.entities", "mlflow")
+    found = []
+    for split, told in data.items():
+        source = json.dumps({"uri": str(told["path"])})
+        profile = json.dumps({name: told.get(name) for name in ("photos", "objects", "captured_at", "format")})
+        known = entities.Dataset(
+            name=Path(str(told["path"])).name or split,
+            digest=str(told["sha256"])[:DIGEST_LENGTH],
+            source_type="local",
+            source=source,
+            profile=profile,
+        )
+        tags = {"mlflow.data.context": CONTEXTS.get(split, split), "xai.sha256": str(told["sha256"])}
+        found.append(entities.DatasetInput(known, [entities.InputTag(key, value) for key, value in tags.items()]))
+    return found
+
+
+def _provenance(address: str) -> tuple[dict[str, Any], str | None]:
+    """Return what the registry tells of a model version, and when its training run ended."""
+    version, client = _version(address)
+    told: dict[str, Any] = {
+        "name": version.name,
+        "version": str(version.version),
+        "aliases": sorted(version.aliases or ()),
+        "tags": dict(version.tags or {}),
+        "registered_at": _iso(version.creation_timestamp),
+        "run_id": version.run_id or "unknown",
+    }
+    if not version.run_id:
+        return told, None
+    with _answering():
+        run = client.get_run(version.run_id)
+        experiment = client.get_experiment(run.info.experiment_id)
+    told["run"] = {
+        "name": run.info.run_name,
+        "experiment": experiment.name,
+        "status": run.info.status,
+        "started_at": _iso(run.info.start_time),
+        "finished_at": _iso(run.info.end_time),
+        "params": dict(run.data.params),
+        "metrics": dict(run.data.metrics),
+        "data": [_dataset(item) for item in run.inputs.dataset_inputs] if run.inputs else [],
+    }
+    return told, _iso(run.info.end_time)
+
+
+def _dataset(item: Any) -> dict[str, Any]:
+    tags = {tag.key: tag.value for tag in item.tags}
+    return {
+        "name": item.dataset.name,
+        "digest": tags.get("xai.sha256") or item.dataset.digest,
+        "context": tags.get("mlflow.data.context", "unknown"),
+        "source": item.dataset.source,
+    }
+
+
+def _version(address: str) -> tuple[Any, Any]:
+    """Return the model version of an address, and the client."""
+    name, version, alias = _parsed(address)
+    with _answering(address) as client:
+        if alias is not None:
+            return client.get_model_version_by_alias(name, alias), client
+        if version == "latest":
+            numbers = [int(item.version) for item in client.search_model_versions(f"name = '{name}'")]
+            if not numbers:
+                raise RequestError(f"{address}: expected a registered model {name!r} with a version, found none")
+            version = str(max(numbers))
+        return client.get_model_version(name, version), client
+
+
+def _parsed(address: str) -> tuple[str, str | None, str | None]:
+    """Return name and version or alias.
+
+    >>> _parsed("models:/cars/3/weights/best.pt"), _parsed("models:/cars@live")
+    (('cars', '3', None), ('cars', None, 'live'))
+    """
+    found = re.fullmatch(r"models:/([^/@']+)(?:@([^/]+)|/(\d+|latest))(?:/.+)?", address)
+    if found is None:
+        raise RequestError(f"expected models:/NAME/VERSION, models:/NAME/latest or models:/NAME@ALIAS, got {address!r}")
+    return found[1], found[3], found[2]
+
+
+@contextlib.contextmanager
+def _fetched(address: str) -> Iterator[Path]:
+    artifacts = extras.need("mlflow.artifacts", "mlflow")
+    if address.startswith("models:/"):
+        _parsed(address)
+    with tempfile.TemporaryDirectory(prefix="xai-mlflow-") as folder:
+        with _answering(address):
+            # A file may be what is asked for, or the path of one that lies on this machine.
+            found = artifacts.download_artifacts(artifact_uri=address, dst_path=folder)
+        yield Path(found)
+
+
+def _only_checkpoint(found: Path, address: str) -> Path:
+    """Return the one file of a model that can be a detector's weights; a transformers model is its folder."""
+    if found.is_file():
+        return found
+    settings = [file for file in found.rglob("config.json") if (file.parent / "preprocessor_config.json").is_file()]
+    if len(settings) == 1:
+        return settings[0].parent
+    files = [file for file in found.rglob("*") if file.suffix in _WEIGHTS and not (_OF_MLFLOW & {file.name, file.stem})]
+    if len(files) != 1:
+        names = ", ".join(sorted(str(file.relative_to(found)) for file in files)) or "none"
+        raise RequestError(
+            f"{address}: expected one checkpoint in this model version, found {names}; name it: {address}/PATH"
+        )
+    return files[0]
+
+
+@contextlib.contextmanager
+def _answering(address: str = "") -> Iterator[Any]:
+    """Yield a client; what MLflow raises becomes one line that says which server was asked."""
+    mlflow = extras.need("mlflow", "mlflow")
+    try:
+        yield mlflow.MlflowClient()
+    except (mlflow.exceptions.MlflowException, OSError) as error:
+        server = _CREDENTIALS.sub("//", str(mlflow.get_tracking_uri()))
+        what = f"{address}: " if address else ""
+        answer = _CREDENTIALS.sub("//", " ".join(str(error).split()))[:300]
+        raise RequestError(f"{what}MLflow at {server} answered: {answer}") from error
+
+
+def _active_run(*, required: bool = True) -> Any:
+    """Return the id of the active run, None where there is none and none is required."""
+    mlflow = extras.need("mlflow", "mlflow")
+    active = mlflow.active_run()
+    if active is None and required:
+        raise RequestError("expected an active MLflow run (with mlflow.start_run():) or run_id")
+    return active.info.run_id if active else None
+
+
+def _flat(section: Mapping[str, Any], above: str = "") -> Iterable[tuple[str, str]]:
+    """Return the values of a nested mapping by dotted key, without those that are not set."""
+    for key, value in section.items():
+        name = f"{above}{key}"
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{name}.")
+        elif value is not None and value != []:
+            yield _NOT_IN_A_NAME.sub("_", name), str(value)
+
+
+def _flat_columns(frame: pl.DataFrame) -> pl.DataFrame:
+    lists = [name for name, dtype in frame.schema.items() if dtype == pl.List(pl.String)]
+    return frame.with_columns(pl.col(lists).list.join(" & "))
+
+
+def _iso(milliseconds: int | None) -> str | None:
+    if milliseconds is None:
+        return None
+    told = datetime.datetime.fromtimestamp(milliseconds / 1000, datetime.UTC)
+    return told.isoformat(timespec="seconds")

@@ -12,13 +12,15 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from PIL.BmpImagePlugin import BmpImageFile
-from PIL.ImageFile import ImageFile
 
 from attributes.views import Pixels
+
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
 
 MAX_PIXELS = 89_478_485
 """Photos of more pixels are refused before they are decoded: a quarter GiB as RGB. Pillow warns of larger ones, too."""
@@ -194,4 +196,6 @@ def decode_bmp(data: bytes) -> tuple[Pixels, bytes]:
         raise unreadable(f"a BMP header of {sorted(_BMP_HEADER_BYTES)} bytes, got {header_bytes:,}")
     width, height = struct.unpack_from("<HH" if header_bytes == 12 else "<ii", data, 18)
     size = check_size(width, abs(height))  # below zero: the top row is stored first
+    from PIL.BmpImagePlugin import BmpImageFile  # Pillow takes a third of the import, and few photos need it
+
     return decode_with_pillow(BmpImageFile, data, size), b""

@@ -9,8 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 import simplejpeg
-from PIL import Image
-from PIL.JpegImagePlugin import JpegImageFile
 
 from attributes.formats import DecodeError, check_size, decode_with_pillow, truncated, unreadable
 from attributes.views import Pixels
@@ -66,11 +64,15 @@ def decode_jpeg(data: bytes) -> tuple[Pixels, bytes]:
     # Stray bytes between segments, rare subsampling: nothing is lost, and Pillow reads it.
     needed = [data[segment.start - 4 : segment.end] for segment in segments if segment.marker not in _METADATA]
     rest = data[segments[-1].end :]
+    from PIL.JpegImagePlugin import JpegImageFile
+
     return decode_with_pillow(JpegImageFile, b"".join([data[:2], *needed, rest]), size), exif
 
 
 def _from_inks(inks: Pixels) -> Pixels:
     """Turn stored CMYK into RGB. As Adobe does and everybody after it, JPEG stores the inks inverted."""
+    from PIL import Image  # Pillow takes a third of the import, and few photos need it
+
     size = (inks.shape[1], inks.shape[0])
     image = Image.frombytes("CMYK", size, inks.tobytes(), "raw", "CMYK;I")
     return np.array(image.convert("RGB"), dtype=np.uint8)

@@ -107,13 +107,12 @@ def rotation(photos: Sequence[Pixels]) -> Floats:
         few photos lie on their side and a false turn explains a miss that it did not cause.
     """
     turns = np.full(len(photos), np.nan)
-    least = upright.head()["least_confidence"]
     for index, photo in enumerate(photos):
         if min(photo.shape[:2]) < upright.SMALLEST:
             continue
         confidence = upright.confidence(upright.describe(photo))
         best = int(confidence.argmax())
-        if confidence[best] >= least[min(best, 1)]:
+        if confidence[best] >= upright.LEAST_CONFIDENCE[min(best, 1)]:
             turns[index] = 90.0 * best
     return turns
 

@@ -12,8 +12,6 @@ import struct
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from PIL.TiffImagePlugin import TiffImageFile
-
 from attributes.exif import Field, byte_order, fields, first_directory, integers
 from attributes.formats import MAX_PIXELS, check_size, decode_with_pillow, truncated, unreadable
 from attributes.views import Pixels
@@ -49,6 +47,8 @@ def decode_tiff(data: bytes) -> tuple[Pixels, bytes]:
     page = _read_page(data)
     size = check_size(page.one(_WIDTH, 0), page.one(_HEIGHT, 0))
     _check_blocks(data, page, *size)
+    from PIL.TiffImagePlugin import TiffImageFile  # Pillow takes a third of the import, and few photos need it
+
     pixels = decode_with_pillow(TiffImageFile, _clean(data, page), size, bits=page.one(_BITS, 1))
     return (255 - pixels if page.one(_PHOTOMETRIC, _BLACK_IS_ZERO) == _WHITE_IS_ZERO else pixels), data
 

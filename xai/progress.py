@@ -8,10 +8,17 @@ from __future__ import annotations
 import html
 import sys
 import time
+import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
 from xai.types import Progress, no_progress
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # without ipywidgets it draws bars of text, and says so in every notebook
+    from tqdm.auto import tqdm  # type: ignore[import-untyped]
+
+__all__ = ["bars", "or_bars", "tqdm"]
 
 APART = 0.2
 """Seconds between two drawings."""

@@ -46,7 +46,6 @@ BATCH = 64
 LEARNING_RATE = 3e-3
 WEIGHT_DECAY = 0.1
 FIRST, SECOND, HIDDEN = 24, 32, 32
-TARGET_PRECISION = {"upright": 0.90, "turned": 0.95}
 
 
 class Head(nn.Module):
@@ -169,28 +168,17 @@ def out_of_fold_scores(layouts: Tensor) -> NDArray[np.float64]:
     return scores
 
 
-def calibrate(scores: NDArray[np.float64]) -> tuple[float, list[float]]:
-    """Temperature (Guo et al. 2017) and the least confidences for "upright" and for "turned".
-
-    A photo that was turned is as if its four scores were permuted, so each right column stands for all turns: the most
-    confident answers, of which TARGET_PRECISION are right, are kept.
-    """
+def calibrate(scores: NDArray[np.float64]) -> float:
+    """Temperature of confidences that are as high as they are right (Guo et al. 2017)."""
 
     def loss(log_temperature: float) -> float:
         scaled = scores / np.exp(log_temperature)
         return float((np.logaddexp.reduce(scaled, axis=1) - scaled[:, 0]).mean())
 
-    temperature = float(np.exp(scipy.optimize.minimize_scalar(loss, bounds=(-2, 2), method="bounded").x))
-    scaled = scores / temperature
-    probabilities = np.exp(scaled - np.logaddexp.reduce(scaled, axis=1)[:, None])
-    top = probabilities.max(axis=1)
-    order = np.argsort(-top)
-    precision = np.cumsum(probabilities.argmax(axis=1)[order] == 0) / np.arange(1, len(order) + 1)
-    least = [float(top[order][np.flatnonzero(precision >= target).max()]) for target in TARGET_PRECISION.values()]
-    return temperature, least
+    return float(np.exp(scipy.optimize.minimize_scalar(loss, bounds=(-2, 2), method="bounded").x))
 
 
-def export(model: Head, temperature: float, least: Sequence[float]) -> dict[str, NDArray[Any]]:
+def export(model: Head, temperature: float) -> dict[str, NDArray[Any]]:
     """Weights as `upright` reads them: normalisation folded into the convolutions, channels last, half precision."""
     arrays: dict[str, Tensor] = {}
     for name in ("first", "second"):
@@ -204,7 +192,7 @@ def export(model: Head, temperature: float, least: Sequence[float]) -> dict[str,
     halves: dict[str, NDArray[Any]] = {
         name: values.detach().numpy().astype(np.float16) for name, values in arrays.items()
     }
-    return halves | {"temperature": np.float32(temperature), "least_confidence": np.array(least, np.float32)}
+    return halves | {"temperature": np.float32(temperature)}
 
 
 def roll_trials(paths: Sequence[Path]) -> tuple[Floats, NDArray[np.bool_]]:
@@ -251,9 +239,9 @@ def main() -> None:
         return
     everyday, others = training_paths(arguments.data)
     layouts = torch.from_numpy(training_layouts(everyday + others))
-    temperature, least = calibrate(out_of_fold_scores(layouts)[: len(everyday)])
-    print(f"temperature {temperature:.2f}, least confidence upright {least[0]:.3f}, turned {least[1]:.3f}")
-    np.savez_compressed(HEAD, **export(train(layouts, seed=FOLDS + 1), temperature, least))
+    temperature = calibrate(out_of_fold_scores(layouts)[: len(everyday)])
+    print(f"temperature {temperature:.2f}")
+    np.savez_compressed(HEAD, **export(train(layouts, seed=FOLDS + 1), temperature))
 
 
 if __name__ == "__main__":

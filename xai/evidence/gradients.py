@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping
 import torch
 from captum.attr import IntegratedGradients, LayerGradCam
 from torch import Tensor
-from tqdm.auto import tqdm  # type: ignore[import-untyped]
 
 from xai.evidence.feature_maps import ODAM, FeatureScore, spread
 from xai.evidence.method import Method, Request, attribution_method
 from xai.evidence.perturbations import PERTURBATION_METHODS
+from xai.progress import tqdm
 
 
 @attribution_method

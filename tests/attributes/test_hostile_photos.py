@@ -115,7 +115,7 @@ def test_large_claims_are_refused_before_decoding(name: str) -> None:
     decoded = AssertionError("decoded")
     with (
         mock.patch.object(formats, "_decode_with_opencv", side_effect=decoded),
-        mock.patch.object(formats, "BmpImageFile", side_effect=decoded),
+        mock.patch.object(formats, "decode_with_pillow", side_effect=decoded),
         mock.patch.object(tiff_module, "decode_with_pillow", side_effect=decoded),
         mock.patch.object(jpeg.simplejpeg, "decode_jpeg", side_effect=decoded),
     ):

@@ -2,6 +2,8 @@
 
 Which server is asked says ``MLFLOW_TRACKING_URI``, as everywhere in MLflow. In a training script, one line::
 
+    import xai.integrations.mlflow
+
     xai.integrations.mlflow.log_profile("dataset/data.yaml")
 
 and in the config of a triage::

@@ -35,7 +35,7 @@ class Cause:
 
 CAUSES: Mapping[str, Cause] = {
     "glare": Cause(
-        {"glare": ("strong",), "object_glare": ("strong",)},
+        {"glare": ("strong",), "object_glare": ("mild", "strong")},
         "tone_down_glare",
         "strong glare",
         "collect photos taken against the light",
@@ -56,7 +56,7 @@ CAUSES: Mapping[str, Cause] = {
         True,
     ),
     "overexposure": Cause(
-        {"clipped": ("much",)},
+        {"clipped": ("much",), "brightness": ("bright",), "object_brightness": ("bright",)},
         "compress_highlights",
         "overexposure",
         "collect overexposed photos, or augment with higher exposure",
@@ -143,7 +143,7 @@ CAUSES: Mapping[str, Cause] = {
     "occlusion": Cause(
         {"occlusion": ("much",)},
         None,
-        "other objects in front of this one",
+        "something in front of the object",
         "collect photos of partly hidden objects, or augment by erasing parts",
         True,
         # What is hidden gets no box and score that pass the threshold: here the detector saw it well enough.

@@ -16,6 +16,7 @@ from attributes import frames
 from attributes.decode import DecodeError, read
 from xai import evidence, tables, verdict
 from xai.config import Config
+from xai.evidence import tilted
 from xai.evidence.upright import FORWARDS, SCHEMA, which_way_up
 from xai.exceptions import RunError
 from xai.rules import MISSES
@@ -27,9 +28,12 @@ _CORNERS = ("x1", "y1", "x2", "y2")
 UPRIGHT_SHARE = 10
 """Of the forwards, at most one in so many is spent on which way up photos are."""
 
+LEVEL_SHARE = 6
+"""Of the forwards, at most one in so many is spent on how far photos are tilted."""
+
 
 class Asked(NamedTuple):
-    """Rows of ``evidence.upright.which_way_up``, and the photos that were put through the detector for them."""
+    """Rows of ``evidence.upright`` or ``tilted``, and the photos put through the detector for them."""
 
     told: pl.DataFrame
     forwards: int
@@ -48,17 +52,63 @@ def ask_upright(
     Photos with most misses come first; a tenth of the budget is spent at most, which at 40 forwards a miss is enough
     for all of them. Arguments are those of ``experiment``.
     """
-    if isinstance(detector, PredictedOnly) or not config.explain.repairs or "rotation" not in evaluation.images.columns:
+    if isinstance(detector, PredictedOnly):
         return Asked(pl.DataFrame(schema=SCHEMA), 0)
-    lost = errors.filter(pl.col("kind").is_in(MISSES))
-    blind = evaluation.images.filter((pl.col("status") == "ok") & pl.col("rotation").is_null())
-    counts = lost.join(blind, on="image_id", how="semi").group_by("image_id").len()
-    most = config.explain.budget * len(lost) // UPRIGHT_SHARE // FORWARDS
-    photos = counts.sort(["len", "image_id"], descending=[True, False])["image_id"].head(most).to_list()
+    photos = _blind(config, evaluation, errors, "rotation", UPRIGHT_SHARE * FORWARDS)
     told = which_way_up(
-        photos, load_pixels=lambda image_id: read(root / image_id).pixels, detector=detector, progress=progress
+        photos,
+        load_pixels=lambda image_id: read(root / image_id).pixels,
+        detector=detector,
+        as_is=_surety(evaluation),
+        progress=progress,
     )
     return Asked(told, FORWARDS * len(photos))
+
+
+def ask_level(
+    config: Config,
+    detector: Detector | PredictedOnly,
+    evaluation: Split,
+    root: Path,
+    errors: pl.DataFrame,
+    progress: Progress,
+) -> Asked:
+    """Ask the detector how far the photos of misses are tilted whose ``roll`` could not be told.
+
+    Photos that lie on their side or upside down are left out. Otherwise as ``ask_upright``.
+    """
+    if isinstance(detector, PredictedOnly):
+        return Asked(pl.DataFrame(schema=tilted.SCHEMA), 0)
+    photos = _blind(config, evaluation, errors, "roll", LEVEL_SHARE * tilted.FORWARDS)
+    told, forwards = tilted.how_level(
+        photos,
+        load_pixels=lambda image_id: read(root / image_id).pixels,
+        detector=detector,
+        as_is=_surety(evaluation),
+        progress=progress,
+    )
+    return Asked(told, forwards)
+
+
+def _surety(evaluation: Split) -> dict[str, float]:
+    """Sum of squared scores of each photo's detections, which the scan has seen."""
+    sums = evaluation.predictions.group_by("image_id").agg((pl.col("score") ** 2).sum())
+    return {str(image_id): float(total) for image_id, total in sums.iter_rows()}
+
+
+def _blind(config: Config, evaluation: Split, errors: pl.DataFrame, attribute: str, cost: int) -> list[str]:
+    """Photos of misses of which an attribute is not told, most misses first, as many as the budget over ``cost``."""
+    if not config.explain.repairs or attribute not in evaluation.images.columns:
+        return []
+    lost = errors.filter(pl.col("kind").is_in(MISSES))
+    blind = evaluation.images.filter((pl.col("status") == "ok") & pl.col(attribute).is_null())
+    if config.detector.exif == "ignore":  # what the scan was shown is not what is asked about
+        blind = blind.filter(pl.col("exif_orientation").fill_null(1) == 1)
+    if attribute == "roll" and "rotation" in blind.columns:
+        blind = blind.filter(pl.col("rotation").fill_null(0.0) == 0)
+    counts = lost.join(blind, on="image_id", how="semi").group_by("image_id").len()
+    most = config.explain.budget * len(lost) // cost
+    return counts.sort(["len", "image_id"], descending=[True, False])["image_id"].head(most).to_list()
 
 
 def experiment(
@@ -105,9 +155,11 @@ def experiment(
         return tables.empty(tables.TABLES["evidence"])
     stored = config.detector.exif == "ignore"
     objects = evaluation.objects.filter(pl.col("x1").is_not_null())
+    plan, controls = _plan(config, lines, errors, placed) if config.explain.repairs else (None, None)
     tried = evidence.explain(
         _stored_boxes(placed) if stored else placed,
-        plan=_plan(config, lines, errors, placed) if config.explain.repairs else None,
+        plan=plan,
+        controls=controls,
         objects=_stored_boxes(objects.join(evaluation.images.drop("split"), on="image_id")) if stored else objects,
         load_pixels=as_stored if stored else as_displayed,
         detector=detector,
@@ -244,9 +296,13 @@ def _turn_back(misses: pl.DataFrame, load_pixels: Callable[[str], Pixels], folde
         )
 
 
-def _plan(config: Config, lines: pl.DataFrame, errors: pl.DataFrame, placed: pl.DataFrame) -> pl.DataFrame:
+def _plan(
+    config: Config, lines: pl.DataFrame, errors: pl.DataFrame, placed: pl.DataFrame
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Repairs to try, and controls."""
     lines, errors = (frame.join(placed, on="error_id", how="semi") for frame in (lines, errors))
-    return verdict.plan(lines, errors, config.explain.budget)
+    plan = verdict.plan(lines, errors, config.explain.budget)
+    return plan, verdict.controls(lines, plan, errors, config.explain.budget)
 
 
 def _keep_others(misses: pl.DataFrame, load_pixels: Callable[[str], Pixels], folder: Path) -> None:

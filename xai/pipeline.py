@@ -34,7 +34,7 @@ from xai import run as runs
 from xai.config import Config, load
 from xai.dataset import metadata
 from xai.exceptions import DataError
-from xai.experiments import ask_upright, experiment, stress
+from xai.experiments import ask_level, ask_upright, experiment, stress
 from xai.files import make_folder
 from xai.integrations import mlflow
 from xai.novelty import COLUMN as NOVELTY
@@ -104,24 +104,45 @@ def triage(
     with clock("explain"):
         upright = ask_upright(config, detector, evaluation, asked.data.root, errors, progress)
         images, bins = verdict.with_upright(evaluation.images, found.bins, upright.told)
-        lines = verdict.rank(
-            errors,
-            found.compared,
-            images,
-            found.coverage,
-            bins=bins,
-            measured=found.bins,
-            score_threshold=detector.score_threshold,
-        )
+        turned = replace(evaluation, images=images)
+        level = ask_level(config, detector, turned, asked.data.root, errors, progress)
+        images, bins = verdict.with_level(images, bins, level.told)
+
+        def rank(objects: pl.DataFrame, bins: pl.DataFrame) -> pl.DataFrame:
+            return verdict.rank(
+                errors,
+                objects,
+                images,
+                found.coverage,
+                bins=bins,
+                measured=found.bins,
+                score_threshold=detector.score_threshold,
+            )
+
+        asked_of = [verdict.upright_lines(upright.told, errors), verdict.level_lines(level.told, errors)]
+        lines = tables.stack([rank(found.compared, bins), *asked_of], tables.TABLES["evidence"])
         shown = replace(evaluation, images=images)
         tried = experiment(
-            config, detector, shown, asked.data.root, errors, lines, folder, progress, spent=upright.forwards
+            config,
+            detector,
+            shown,
+            asked.data.root,
+            errors,
+            lines,
+            folder,
+            progress,
+            spent=upright.forwards + level.forwards,
         )
-        doubted = [label_frames.evidence(misplaced, errors), verdict.upright_lines(upright.told, errors)]
+        compared, bins = verdict.with_hidden(found.compared, bins, errors, tried)
+        if compared is not found.compared:
+            lines = tables.stack([rank(compared, bins), *asked_of], tables.TABLES["evidence"])
+        doubted = [label_frames.evidence(misplaced, errors)]
+        if not asked.reported:  # beside a reported miss nothing is annotated: what is detected may be another object
+            doubted.append(verdict.label_lines(errors, *_seen(evaluation), detector.score_threshold))
         lines = tables.stack([lines, tried, *doubted], tables.TABLES["evidence"])
         verdicts = verdict.judge(
             errors,
-            found.compared,
+            compared,
             images,
             found.coverage,
             lines,

@@ -10,19 +10,23 @@ its figures are pooled. Truth is known of objects that were found before and are
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
+import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import planted_measure as measure
+import planted_peers
 import planted_world as worlds
 import polars as pl
 import yaml
 from harness import DATA, Ledger
 
-from xai import detect, evidence, pipeline
+from xai import detect, pipeline
 
 VOC_NAMES = {
     "aeroplane": "airplane", "diningtable": "dining table", "motorbike": "motorcycle",
@@ -35,25 +39,29 @@ class Counter:
 
     def __init__(self) -> None:
         self.forwards = 0
-        self._explain = evidence.explain
         self._load = detect.load
         self.counting = False
 
     def install(self) -> None:
-        """Count from the first repair on: what the scan needs is no cost of an explanation."""
+        """Count in the stages that explain: what the scan needs is no cost of an explanation."""
 
         def load(*arguments: Any, **named: Any) -> Any:
             return _Counted(self._load(*arguments, **named), self)
 
-        def explain(*arguments: Any, **named: Any) -> Any:
-            self.counting = True
-            try:
-                return self._explain(*arguments, **named)
-            finally:
-                self.counting = False
+        def counted(stage: Callable[..., Any]) -> Callable[..., Any]:
+            def run(*arguments: Any, **named: Any) -> Any:
+                self.counting = True
+                try:
+                    return stage(*arguments, **named)
+                finally:
+                    self.counting = False
+
+            return run
 
         detect.load = load
-        evidence.explain = explain
+        for name in ("ask_upright", "ask_level", "experiment"):
+            if hasattr(pipeline, name):
+                setattr(pipeline, name, counted(getattr(pipeline, name)))
 
 
 class _Counted:
@@ -86,8 +94,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--most", type=int, help="photos of the half at most")
     parser.add_argument("--budget", type=int, default=40)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--peer-python", default="", help="Python that holds sliceline and scikit-learn (planted_peers)"
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/planted_causes"), help="picture, tables and cache")
-    parser.add_argument("--keep", action="store_true", help="keep the planted photos and runs")
+    parser.add_argument("--keep", action="store_true", help="keep the planted photos and runs, and go on from them")
+    parser.add_argument("--build-only", action="store_true", help="plant, keep, and triage at the next call")
     return parser.parse_args()
 
 
@@ -111,33 +123,48 @@ def main() -> None:
         sources.append(worlds.clean(Path(path).resolve(), form, detector, asked.classes, asked.out))
     counter = Counter()
     counter.install()
-    parts = []
+    parts, forwards = [], 0
     started = time.perf_counter()
     for number in range(asked.worlds):
-        folder = asked.out / f"{asked.half}-{number}" if asked.keep else Path(tempfile.mkdtemp())
-        shutil.rmtree(folder, ignore_errors=True)
-        world = worlds.build(
-            sources, (folder / "data").resolve(), part=asked.half, seed=asked.seed + number,
-            conditions=asked.conditions, planted=asked.planted, most=asked.most, design=asked.design,
-            explain={"budget": asked.budget, "maps": 0, "repairs": True}, detector=detector,
-        )  # fmt: skip
+        seed = asked.seed + number
+        folder = asked.out / f"{asked.half}-{seed}" if asked.keep else Path(tempfile.mkdtemp())
+        world = worlds.kept(folder)
+        if world is None:
+            shutil.rmtree(folder, ignore_errors=True)
+            world = worlds.build(
+                sources, (folder / "data").resolve(), part=asked.half, seed=seed,
+                conditions=asked.conditions, planted=asked.planted, most=asked.most, design=asked.design,
+                explain={"budget": asked.budget, "maps": 0, "repairs": True}, detector=detector,
+            )  # fmt: skip
+            if asked.keep:
+                worlds.save(world, folder)
+        if asked.build_only:
+            continue
         run = folder / "run"
-        pipeline.triage(world.config, out=run)
+        if not (run / "forwards.json").is_file():
+            counter.forwards = 0
+            pipeline.triage(world.config, out=run)
+            (run / "forwards.json").write_text(json.dumps(counter.forwards))
+        forwards += json.loads((run / "forwards.json").read_text())
         found = measure.known_misses(run, world.truth)
         for baseline in measure.BASELINES.values():
             found = found.join(baseline(run), on="error_id", how="left")
+        if asked.peer_python:
+            found = found.join(planted_peers.blame(run, asked.peer_python), on="error_id", how="left")
         parts.append(found.with_columns(world=pl.lit(number)))
-        if asked.keep:
-            world.truth.write_parquet(folder / "truth.parquet")
-        else:
+        if not asked.keep:
             shutil.rmtree(folder)
+    if asked.build_only:
+        return
     misses = pl.concat(parts)
     misses.write_parquet(asked.out / f"misses-{asked.half}.parquet")
     ledger = Ledger("planted_causes")
     note = f"half {asked.half}, {asked.worlds} worlds, {asked.design}, {time.perf_counter() - started:.0f} s"
     measure.judge(ledger, misses, note)
     measure.compare(ledger, misses)
-    ledger.add("detector forwards a miss", counter.forwards / len(misses), 40, "lower", f"{len(misses)} misses")
+    if not asked.peer_python:
+        print("sliceline and the boosted predictor are left out: give --peer-python", file=sys.stderr)
+    ledger.add("detector forwards a miss", forwards / len(misses), 40, "lower", f"{len(misses)} misses")
     measure.draw(misses.filter("known"), asked.out / f"confusion-{asked.half}.png", f"Planted causes, {note}")
     ledger.table()
 

@@ -143,18 +143,42 @@ def best_repairs(run: Path) -> pl.DataFrame:
     return ranked.unique("error_id", keep="first").select("error_id", best_repair="name")
 
 
-BASELINES = {"largest_z": z_scores, "worst_bin": worst_bins, "best_repair": best_repairs}
+def top_slices(run: Path) -> pl.DataFrame:
+    """Blame the first condition of the toolkit's own worst slice that a miss lies in: ``error_id own_top_slice``.
+
+    Slices by falling adjusted risk among those of interval above 1; this is no sliceline (``planted_peers``).
+    """
+    slices = pl.read_parquet(run / "slices.parquet").filter(pl.col("adjusted_low") > 1)
+    slices = slices.sort("adjusted_risk_ratio", descending=True, nulls_last=True)
+    rules = [set(names) for names in slices["conditions"]]
+    told_by = {
+        f"{name}={bin}": cause for cause, item in CAUSES.items() for name, bins in item.told_by.items() for bin in bins
+    }
+    rows = []
+    for error_id, conditions in pl.read_parquet(run / "errors.parquet").select("error_id", "conditions").iter_rows():
+        rule = next((rule for rule in rules if conditions and rule <= set(conditions)), set())
+        named = [told_by[name] for name in sorted(rule) if name in told_by]
+        rows.append((error_id, named[0] if named else "unexplained"))
+    return pl.DataFrame(rows, schema={"error_id": pl.String, "own_top_slice": pl.String}, orient="row")
+
+
+BASELINES = {"largest_z": z_scores, "worst_bin": worst_bins, "best_repair": best_repairs, "own_top_slice": top_slices}
 """Column → what makes it of a run."""
+
+PEERS = {"sliceline": "sliceline's top slice", "boosted": "gradient-boosted predictor, sampled Shapley values"}
+"""Column of ``planted_peers.blame`` → what it is."""
 
 
 def compare(ledger: Ledger, misses: pl.DataFrame) -> None:
     """Add what the verdicts gain over each baseline; what it does not name is unexplained, and wrong."""
     known = misses.filter("known")
     ours = averaged(known)
-    for name in BASELINES:
+    for name in (*BASELINES, *PEERS):
+        if name not in known.columns:
+            continue
         theirs = averaged(known, name)
-        note = f"ours {ours:.3f}, {name.replace('_', ' ')} {theirs:.3f}"
-        ledger.add(f"top-1 beyond: {name.replace('_', ' ')}", ours - theirs, 0.15, "higher", note)
+        title = PEERS.get(name, name.replace("_", " "))
+        ledger.add(f"top-1 beyond: {title}", ours - theirs, 0.15, "higher", f"ours {ours:.3f}, theirs {theirs:.3f}")
 
 
 def draw(known: pl.DataFrame, path: Path, title: str) -> None:

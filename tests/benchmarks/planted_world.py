@@ -79,6 +79,20 @@ def half(image_id: str) -> str:
     return "report" if zlib.crc32(Path(image_id).stem.encode()) & 1 else "tune"
 
 
+def save(world: World, folder: Path) -> None:
+    """Keep a built world, so that a benchmark that was stopped need not build it again."""
+    (folder / "config.json").write_text(world.config.model_dump_json())
+    world.truth.write_parquet(folder / "truth.parquet")
+
+
+def kept(folder: Path) -> World | None:
+    """Return the world that was kept in a folder, None where none is."""
+    if not (folder / "truth.parquet").is_file():
+        return None
+    config = configs.from_dict(json.loads((folder / "config.json").read_text()))
+    return World(config, pl.read_parquet(folder / "truth.parquet"))
+
+
 def clean(path: Path, form: str, detector: Mapping[str, Any], classes: Mapping[str, str], cache: Path) -> Clean:
     """Find what the detector finds in the photos as they are; kept in ``cache``."""
     folder = cache / f"clean-{zlib.crc32(json.dumps([str(path), form, detector], sort_keys=True).encode()):08x}"

@@ -66,7 +66,7 @@ def test_degenerate_outcomes_have_finite_risks(missed: float) -> None:
 @pytest.mark.parametrize(("mean", "deviation"), [(0.0, 0.8), (1.5, 0.3), (-0.7, 0.2), (-2.0, 1.0)])
 def test_expected_excess_is_the_integral(mean: float, deviation: float) -> None:
     risk = joint.JointRisk((("a", "b"),), np.array([mean]), np.array([[deviation**2]]))
-    ratio, excess = risk.excess(sparse.csr_array(np.ones((1, 1))))
+    ratio, excess, _ = risk.excess(sparse.csr_array(np.ones((1, 1))))
     expected, _ = integrate.quad(
         lambda x: (np.exp(x) - 1) * stats.norm.pdf(x, mean, deviation), 0, max(mean, 0) + 12 * deviation
     )
@@ -77,7 +77,8 @@ def test_expected_excess_is_the_integral(mean: float, deviation: float) -> None:
 def test_conditions_that_act_together_multiply() -> None:
     covariance = np.array([[0.04, 0.01], [0.01, 0.09]])
     risk = joint.JointRisk((("a", "x"), ("b", "y")), np.array([0.5, 0.3]), covariance)
-    ratio, excess = risk.excess(sparse.csr_array(np.array([[1.0, 1.0], [0.0, 1.0]])))
+    ratio, excess, upper = risk.excess(sparse.csr_array(np.array([[1.0, 1.0], [0.0, 1.0]])))
+    assert upper == pytest.approx(np.exp([0.8 + 1.96 * np.sqrt(0.15), 0.3 + 1.96 * 0.3]))
     assert ratio == pytest.approx(np.exp([0.8, 0.3]))
     together = joint.JointRisk((("a", "x"),), np.array([0.8]), np.array([[0.15]]))
     assert excess[0] == pytest.approx(together.excess(sparse.csr_array(np.ones((1, 1))))[1][0])

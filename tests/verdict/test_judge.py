@@ -84,12 +84,13 @@ def test_natural_misses_without_conditions_are_chance_inside_the_promise_else_un
         result = judge(train, plain, recall=recall).verdicts
         assert result["verdict"].unique().to_list() == [expected]
         assert result["cause"].unique().to_list() == ["unexplained"]
-        assert result["strength"].min() == 1.0
-        assert result["runner_up"].null_count() == len(result)
+        # What is left is the chance that a pose of the labels made the miss.
+        assert result["strength"].min() > 0.7
+        assert result["runner_up"].drop_nulls().str.starts_with("label_pose:").all()
 
 
-def test_a_rare_condition_is_named_by_its_repair_alone() -> None:
-    """The statistics are told to be too few, but every repair brings the objects back, or none, or placebos too."""
+def test_a_rare_condition_is_the_surer_the_more_its_repair_does_beyond_placebos() -> None:
+    """The coverage table calls it too few, but every repair brings the objects back, or none, or placebos too."""
     side = world(5, 120, {DARK: (0.05, 1.0)}, base=0.03)
     dark = side.errors.filter(pl.col("truth") == "darkness")["error_id"].to_list()
     assert 3 <= len(dark) <= 40
@@ -123,8 +124,14 @@ def test_a_rare_condition_is_named_by_its_repair_alone() -> None:
     assert proven["cause"].unique().to_list() == ["darkness"]
     assert proven["verdict"].unique().to_list() == ["coverage_gap"]
     assert proven["repair"].unique().to_list() == ["lift_shadows"]
-    assert decide(1.0, 0.5)["cause"].unique().to_list() == ["unexplained"]
-    assert decide(0.0, 0.0)["cause"].unique().to_list() == ["unexplained"]
+    strengths = [
+        float(
+            result.select(pl.when(cause="darkness").then("strength").otherwise("runner_up_strength")).to_series().min()
+        )  # type: ignore[arg-type]
+        for result in (proven, decide(1.0, 0.5), decide(0.0, 0.0))
+    ]
+    assert strengths == sorted(strengths, reverse=True)
+    assert 1 - strengths[0] < (1 - strengths[2]) / 5
 
 
 def one_by_one(evaluation: World, mechanism: str, score: float) -> pl.DataFrame:

@@ -21,7 +21,7 @@ def lines(evaluation: World) -> pl.DataFrame:
 
 def test_columns_are_the_contract_and_figures_are_finite(lines: pl.DataFrame) -> None:
     assert lines.schema == pl.Schema(tables.TABLES["evidence"])
-    assert set(lines["kind"]) == {"unusualness", "risk", "joint_risk", "coverage"}
+    assert set(lines["kind"]) == {"unusualness", "severity", "risk", "joint_risk", "coverage"}
     assert lines.select(pl.col("effect").is_finite().all()).item()
     assert lines.select(pl.struct("error_id", "kind", "name").is_duplicated().any()).item() is False
 
@@ -48,6 +48,32 @@ def test_unusualness_is_the_tail_among_found_objects(evaluation: World, lines: p
             assert row["before"] == row[attribute]
             assert row["after"] == pytest.approx(share)
             assert row["effect"] == pytest.approx(-np.log10(share))
+
+
+def test_severity_is_in_distances_of_the_edge_from_the_median_and_half_the_edge_at_least(
+    evaluation: World, lines: pl.DataFrame
+) -> None:
+    joined = evaluation.objects.join(evaluation.images, on="image_id")
+    usual = joined.filter(pl.col("outcome") == "found")["noise"].median()
+    assert isinstance(usual, float)
+    told = lines.filter((pl.col("kind") == "severity") & (pl.col("name") == "noise"))
+    assert len(told) >= 3
+    for row in told.iter_rows(named=True):
+        assert row["before"] == 5.0
+        assert row["effect"] == pytest.approx((row["after"] - 5.0) / max(5.0 - usual, 5.0 / 2))
+        assert row["effect"] >= 0
+
+
+def test_controls_are_planned_repairs_on_misses_without_the_condition(evaluation: World, lines: pl.DataFrame) -> None:
+    errors = evaluation.errors.drop("truth")
+    plan = verdict.plan(lines, errors, 40)
+    controls = verdict.controls(lines, plan, errors, 40)
+    assert controls.columns == plan.columns
+    shown = lines.filter(pl.col("kind") == "joint_risk").select("error_id", cause="name")
+    assert controls.join(shown, on=["error_id", "cause"]).is_empty()
+    assert set(controls["cause"]) <= set(plan["cause"])
+    assert controls["error_id"].n_unique() == 16
+    assert verdict.controls(lines, plan, errors, 0).is_empty()
 
 
 def test_risk_and_coverage_lines_repeat_the_coverage_table(evaluation: World, lines: pl.DataFrame) -> None:

@@ -180,7 +180,7 @@ def test_a_case_without_a_box_says_so() -> None:
 
 
 def test_labels_of_another_frame_say_what_to_set() -> None:
-    assert sentence("label", scene(frames=(0.12, 0.784))) == (
+    assert sentence("label", scene(doubt=("exif_mismatch", 0.12, 0.784))) == (
         "The labels of this photo overlap what is detected by 12% as they are, by 78% turned from the photo as stored "
         "into the photo as displayed, so that this car seems to lie elsewhere: set label_frame: stored if all labels "
         "were drawn so, or draw them on the photo as displayed."

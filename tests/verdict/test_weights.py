@@ -1,9 +1,12 @@
 """How lines of evidence add up."""
 
 import numpy as np
+import polars as pl
 import pytest
 
-from xai.verdict.weights import mark_log_ratio
+from xai import tables
+from xai.verdict.features import cheap_features
+from xai.verdict.weights import INTERCEPTS, WEIGHTS, mark_log_ratio, weigh
 
 
 def test_a_mark_counts_by_how_often_misses_of_the_condition_carry_it() -> None:
@@ -26,3 +29,21 @@ def test_a_mark_that_is_everywhere_or_rarer_under_the_condition_tells_nothing() 
 def test_few_misses_leave_it_near_one() -> None:
     assert np.isfinite(mark_log_ratio(np.array([True]), np.array([True]))).all()
     assert mark_log_ratio(np.empty(0, dtype=np.bool_), np.empty(0, dtype=np.bool_)).shape == (0,)
+
+
+def test_a_condition_that_is_merely_there_does_not_speak() -> None:
+    rows = pl.DataFrame(
+        {"error_id": ["a", "b"], "cause": ["haze", "haze"], "gain": [0.0, 0.3], "joint_risk": [-1.0, -1.0]}
+    )
+    told = weigh(rows)
+    assert told["speaks"].to_list() == [False, True]
+    assert told["log_weight"].to_list() == pytest.approx(
+        [INTERCEPTS["haze"] - WEIGHTS["joint_risk"] + WEIGHTS["gain"] * gain for gain in (0.0, 0.3)]
+    )
+
+
+def test_a_condition_whose_joint_risk_is_shown_below_one_is_left_out() -> None:
+    lines = [("a", "joint_risk", "noise", 0.8, 0.4, 0.0), ("b", "joint_risk", "noise", 1.2, 0.7, 0.1)]
+    names = ["error_id", "kind", "name", "before", "after", "effect"]
+    evidence = tables.conform(pl.DataFrame(lines, schema=names, orient="row"), tables.TABLES["evidence"])
+    assert cheap_features(evidence)["error_id"].to_list() == ["b"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ import polars as pl
 
 from xai import tables
 from xai.evidence.geometric import Repaired, identity, move
+from xai.evidence.hidden import PARTS, SCHEMA, part_lines, seen, with_parts
 from xai.evidence.repair import PLACEBOS, REPAIRS, TURN_PLACEBO, Repair, RepairContext, turn_but_not_upright
 from xai.evidence.trial import Answers, ask, boxes_of, by_photo, labels_of
 from xai.types import Boxes, Detector, Pixels, Progress, no_progress
@@ -19,10 +21,11 @@ EVIDENCE = tables.TABLES["evidence"]
 
 
 class Spent(NamedTuple):
-    """Lines of evidence, and the photos that were put through the detector for them."""
+    """Lines of evidence, how many photos were put through the detector for them, and the photos that they are of."""
 
     evidence: pl.DataFrame
     forwards: int
+    photos: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,11 +73,14 @@ def run_experiments(
       than one placebo alone, so that small effects are not overstated.
     - ``repair_found``, name = cause: ``before`` and ``after`` are 1 or 0, whether a deployed detection of the class
       reaches ``match_iou``; ``placebo`` the share of placebos under which one does; effect likewise.
+    - ``control``, ``control_found``: the same for rows of the plan that are controls.
+    - ``part``, name = side: only where the detector sees a part of the object that lies there (``hidden``).
     - ``placebo``, name = placebo: ``before`` and ``after`` the target, effect their difference.
     - ``placebo_found``, name = placebo: the same for found.
 
     Args:
-        plan: ``error_id cause repair priority``; higher priority first.
+        plan: ``error_id cause repair priority``; higher priority first. ``control``, where there, marks repairs of
+            misses that do not show the condition.
         misses: ``error_id image_id label x1 y1 x2 y2`` and attribute columns; ``object_id`` where known.
         neighbours: the objects table; boxes of the same photo are a miss's neighbours.
         load_pixels: ``image_id`` → photo.
@@ -89,6 +95,8 @@ def run_experiments(
         ValueError: the plan names a repair that does not exist, or a miss has a class that the detector lacks.
     """
     planned = plan.filter(pl.col("repair").is_not_null())
+    if "control" not in planned.columns:
+        planned = planned.with_columns(control=pl.lit(False))
     unknown = sorted(set(planned["repair"].to_list()) - set(REPAIRS))
     if unknown:
         raise ValueError(f"expected repairs among {', '.join(REPAIRS)}; the plan has also {', '.join(unknown)}")
@@ -97,6 +105,7 @@ def run_experiments(
     boxes_by_photo = {str(part["image_id"][0]): part for part in by_photo(neighbours.filter(_in(neighbours, queue)))}
     left = budget_per_miss * len(misses)
     found: list[pl.DataFrame] = []
+    reached: list[str] = []
     for index, part in enumerate(queue):
         image_id = str(part["image_id"][0])
         spent = _photo(
@@ -111,10 +120,11 @@ def run_experiments(
         )
         left -= spent.forwards
         found.append(spent.evidence)
+        reached += [image_id] * (spent.forwards > 0)
         if done is not None:
             done(spent.evidence)
         progress("experiment", index + 1, len(queue))
-    return Spent(tables.stack(found, EVIDENCE), budget_per_miss * len(misses) - left)
+    return Spent(tables.stack(found, EVIDENCE), budget_per_miss * len(misses) - left, tuple(reached))
 
 
 def _in(frame: pl.DataFrame, queue: Sequence[pl.DataFrame]) -> pl.Series:
@@ -146,6 +156,7 @@ def _photo(
     keep: Callable[[str, str, Repaired], None] | None,
 ) -> Spent:
     """Try the placebos and the planned repairs of one photo's misses."""
+    controls = set(plan.filter("control").select("error_id", "cause").iter_rows())
     boxes, labels = boxes_of(misses), labels_of(misses, detector)
     shared = [_Variant("original", None, None, Repaired(pixels, identity(), boxes[0]))]
     shared += [_Variant(name, None, None, make(pixels, boxes[0], RepairContext())) for name, make in PLACEBOS.items()]
@@ -153,16 +164,22 @@ def _photo(
     if not own:
         return Spent(tables.empty(EVIDENCE), 0)
     variants = shared + own
-    placed = np.stack([_placed(variant, boxes) for variant in variants])
-    answers = ask(detector, [variant.repaired.pixels for variant in variants], placed, labels, match_iou=match_iou)
+    # Parts of the objects are asked about in the untouched photo and the placebos; after repairs nobody reads them.
+    placed = np.stack([with_parts(_placed(variant, boxes)) for variant in variants])
+    repeated = np.repeat(labels, PARTS)
+    told = ask(detector, [variant.repaired.pixels for variant in variants], placed, repeated, match_iou=match_iou)
+    answers = Answers(told.target[:, ::PARTS], told.found[:, ::PARTS])
+    parts = pl.DataFrame(seen(misses["error_id"].to_list(), told.target[: len(shared)]), schema=SCHEMA, orient="row")
     if keep is not None:
         for row, error_id in enumerate(misses["error_id"]):
             tried = [i for i, variant in enumerate(variants) if variant.row == row and variant.repair is not None]
+            tried = [i for i in tried if (error_id, variants[i].name) not in controls]
             if tried:
                 best = max(tried, key=lambda i: (answers.found[i, row], answers.target[i, row]))
                 keep(error_id, variants[best].name, variants[best].repaired)
-    rows = _rows(variants, answers, misses["error_id"].to_list())
-    return Spent(pl.DataFrame(rows, schema=dict(EVIDENCE), orient="row"), len(variants))
+    rows = _rows(variants, answers, misses["error_id"].to_list(), controls)
+    lines = pl.DataFrame(rows, schema=dict(EVIDENCE), orient="row")
+    return Spent(tables.stack([lines, part_lines(parts)], EVIDENCE), len(variants))
 
 
 def _repairs(
@@ -206,7 +223,9 @@ def _placed(variant: _Variant, boxes: Boxes) -> Boxes:
 Row = tuple[str, str, str, float, float, float | None, float]
 
 
-def _rows(variants: Sequence[_Variant], answers: Answers, error_ids: Sequence[str]) -> list[Row]:
+def _rows(
+    variants: Sequence[_Variant], answers: Answers, error_ids: Sequence[str], controls: AbstractSet[tuple[str, str]]
+) -> list[Row]:
     """Turn answers into lines of evidence; variant 0 is the untouched photo."""
     rows: list[Row] = []
     found = answers.found.astype(np.float64)
@@ -221,6 +240,7 @@ def _rows(variants: Sequence[_Variant], answers: Answers, error_ids: Sequence[st
                 before, after = float(values[0, miss]), float(values[index, miss])
                 rows.append((error_id, kind, variants[index].name, before, after, None, after - before))
         for index in repairs:
+            control = (error_id, variants[index].name) in controls
             placebos = common + (turned if variants[index].repair == "turn_upright" else [])
             target, hit = answers.target[:, miss], found[:, miss]
             for kind, values, placebo in (
@@ -229,5 +249,6 @@ def _rows(variants: Sequence[_Variant], answers: Answers, error_ids: Sequence[st
             ):
                 before, after = float(values[0]), float(values[index])
                 effect = after - max(before, placebo)
-                rows.append((error_id, kind, variants[index].name, before, after, placebo, effect))
+                named = kind.replace("repair", "control") if control else kind
+                rows.append((error_id, named, variants[index].name, before, after, placebo, effect))
     return rows

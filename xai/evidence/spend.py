@@ -10,6 +10,7 @@ import polars as pl
 from xai import tables
 from xai.evidence.experiment import EVIDENCE, run_experiments
 from xai.evidence.geometric import Repaired
+from xai.evidence.hidden import FORWARDS, part_lines, parts_seen
 from xai.evidence.maps import explain_maps
 from xai.evidence.pictures import write_gallery_photo, write_repaired
 from xai.types import Detector, Pixels, Progress, no_progress
@@ -22,6 +23,7 @@ def explain(
     misses: pl.DataFrame,
     *,
     plan: pl.DataFrame | None,
+    controls: pl.DataFrame | None = None,
     objects: pl.DataFrame,
     load_pixels: Callable[[str], Pixels],
     detector: Detector,
@@ -37,6 +39,7 @@ def explain(
     Args:
         misses: one row per missed object, with its box, label and attributes.
         plan: repairs to try (``error_id cause repair priority``); None for none.
+        controls: repairs to try on misses that do not show their condition, columns as in ``plan``.
         objects: all annotated objects.
         load_pixels: ``image_id`` → photo.
         detector: the detector.
@@ -49,7 +52,8 @@ def explain(
         progress: told how far each stage is.
 
     Returns:
-        Lines of evidence: those of ``experiment.run_experiments`` and ``maps.explain_maps``.
+        Lines of evidence: those of ``experiment.run_experiments`` and ``maps.explain_maps``, and ``part`` lines also of
+        misses for which nothing was planned.
     """
     ordered = _by_priority(misses, plan)
     waiting = _Gallery(ordered.head(GALLERY), folder / "gallery", load_pixels)
@@ -63,7 +67,7 @@ def explain(
 
     if plan is not None and len(misses):
         tried = run_experiments(
-            plan,
+            plan if controls is None else _with_controls(plan, controls),
             ordered,
             objects,
             load_pixels=waiting.load,
@@ -75,6 +79,17 @@ def explain(
         )
         left -= tried.forwards
         lines.append(tried.evidence)
+        untried = ordered.filter(~pl.col("image_id").is_in(tried.photos))
+        photos = untried["image_id"].unique(maintain_order=True).head(left // FORWARDS)
+        told = parts_seen(
+            untried.filter(pl.col("image_id").is_in(photos.implode())),
+            load_pixels=waiting.load,
+            detector=detector,
+            match_iou=match_iou,
+            progress=progress,
+        )
+        left -= FORWARDS * len(photos)
+        lines.append(part_lines(told))
     mapped = explain_maps(
         ordered,
         objects,
@@ -88,6 +103,11 @@ def explain(
     )
     waiting.finish()
     return tables.stack([*lines, mapped.evidence], EVIDENCE)
+
+
+def _with_controls(plan: pl.DataFrame, controls: pl.DataFrame) -> pl.DataFrame:
+    marked = [frame.with_columns(control=pl.lit(flag)) for frame, flag in ((plan, False), (controls, True))]
+    return pl.concat(marked, how="diagonal_relaxed")
 
 
 def keep_photos(misses: pl.DataFrame, *, load_pixels: Callable[[str], Pixels], folder: Path) -> None:

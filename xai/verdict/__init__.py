@@ -2,7 +2,20 @@
 
 from xai.verdict.detections import judge_detections
 from xai.verdict.judge import judge
-from xai.verdict.rank import plan, rank
-from xai.verdict.upright import upright_lines, with_upright
+from xai.verdict.label_checks import label_lines
+from xai.verdict.rank import controls, plan, rank
+from xai.verdict.upright import level_lines, upright_lines, with_hidden, with_level, with_upright
 
-__all__ = ["judge", "judge_detections", "plan", "rank", "upright_lines", "with_upright"]
+__all__ = [
+    "controls",
+    "judge",
+    "judge_detections",
+    "label_lines",
+    "level_lines",
+    "plan",
+    "rank",
+    "upright_lines",
+    "with_hidden",
+    "with_level",
+    "with_upright",
+]

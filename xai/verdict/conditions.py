@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from xai.catalog import CATALOG
 from xai.causes import CAUSES
@@ -19,6 +20,13 @@ NO_CONDITION = ("unknown", "other")
 
 HARMLESS_RATIO = 1.5
 """A label's own interval that ends below this overrules what is said of all labels together."""
+
+LEAST_ROOM = 0.1
+"""Share of an attribute's range that severity is measured in at least."""
+
+Floats = NDArray[np.float64]
+
+_MEASURED = ("value", "tail_share", "edge", "severity")
 
 _FIGURES = [
     "train_count", "train_share", "train_miss_rate", "eval_count", "eval_share", "miss_share", "miss_rate",
@@ -45,11 +53,13 @@ def show(
         coverage: columns of ``tables.TABLES["coverage"]`` and ``tag_error``.
 
     Returns:
-        Columns ``error_id label cause attribute bin value tail_share scope`` and figures of the coverage row that
-        applies, best told condition of a cause first. ``scope`` is null where that row is over all labels; it is the
-        label where the label's own row says otherwise: elevated where all labels are not, or shown to be harmless.
-        ``value`` is null for words; ``tail_share`` is the share of found objects whose value is at least as extreme, of
-        n + 1 with the object itself counted in. ``other_rate`` is the miss rate of the other known bins in the scope.
+        Columns ``error_id label cause attribute bin value tail_share edge severity scope`` and figures of the coverage
+        row that applies, best told condition of a cause first. ``scope`` is null where that row is over all labels; it
+        is the label where the label's own row says otherwise: elevated where all labels are not, or shown to be
+        harmless. ``value`` is null for words; ``tail_share`` is the share of found objects whose value is at least as
+        extreme, of n + 1 with the object itself counted in. ``severity`` is how far beyond the ``edge`` of the
+        attribute's normal bins the value lies, in distances of that edge from the median of found objects.
+        ``other_rate`` is the miss rate of the other known bins in the scope.
     """
     found = misses(errors).select("error_id", "label", "image_id", "object_id")
     columns = [name for name in bins.columns if name not in {"image_id", "object_id", "label"}]
@@ -117,7 +127,7 @@ def _user_causes(long: pl.DataFrame) -> pl.DataFrame:
 def _add_tail_share(
     shown: pl.DataFrame, objects: pl.DataFrame, images: pl.DataFrame, bins: pl.DataFrame
 ) -> pl.DataFrame:
-    """Add ``value`` and ``tail_share``, one attribute after the other."""
+    """Add the columns of ``_MEASURED``, one attribute after the other."""
     keys = ["image_id", "object_id"]
     named = bins.rename({name: f"bin of {name}" for name in bins.columns if name not in {*keys, "label"}})
     image_columns = [name for name in images.columns if name in CATALOG and name not in objects.columns]
@@ -132,16 +142,17 @@ def _add_tail_share(
             scored.select(keys + ([name] if numeric else [])), on=keys, how="left", maintain_order="left"
         )
         value = values[name].cast(pl.Float64) if numeric else pl.Series([None] * len(part), dtype=pl.Float64)
+        value = value.alias("value")
         share = _tail_share(name, part["bin"].to_list(), value, reference)
-        parts.append(part.with_columns(value=value, tail_share=pl.Series(share, dtype=pl.Float64)))
+        edge, severity = _severity(name, part["bin"].to_list(), value, reference)
+        told = {"tail_share": share, "edge": edge, "severity": severity}
+        parts.append(part.with_columns(value, *[pl.Series(key, item, pl.Float64) for key, item in told.items()]))
     if not parts:
-        return shown.with_columns(value=pl.lit(None, pl.Float64), tail_share=pl.lit(None, pl.Float64))
+        return shown.with_columns(pl.lit(None, pl.Float64).alias(key) for key in _MEASURED)
     return pl.concat(parts)
 
 
-def _tail_share(
-    attribute: str, names: Sequence[str], value: pl.Series, reference: pl.DataFrame
-) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _tail_share(attribute: str, names: Sequence[str], value: pl.Series, reference: pl.DataFrame) -> Floats:
     """Share of found objects beyond each value, on the side of the attribute's normal bins that the bin lies on."""
     count = len(reference)
     alike = dict(reference[f"bin of {attribute}"].value_counts().iter_rows())
@@ -158,6 +169,29 @@ def _tail_share(
     share = (beyond + 1) / (np.where(side == 0, count, len(ordered)) + 1)
     # Without a found object that has a value there is nothing to be unusual against.
     return np.asarray(np.where(np.isnan(values) | (len(ordered) == 0), np.nan, share))
+
+
+def _severity(attribute: str, names: Sequence[str], value: pl.Series, reference: pl.DataFrame) -> tuple[Floats, Floats]:
+    """Edge of the normal bins on each value's side, and how far beyond it the value lies; NaN for words.
+
+    The unit is the distance of the edge from the median of found objects, so that attributes can be compared; at least
+    half the edge and a tenth of the attribute's range, since found objects may lie close to the edge.
+    """
+    blank = np.full(len(names), np.nan)
+    if attribute == "rotation":  # quarter turns: 270 degrees are no further than 90
+        return blank, blank
+    if attribute not in reference.columns or not len(usual := reference[attribute].drop_nulls().drop_nans()):
+        return blank, blank
+    sides = _sides(attribute)
+    side = np.array([sides.get(name, 0) for name in names])
+    normal = [item for item in CATALOG[attribute].bins if item.name not in sides]
+    ends = [np.nan if end is None else end for end in (normal[0].low, normal[-1].high)]
+    edge = np.where(side < 0, ends[0], np.where(side > 0, ends[1], np.nan))
+    low, high = CATALOG[attribute].range
+    least = 0.0 if low is None or high is None else LEAST_ROOM * (high - low)
+    room = np.maximum(np.abs(edge - float(np.median(usual.to_numpy()))), np.maximum(np.abs(edge) / 2, least))
+    room = np.maximum(room, 1e-6)
+    return edge, np.asarray((value.fill_null(np.nan).to_numpy() - edge) * side / room)
 
 
 def _sides(attribute: str) -> dict[str, int]:

@@ -19,6 +19,9 @@ Condition = tuple[str, str]
 PRIOR_DEVIATION = 0.8
 """Standard deviation of log risk ratios before any data: two thirds of them lie between 0.45 and 2.2."""
 
+UPPER = 1.96
+"""Standard deviations from the mean to the upper bound of a log risk ratio."""
+
 _STEPS = 50
 _TOLERANCE = 1e-8
 
@@ -37,10 +40,11 @@ class JointRisk:
     mean: Floats
     covariance: Floats
 
-    def excess(self, members: sparse.csr_array) -> tuple[Floats, Floats]:
-        """Return risk ratios and expected excess relative risks of sets of conditions that act together.
+    def excess(self, members: sparse.csr_array) -> tuple[Floats, Floats, Floats]:
+        """Return risk ratios, expected excess relative risks and upper bounds of sets of conditions that act together.
 
-        With log RR ~ N(m, s²) the expected excess is E[max(RR − 1, 0)] = exp(m + s²/2) Φ(m/s + s) − Φ(m/s).
+        With log RR ~ N(m, s²) the expected excess is E[max(RR − 1, 0)] = exp(m + s²/2) Φ(m/s + s) − Φ(m/s). The upper
+        bound of the risk ratio is that of its one-sided 97.5% credible interval.
 
         Args:
             members: (g, c) indicator of each set's conditions.
@@ -49,7 +53,7 @@ class JointRisk:
         deviation = np.sqrt(np.maximum(np.asarray(members.multiply(members @ self.covariance).sum(axis=1)), 1e-12))
         scaled = mean / deviation
         excess = np.exp(mean + deviation**2 / 2) * stats.norm.cdf(scaled + deviation) - stats.norm.cdf(scaled)
-        return np.exp(mean), np.maximum(excess, 0.0)
+        return np.exp(mean), np.maximum(excess, 0.0), np.exp(mean + UPPER * deviation)
 
 
 def fit(

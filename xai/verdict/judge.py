@@ -12,14 +12,22 @@ from xai import tables
 from xai.causes import CAUSES
 from xai.rules import ELEVATED, RARE_COUNT, RARE_SHARE
 from xai.verdict.conditions import misses, show, untold
-from xai.verdict.rank import cheap_weights
+from xai.verdict.features import features, trials
 from xai.verdict.sentences import Promised, Scene, sentence
-from xai.verdict.weights import WEIGHTS, mark_log_ratio, repair_log_ratio
+from xai.verdict.weights import LEAST, NEAR_THRESHOLD, weigh
 
 UNEXPLAINED = "unexplained"
 
-SPECIAL = ["exif_mismatch", "label_error", "score_threshold"]
-"""Causes that lie in no condition of photo or object."""
+DOUBTS = {
+    "exif_mismatch": "exif_mismatch",
+    "label_error": "label_error",
+    "label_class": "label_error",
+    "label_box": "label_error",
+}
+"""Line of evidence that doubts a label → cause, first come first."""
+
+SPECIAL = [*DOUBTS, "score_threshold"]
+"""Lines of causes that lie in no condition of photo or object."""
 
 
 class AnsweredPromise(Protocol):
@@ -52,14 +60,14 @@ def judge(
 ) -> pl.DataFrame:
     """Return one verdict per miss, columns as in ``tables.TABLES["verdicts"]``.
 
-    A cause is admissible if the object shows its condition, and the condition's risk is elevated in the coverage table
-    or its repair found the object where neither the untouched photo nor a placebo did, and its weight
-    (``verdict.weights``) is at least that of ``unexplained``, and the mechanism does not rule it out. The admissible
-    cause of the greatest weight is the verdict's. Verdicts, the first that applies: ``label`` (the photo's labels fit
-    the detections better in another frame, or mechanism ``annotation``), ``coverage_gap`` and ``hard`` (by the coverage
-    table where it calls the condition elevated, else ``coverage_gap`` where the condition is rare in training),
-    ``threshold`` (best score within 0.05 below the threshold, and no cause is admissible), ``chance`` (nothing stands
-    out and the promised recall is shown to be kept), ``unexplained``. The cause of the last two is ``unexplained``.
+    A cause is admissible if the object shows its condition, a line speaks for it (``weights.SPEAKS``), its weight is at
+    least that of ``unexplained``, and neither the mechanism nor the joint risk rules it out. The admissible cause of
+    the greatest weight is the verdict's. Verdicts, the first that applies: ``label`` (the photo's labels fit the
+    detections better in another frame, or the detector contradicts the label), ``coverage_gap`` and ``hard`` (by the
+    coverage table where it calls the condition elevated, else ``coverage_gap`` where the condition is rare in
+    training), ``threshold`` (best score within 0.05 below the threshold, and no cause is admissible), ``chance``
+    (nothing stands out and the promised recall is shown to be kept), ``unexplained``. The cause of the last two is
+    ``unexplained``.
 
     ``train_share``, ``eval_share``, ``miss_share`` and ``risk_ratio`` (adjusted) are those of the condition in the
     coverage table, of the label's own row where that decided. ``repair`` is the repair that brought the object back.
@@ -79,8 +87,16 @@ def judge(
     """
     found = misses(errors)
     shown = show(errors, objects, images, bins, coverage)
-    trials = _trials(evidence, score_threshold)
-    causes = _rule_out(_weigh(shown, evidence, trials, found), found)
+    tried = trials(evidence, score_threshold)
+    parts = evidence.filter(pl.col("kind") == "part").select(
+        "error_id", part_side="name", part_before="before", part_after="after"
+    )
+    causes = _rule_out(_weigh(shown, tried, features(evidence, errors, score_threshold)), found)
+    causes = causes.join(parts, on="error_id", how="left", maintain_order="left")
+    asked = evidence.filter(pl.col("kind") == "upright").select(
+        "error_id", cause=pl.col("name").replace("roll", "tilt"), asked=pl.lit(True)
+    )
+    causes = causes.join(asked, on=["error_id", "cause"], how="left", maintain_order="left")
     context = {
         "has_training": bool(coverage["train_count"].is_not_null().any()),
         "is_training_set": is_training_set,
@@ -91,10 +107,10 @@ def judge(
     by_miss = {str(key[0]): part.to_dicts() for key, part in causes.partition_by("error_id", as_dict=True).items()}
     marks = evidence.filter((pl.col("kind") == "mechanism") & pl.col("name").is_in(SPECIAL))
     special = {(error_id, name): effect for error_id, name, effect in marks.select("error_id", "name", "effect").rows()}
-    turned = marks.filter(pl.col("name") == "exif_mismatch").select("error_id", "before", "after")
-    frames = {error_id: (drawn, fitting) for error_id, drawn, fitting in turned.iter_rows()}
-    vain = dict(trials.filter(~pl.col("succeeded")).group_by("error_id").len().iter_rows())
-    rescued = trials.filter("succeeded").group_by("error_id", maintain_order=True).agg("cause")
+    doubts = marks.filter(pl.col("name") != "score_threshold").select("error_id", "name", "before", "after")
+    figures = {(error_id, name): (before, after) for error_id, name, before, after in doubts.iter_rows()}
+    vain = dict(tried.filter(~pl.col("succeeded")).group_by("error_id").len().iter_rows())
+    rescued = tried.filter("succeeded").group_by("error_id", maintain_order=True).agg("cause")
     restored = {key: [CAUSES[cause].repair for cause in names if cause in CAUSES] for key, names in rescued.iter_rows()}
     blind = untold(errors, bins, coverage)
     homeless = _without_box(objects)
@@ -108,8 +124,9 @@ def judge(
             "tried": vain.get(key, 0),
             "restored": restored.get(key, []),
             "untold": blind.get(key, []),
-            "frames": frames.get(key),
         }
+        name = next((name for name in DOUBTS if (key, name) in special), None)
+        seen["doubt"] = None if name is None else (name, *figures[key, name])
         rows.append(_verdict(miss, by_miss.get(key, []), special, seen))
     schema = dict(tables.TABLES["verdicts"])
     return tables.conform(pl.DataFrame(rows, schema=schema, orient="row"), schema)
@@ -122,66 +139,19 @@ def _without_box(objects: pl.DataFrame) -> set[tuple[str, int]]:
     return set(objects.filter(pl.col("x1").is_null()).select("image_id", "object_id").iter_rows())
 
 
-def _trials(evidence: pl.DataFrame, score_threshold: float) -> pl.DataFrame:
-    """One row per tried repair: targets, whether it ``succeeded`` or ``failed`` (neither: a placebo did as well)."""
-    target = evidence.filter(pl.col("kind") == "repair").select(
-        "error_id", "before", "after", "placebo", "effect", cause="name"
-    )
-    hit = evidence.filter(pl.col("kind") == "repair_found").select(
-        "error_id", cause="name", hit_before="before", hit_after="after", hit_placebo="placebo"
-    )
-    trials = target.join(hit, on=["error_id", "cause"], how="left", maintain_order="left")
-    # Without the detector's own answer the target decides: it is at most the score, so a target above the threshold
-    # belongs to a detection that passes it.
-    for name in ("before", "after", "placebo"):
-        passes = (pl.col(name) >= score_threshold).cast(pl.Float64)
-        trials = trials.with_columns(pl.col(f"hit_{name}").fill_null(passes))
-    alone = (pl.col("hit_before") < 0.5) & (pl.col("hit_placebo").fill_null(0.0) == 0)
-    return trials.with_columns(
-        succeeded=(pl.col("hit_after") > 0.5) & alone & (pl.col("effect") > 0), failed=pl.col("hit_after") < 0.5
-    )
-
-
-def _weigh(shown: pl.DataFrame, evidence: pl.DataFrame, trials: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
-    """One row per miss × cause: the figures of its best told condition, its weight, and whether it is admissible."""
+def _weigh(shown: pl.DataFrame, tried: pl.DataFrame, told: pl.DataFrame) -> pl.DataFrame:
+    """One row per miss × cause: the figures of its best told condition, its weight, and whether it may be named."""
     best = shown.unique(["error_id", "cause"], keep="first", maintain_order=True)
-    successes, failures = WEIGHTS["repair_successes"], WEIGHTS["repair_failures"]
-    rates = trials.group_by("cause").agg(
-        hit_rate=(pl.col("succeeded").sum() + successes) / (pl.len() + successes + failures)
-    )
-    by_luck = float(((1 - trials["hit_after"]) * trials["hit_placebo"].fill_null(0.0)).sum())
-    luck, no_luck = WEIGHTS["placebo_successes"], WEIGHTS["placebo_failures"]
-    chance = (by_luck + luck) / (len(trials) + luck + no_luck)
-    told = trials.join(rates, on="cause", how="left", maintain_order="left")
-    ratio = repair_log_ratio(
-        told["succeeded"].to_numpy(), told["failed"].to_numpy(), told["hit_rate"].to_numpy(), chance
-    )
-    told = told.with_columns(repair_log_ratio=pl.Series(ratio, dtype=pl.Float64)).drop("hit_rate")
     keys = ["error_id", "cause"]
-    joined = best.join(cheap_weights(evidence), on=keys, how="left").join(told, on=keys, how="left")
-    joined = joined.join(_marks(best, found), on=keys, how="left")
-    experiments = pl.col("repair_log_ratio").fill_null(0.0) + pl.col("mark_log_ratio").fill_null(0.0)
+    joined = best.join(weigh(told), on=keys, how="left").join(tried, on=keys, how="left")
     joined = joined.with_columns(
-        weight=(pl.col("log_weight").fill_null(-np.inf) + experiments).exp(),
+        weight=pl.col("log_weight").fill_null(-np.inf).exp(),
         elevated=pl.col("assessment").is_in(list(ELEVATED)).fill_null(False),
     )
-    stands = pl.col("elevated") | pl.col("succeeded").fill_null(False)
-    return joined.with_columns(admissible=stands & (pl.col("weight") >= WEIGHTS["least"])).sort(
+    speaks = pl.col("speaks").fill_null(False)
+    return joined.with_columns(admissible=(pl.col("weight") >= LEAST) & speaks).sort(
         ["error_id", "weight", "cause"], descending=[False, True, False]
     )
-
-
-def _marks(shown: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
-    """Return ``error_id cause mark_log_ratio`` of the causes that leave a mark in the detector."""
-    known = found.filter(pl.col("mechanism") != "unknown")
-    parts = [pl.DataFrame(schema={"error_id": pl.String, "cause": pl.String, "mark_log_ratio": pl.Float64})]
-    for name, cause in CAUSES.items():
-        if cause.leaves is not None and len(known):
-            marked = (known["mechanism"] == cause.leaves).to_numpy()
-            under = known["error_id"].is_in(shown.filter(pl.col("cause") == name)["error_id"].to_list()).to_numpy()
-            ratio = pl.Series("mark_log_ratio", mark_log_ratio(marked, under))
-            parts.append(known.select("error_id", cause=pl.lit(name)).with_columns(ratio))
-    return pl.concat(parts)
 
 
 def _rule_out(causes: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
@@ -190,7 +160,8 @@ def _rule_out(causes: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
     ruled_out = pl.DataFrame(pairs, schema={"cause": pl.String, "mechanism": pl.String}, orient="row")
     struck = found.select("error_id", "mechanism").join(ruled_out, on="mechanism").select("error_id", "cause")
     marked = causes.join(struck.with_columns(struck=True), on=["error_id", "cause"], how="left", maintain_order="left")
-    return marked.with_columns(admissible=pl.col("admissible") & pl.col("struck").is_null()).drop("struck")
+    is_struck = pl.col("struck").is_not_null()
+    return marked.with_columns(admissible=pl.col("admissible") & ~is_struck, struck=is_struck)
 
 
 def _verdict(
@@ -202,19 +173,24 @@ def _verdict(
     """Judge one miss; ``causes`` come by falling weight."""
     error_id = miss["error_id"]
     admissible = [cause for cause in causes if cause["admissible"]]
-    odds = {cause["cause"]: cause["weight"] for cause in admissible}
+    odds = {cause["cause"]: cause["weight"] for cause in causes if not cause["struck"]}
     chosen: dict[str, Any] | None = None
-    doubted = next((name for name in ("exif_mismatch", "label_error") if (error_id, name) in special), None)
+    doubted = context["doubt"]
+    if doubted is not None and doubted[0] == "label_box" and admissible:
+        # A box that is drawn around a tilted object is large too.
+        doubted = doubted if (special[error_id, "label_box"] or 1.0) >= admissible[0]["weight"] else None
+        context = {**context, "doubt": doubted}
     if doubted is not None:
-        verdict, cause = "label", doubted
-        odds[cause] = special[error_id, doubted] or 1.0
+        doubt = doubted[0]
+        verdict, cause = "label", DOUBTS[doubt]
+        odds[cause] = special[error_id, doubt] or 1.0
     elif admissible:
         chosen = admissible[0]
         verdict, cause = _gap_or_hard(chosen, context["has_training"]), chosen["cause"]
     elif (error_id, "score_threshold") in special:
         verdict, cause = "threshold", "score_threshold"
         # From 1 at the edge of "near" to 2 at the threshold itself.
-        odds[cause] = 2 + special[error_id, "score_threshold"] / WEIGHTS["near_threshold"]
+        odds[cause] = 2 + special[error_id, "score_threshold"] / NEAR_THRESHOLD
     else:
         promise = context["promise"]
         verdict, cause = ("chance" if promise and promise.inside else UNEXPLAINED), UNEXPLAINED

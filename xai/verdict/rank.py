@@ -12,8 +12,12 @@ from xai import tables
 from xai.causes import CAUSES
 from xai.rules import MISSES
 from xai.verdict.conditions import known_conditions, misses, show
+from xai.verdict.features import cheap_features
 from xai.verdict.joint import fit
-from xai.verdict.weights import WEIGHTS, log_weight
+from xai.verdict.weights import NEAR_THRESHOLD, weigh
+
+CONTROLS = 16
+"""Misses at most on which repairs are tried although they do not show their conditions."""
 
 _SCHEMA = tables.TABLES["evidence"]
 
@@ -35,10 +39,13 @@ def rank(
 
     - ``unusualness``: ``before`` the value (null for words), ``after`` the share of found objects with a value at least
       as extreme, ``effect`` = −log10 of that share, in decades of rarity;
+    - ``severity``: ``before`` the edge of the attribute's normal bins, ``after`` the value, ``effect`` how far beyond
+      the edge it lies, in distances of the edge from the median of found objects;
     - ``risk``: ``before`` the miss rate of objects in the attribute's other bins, ``after`` with the condition,
       ``effect`` the risk ratio adjusted for size and label;
-    - ``joint_risk``: ``after`` the risk ratio of all conditions that tell the cause, adjusted for all other conditions
-      and drawn towards 1 where data are few; ``effect`` its expected excess over 1;
+    - ``joint_risk``: ``before`` the upper bound and ``after`` the mean of the risk ratio of all conditions that tell
+      the cause, adjusted for all other conditions and drawn towards 1 where data are few; ``effect`` its expected
+      excess over 1;
     - ``coverage``: ``before`` the evaluation share, ``after`` the training share, ``effect`` the evaluation share over
       the training share with half an object added.
 
@@ -73,6 +80,9 @@ def rank(
             pl.col("tail_share"),
             -pl.col("tail_share").log10(),
         ),
+        _lines(
+            best.filter(pl.col("severity").is_finite()), "severity", pl.col("edge"), pl.col("value"), pl.col("severity")
+        ),
         _lines(best, "risk", pl.col("other_rate"), pl.col("miss_rate"), pl.col("adjusted_risk_ratio")),
         _joint_lines(shown, objects, images, bins if measured is None else measured),
         _lines(
@@ -99,7 +109,7 @@ def plan(evidence: pl.DataFrame, errors: pl.DataFrame, budget: int) -> pl.DataFr
         budget: detector forwards per miss, on average. A repair costs at least one, so that no more rows are returned;
             the experiments count what is really spent and leave out the last rows.
     """
-    scored = cheap_weights(evidence).with_columns(
+    scored = weigh(cheap_features(evidence)).with_columns(
         repair=pl.col("cause").replace_strict(
             {name: cause.repair for name, cause in CAUSES.items()}, default=None, return_dtype=pl.String
         )
@@ -116,19 +126,24 @@ def plan(evidence: pl.DataFrame, errors: pl.DataFrame, budget: int) -> pl.DataFr
     )
 
 
-def cheap_weights(evidence: pl.DataFrame) -> pl.DataFrame:
-    """Return ``error_id cause log_weight`` from the cheap lines of evidence."""
+def controls(evidence: pl.DataFrame, plan: pl.DataFrame, errors: pl.DataFrame, budget: int) -> pl.DataFrame:
+    """Return repairs to try on misses that do not show their condition, columns as in ``plan``.
 
-    def effects(kind: str) -> pl.DataFrame:
-        return evidence.filter(pl.col("kind") == kind).select("error_id", cause="name", **{kind: pl.col("effect")})
+    A repair that rescues those as well is no evidence of its cause. Some misses, drawn by their ids, get every planned
+    repair whose condition they do not show.
 
-    wide = effects("joint_risk")
-    for kind in ("unusualness", "coverage"):
-        wide = wide.join(effects(kind), on=["error_id", "cause"], how="left", maintain_order="left")
-    values = [
-        wide[kind].cast(pl.Float64).fill_null(np.nan).to_numpy() for kind in ("joint_risk", "unusualness", "coverage")
-    ]
-    return wide.select("error_id", "cause").with_columns(log_weight=pl.Series(log_weight(*values), dtype=pl.Float64))
+    Args:
+        evidence: lines of ``rank``.
+        plan: of ``plan``.
+        errors: all errors of the run.
+        budget: detector forwards per miss, on average; an eighth is spent here at most.
+    """
+    repairs = plan.select("cause", "repair").unique().sort("cause")
+    found = misses(errors).select("error_id").sort("error_id")
+    count = min(CONTROLS, budget * len(found) // 8 // (4 + max(len(repairs), 1)))
+    pairs = found.head(count).join(repairs, how="cross")
+    shown = evidence.filter(pl.col("kind") == "joint_risk").select("error_id", cause="name")
+    return pairs.join(shown, on=["error_id", "cause"], how="anti").with_columns(priority=pl.lit(0.0))
 
 
 def _lines(frame: pl.DataFrame, kind: str, before: pl.Expr, after: pl.Expr, effect: pl.Expr) -> pl.DataFrame:
@@ -158,14 +173,17 @@ def _joint_lines(shown: pl.DataFrame, objects: pl.DataFrame, images: pl.DataFram
         (np.ones(len(rows)), (rows["set"].to_numpy(), rows["position"].to_numpy())),
         shape=(len(different), max(len(conditions), 1)),
     )
-    ratio, excess = risk.excess(members) if conditions else (np.ones(len(different)), np.zeros(len(different)))
+    one = np.ones(len(different))
+    ratio, excess, upper = risk.excess(members) if conditions else (one, np.zeros(len(different)), one)
     # A set without conditions in the model (the most frequent value of a user's column) is the reference itself.
     empty = np.diff(members.indptr) == 0
     different = different.with_columns(
-        ratio=pl.Series(np.where(empty, 1.0, ratio)), excess=pl.Series(np.where(empty, 0.0, excess))
+        ratio=pl.Series(np.where(empty, 1.0, ratio)),
+        excess=pl.Series(np.where(empty, 0.0, excess)),
+        upper=pl.Series(np.where(empty, 1.0, upper)),
     )
     told = sets.join(different, on="position", how="left", maintain_order="left")
-    return _lines(told, "joint_risk", pl.lit(None), pl.col("ratio"), pl.col("excess"))
+    return _lines(told, "joint_risk", pl.col("upper"), pl.col("ratio"), pl.col("excess"))
 
 
 def _comparable(bins: pl.DataFrame, missed: pl.Series) -> pl.DataFrame:
@@ -185,7 +203,7 @@ def _mechanism_lines(found: pl.DataFrame, score_threshold: float | None) -> pl.D
     ]
     if score_threshold is not None:
         gap = score_threshold - pl.col("best_score")
-        near = (pl.col("mechanism") == "low_score") & (gap <= WEIGHTS["near_threshold"]) & (gap >= 0)
+        near = (pl.col("mechanism") == "low_score") & (gap <= NEAR_THRESHOLD) & (gap >= 0)
         close = found.filter(near.fill_null(False)).with_columns(cause=pl.lit("score_threshold"))
         lines.append(_lines(close, "mechanism", pl.lit(score_threshold), pl.col("best_score"), -gap))
     return pl.concat(lines)

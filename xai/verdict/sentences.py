@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,8 +44,7 @@ class Scene:
         placed: False: nobody said where in the photo the object is.
         mechanism: of the error.
         seen: ``best_label`` of the error.
-        frames: overlap of the photo's labels with what is detected, as drawn and turned from the photo as stored into
-            the photo as displayed, where turned they fit clearly better.
+        doubt: the line of evidence that doubts the label, with its ``before`` and ``after``; None without one.
     """
 
     label: str
@@ -64,7 +63,7 @@ class Scene:
     placed: bool = True
     mechanism: str | None = None
     seen: str | None = None
-    frames: tuple[float, float] | None = None
+    doubt: tuple[str, float | None, float | None] | None = None
 
 
 def sentence(verdict: str, scene: Scene) -> str:
@@ -89,10 +88,20 @@ def _condition(verdict: str, scene: Scene) -> list[str]:
     measured = f" ({'; '.join(known)})" if known else ""
     return [
         f"{capitalise(here.format(this=f'this {scene.label}'))}{measured}.",
+        _part(condition),
         _reports(scene, condition) if scene.reported else _coverage(verdict, scene, condition),
         _report_risk(condition) if scene.reported else _risk(scene, condition),
         _repair(scene, condition),
     ]
+
+
+def _part(condition: Mapping[str, Any]) -> str:
+    """Say which part of a hidden object the detector sees, where it was asked and sees one."""
+    if condition["cause"] != "occlusion" or condition.get("part_side") is None:
+        return ""
+    side = {"top": "upper", "bottom": "lower"}.get(condition["part_side"], condition["part_side"])
+    part, whole = condition["part_after"], condition["part_before"]
+    return f"The detector sees its {side} part (score × overlap {part:.2f}, {whole:.2f} for the whole)."
 
 
 def _measured(condition: Mapping[str, Any]) -> list[str]:
@@ -191,13 +200,9 @@ def _repair(scene: Scene, condition: Mapping[str, Any]) -> str:
 
 
 def _label(verdict: str, scene: Scene) -> list[str]:
-    if scene.frames is not None:
-        drawn, turned = (percent(overlap) for overlap in scene.frames)
-        return [
-            f"The labels of this photo overlap what is detected by {drawn} as they are, by {turned} turned from the "
-            f"photo as stored into the photo as displayed, so that this {scene.label} seems to lie elsewhere: set "
-            "label_frame: stored if all labels were drawn so, or draw them on the photo as displayed."
-        ]
+    name, before, after = scene.doubt or ("label_error", None, None)
+    if before is not None and after is not None and name != "label_error":
+        return [_DOUBTS[name](scene, before, after)]
     if scene.score is None or scene.iou is None:
         return [f"The annotation of this {scene.label} contradicts what the detector sees: check the label."]
     if scene.iou >= 0.5:
@@ -209,6 +214,36 @@ def _label(verdict: str, scene: Scene) -> list[str]:
         f"The detector is sure of {article(scene.label)} ({scene.score:.2f}) of the size of this box, but at another "
         f"place (overlap {percent(scene.iou)}): check the label."
     ]
+
+
+def _drawn_elsewhere(scene: Scene, drawn: float, turned: float) -> str:
+    return (
+        f"The labels of this photo overlap what is detected by {percent(drawn)} as they are, by {percent(turned)} "
+        f"turned from the photo as stored into the photo as displayed, so that this {scene.label} seems to lie "
+        "elsewhere: set label_frame: stored if all labels were drawn so, or draw them on the photo as displayed."
+    )
+
+
+def _other_class(scene: Scene, overlap: float, score: float) -> str:
+    seen = "an object of another class" if scene.seen in (None, scene.label) else article(str(scene.seen))
+    return (
+        f"The detector is sure of {seen} ({score:.2f}) in this very box (overlap {percent(overlap)}) and sees nothing "
+        f"of {article(scene.label)} in it: check the label's class."
+    )
+
+
+def _loose_box(scene: Scene, overlap: float, score: float) -> str:
+    return (
+        f"The detector is sure of {article(scene.label)} ({score:.2f}) in the middle of this box, which is much larger "
+        f"(overlap {percent(overlap)}): check the label's box."
+    )
+
+
+_DOUBTS: Mapping[str, Callable[[Scene, float, float], str]] = {
+    "exif_mismatch": _drawn_elsewhere,
+    "label_class": _other_class,
+    "label_box": _loose_box,
+}
 
 
 def _threshold(verdict: str, scene: Scene) -> list[str]:
@@ -248,7 +283,8 @@ def _nothing(scene: Scene) -> list[str]:
         blind.append(
             "Nobody said where in the photo it is, so the object itself was not measured and nothing was tried."
         )
-    told = [item for item in scene.others if item["cause"] in CAUSES]
+    # What only the detector was asked is not said where it did not convince.
+    told = [item for item in scene.others if item["cause"] in CAUSES and not item.get("asked")]
     if not told:
         what = f"{this} or its photo" if scene.placed else f"the photo of {this}"
         return [f"Nothing unusual was measured on {what}.", *blind]

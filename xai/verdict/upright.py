@@ -1,4 +1,4 @@
-"""What the detector tells of the photos whose `rotation` the attribute does not tell.
+"""What the detector tells of the photos whose `rotation` or `roll` the attribute does not tell.
 
 Only photos with misses are asked about, so that what is told of them is evidence for a verdict and must not reach the
 counts of the coverage table, where found objects would be compared with them.
@@ -23,16 +23,28 @@ def with_upright(images: pl.DataFrame, bins: pl.DataFrame, told: pl.DataFrame) -
     Returns:
         Photos and bins; the same where either lacks the attribute.
     """
-    if told.is_empty() or "rotation" not in images.columns or "rotation" not in bins.columns:
+    return _filled(images, bins, told, "rotation", pl.col("turn").cast(pl.Int64).cast(pl.String))
+
+
+def with_level(images: pl.DataFrame, bins: pl.DataFrame, told: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Fill in the roll of photos that had none; arguments as in ``with_upright``, ``told`` of ``evidence.tilted``."""
+    return _filled(
+        images, bins, told, "roll", pl.when(pl.col("turn") < 0).then(pl.lit("left")).otherwise(pl.lit("right"))
+    )
+
+
+def _filled(
+    images: pl.DataFrame, bins: pl.DataFrame, told: pl.DataFrame, attribute: str, name: pl.Expr
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    if told.is_empty() or attribute not in images.columns or attribute not in bins.columns:
         return images, bins
-    turns = told.select("image_id", turn="rotation")
+    turns = told.select("image_id", turn=attribute)
     photos = images.join(turns, on="image_id", how="left", maintain_order="left")
     objects = bins.join(turns, on="image_id", how="left", maintain_order="left")
-    is_blank = (pl.col("rotation") == "unknown") & pl.col("turn").is_not_null()
-    name = pl.col("turn").cast(pl.Int64).cast(pl.String)
+    is_blank = (pl.col(attribute) == "unknown") & pl.col("turn").is_not_null()
     return (
-        photos.with_columns(pl.coalesce("rotation", "turn").alias("rotation")).drop("turn"),
-        objects.with_columns(rotation=pl.when(is_blank).then(name).otherwise("rotation")).drop("turn"),
+        photos.with_columns(pl.coalesce(attribute, "turn").alias(attribute)).drop("turn"),
+        objects.with_columns(pl.when(is_blank).then(name).otherwise(attribute).alias(attribute)).drop("turn"),
     )
 
 
@@ -52,3 +64,50 @@ def upright_lines(told: pl.DataFrame, errors: pl.DataFrame) -> pl.DataFrame:
         effect=pl.col("together") - pl.col("alone"),
     )
     return tables.conform(lines, tables.TABLES["evidence"])
+
+
+def level_lines(told: pl.DataFrame, errors: pl.DataFrame) -> pl.DataFrame:
+    """Return a line of evidence for each miss on a photo that the detector takes for tilted.
+
+    ``kind`` is ``upright``, ``name`` is ``roll``, ``before`` how sure the detector is of what it finds in the photo as
+    it is (the sum of its squared scores), ``after`` in the photo levelled, ``effect`` their difference.
+    """
+    lost = misses(errors).join(told, on="image_id")
+    lines = lost.select(
+        "error_id",
+        kind=pl.lit("upright"),
+        name=pl.lit("roll"),
+        before=pl.col("as_is"),
+        after=pl.col("levelled"),
+        effect=pl.col("levelled") - pl.col("as_is"),
+    )
+    return tables.conform(lines, tables.TABLES["evidence"])
+
+
+def with_hidden(
+    objects: pl.DataFrame, bins: pl.DataFrame, errors: pl.DataFrame, told: pl.DataFrame
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Call objects much occluded of which the detector sees a part only, whatever the boxes in front of them say.
+
+    Args:
+        objects: evaluation objects with ``occlusion``.
+        bins: ``coverage.Analysis.bins``.
+        errors: all errors of the run.
+        told: lines of evidence, of which those of kind ``part`` are read (``evidence.hidden``).
+
+    Returns:
+        Objects, whose ``occlusion`` is then null: nobody measured how much is hidden; and bins.
+    """
+    told = told.filter(pl.col("kind") == "part")
+    if told.is_empty() or "occlusion" not in objects.columns or "occlusion" not in bins.columns:
+        return objects, bins
+    keys = ["image_id", "object_id"]
+    seen = errors.join(told, on="error_id", how="semi").select(*keys, hides=True)
+    values = objects.join(seen, on=keys, how="left", maintain_order="left")
+    names = bins.join(seen, on=keys, how="left", maintain_order="left")
+    much = pl.col("hides").fill_null(False) & (pl.col("occlusion") != "much")
+    blank = pl.when(pl.col("hides").fill_null(False)).then(None).otherwise("occlusion")
+    return (
+        values.with_columns(blank.alias("occlusion")).drop("hides"),
+        names.with_columns(pl.when(much).then(pl.lit("much")).otherwise("occlusion").alias("occlusion")).drop("hides"),
+    )

@@ -1,21 +1,16 @@
-"""How lines of evidence add up to the strength of a cause: one documented score, every weight in one literal dict.
+"""How lines of evidence add up to the strength of a cause: one logistic score whose weights stand in two literal dicts.
 
-A cause's weight is the odds that it, and not what makes any object fail, made this miss:
+A cause's log weight is the sum of its features (``verdict.features``) times ``WEIGHTS``, and its own entry of
+``INTERCEPTS``. Its strength is weight / (1 + weights of all causes whose condition the miss shows); the 1 stands for
+``unexplained``: a conditional logit (McFadden 1974). The weights were fitted by ``tests/benchmarks/train_verdict.py``
+on photos with planted conditions, so that a strength is a probability there.
 
-    log weight = log E[excess relative risk] + unusualness + coverage + repair + mechanism
-
-The start is the attributable fraction of epidemiology: among missed objects with a condition of relative risk RR, the
-share (RR − 1) / RR would not have been missed without it, so its odds are RR − 1 (Greenland & Robins, Am. J. Epidemiol.
-1988). RR is jointly adjusted for all other conditions and uncertain, so its expected excess over 1 is taken. The other
-terms are log-likelihood ratios: small ones by judgement for unusualness and coverage, and one measured in the run for
-the repair. Where it found the object, and neither the untouched photo nor a placebo did, it is log(h / f); where it did
-not find the object, log((1 − h) / (1 − f)); where a placebo found it too, nothing is told. h is how often this cause's
-repair succeeds so, f how often a placebo does where the repair does not. The mechanism counts likewise for a cause that
-leaves a mark in the detector (a neighbour's box suppresses a crowded object's): h is how often misses under the cause's
-condition carry the mark, f how often other misses do.
-
-The strength of a cause is its weight / (1 + weights of all admissible causes of the miss); the 1 stands for
-``unexplained``. Strengths are not yet calibrated: they rank causes, they are not probabilities to bet on.
+The outcome of a repair enters as a log-likelihood ratio measured in the run: where it found the object, and neither the
+untouched photo nor a placebo did, it is log(h / f); where it did not find the object, log((1 − h) / (1 − f)); where a
+placebo found it too, nothing is told. h is how often this cause's repair succeeds so, f how often it does on misses
+that do not show its condition, or without such trials how often a placebo does where the repair does not. The mechanism
+counts likewise for a cause that leaves a mark in the detector (a neighbour's box suppresses a crowded object's): h is
+how often misses under the cause's condition carry the mark, f how often other misses do.
 """
 
 from __future__ import annotations
@@ -23,47 +18,93 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 WEIGHTS: Mapping[str, float] = {
-    # per decade by which the value is rarer than 1 in 10 among the found objects, from −1 to 2 decades
-    "unusualness": 0.4,
-    # per doubling by which training holds less of the condition than the evaluation set, up to 3 doublings
-    "coverage": 0.2,
-    # Beta prior of a repair's success, in trials: one success, one failure
-    "repair_successes": 1.0,
-    "repair_failures": 1.0,
-    # Beta prior of a placebo's success: one in ten
-    "placebo_successes": 1.0,
-    "placebo_failures": 9.0,
-    # Beta priors of a cause's mark on misses under its condition and on others
-    "mark_successes": 1.0,
-    "mark_failures": 1.0,
-    "stray_mark_successes": 1.0,
-    "stray_mark_failures": 9.0,
-    # a cause below this weight is not named: unexplained, whose weight is 1, is then the likelier answer
-    "least": 1.0,
-    # a score this far below the threshold is near it
-    "near_threshold": 0.05,
+    "joint_risk": 0.93,
+    "unusualness": 0.61,
+    "severity": 1.23,
+    "coverage": 0.08,
+    "upright": 0.62,
+    "level": 1.21,
+    "repair": 0.61,
+    "gain": 0.29,
+    "mark": 1.17,
+    "part": 1.76,
 }
+"""Log odds per unit of each feature."""
+
+INTERCEPTS: Mapping[str, float] = {
+    # What no cause below is: a user's column. Nothing was planted for it, so that it has what all causes share.
+    "": 0.07,
+    # Not fitted either: what looks novel to a detector is so for another cause as a rule.
+    "unusual_view": -1.5,
+    "glare": 2.23,
+    "haze": 3.3,
+    "darkness": 1.58,
+    "overexposure": 0.69,
+    "low_contrast": -1.19,
+    "blur": 1.0,
+    "noise": -0.03,
+    "compression": 2.36,
+    "rotation": 0.33,
+    "tilt": 0.32,
+    "camera_angle": -1.26,
+    "small_object": -0.89,
+    "large_object": -0.69,
+    "truncation": -1.58,
+    "crowding": -0.52,
+    "occlusion": -1.91,
+    "unusual_shape": -1.91,
+}
+"""Log odds of a cause whose features are all 0, against ``unexplained``; the empty name is of all that are not here."""
+
+PRIORS: Mapping[str, tuple[float, float]] = {
+    # a repair's success: one success, one failure
+    "repair": (1.0, 1.0),
+    # a placebo's success: one in ten
+    "placebo": (1.0, 9.0),
+    # a cause's mark on misses under its condition, and on others
+    "mark": (1.0, 1.0),
+    "stray_mark": (1.0, 9.0),
+}
+"""Beta priors of rates that are measured in the run: successes and failures before any data."""
+
+SPEAKS: Mapping[str, float] = {
+    "joint_risk": 0.0,
+    "unusualness": 0.5,
+    "severity": 0.5,
+    "upright": 0.0,
+    "level": 0.0,
+    "repair": 0.2,
+    "gain": 0.2,
+    "mark": 0.0,
+    "part": 0.0,
+}
+"""A cause is named only where one feature at least exceeds this: a line that speaks for it in this miss or this run. A
+condition that is merely there, with odds that come from its intercept alone, stays unexplained."""
+
+LEAST = 1.0
+"""A cause below this weight is not named: unexplained, whose weight is 1, is then the likelier answer."""
+
+NEAR_THRESHOLD = 0.05
+"""A score this far below the threshold is near it."""
 
 
-def log_weight(excess: Floats, unusualness: Floats, coverage: Floats) -> Floats:
-    """Return the log weight that the cheap lines give a cause; NaN lines count nothing.
+def weigh(features: pl.DataFrame) -> pl.DataFrame:
+    """Return ``error_id cause log_weight speaks`` of rows of ``features``; features that are not there count nothing.
 
-    Args:
-        excess: expected excess relative risk, > 0.
-        unusualness: −log10 of the share of found objects with so extreme a value.
-        coverage: evaluation share / training share.
+    ``speaks`` is whether any feature exceeds its entry in ``SPEAKS``.
     """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        start = np.log(np.maximum(np.nan_to_num(excess), 1e-3))
-        rarity = WEIGHTS["unusualness"] * np.clip(unusualness - 1, -1, 2)
-        lacking = WEIGHTS["coverage"] * np.clip(np.log2(coverage), 0, 3)
-    return np.asarray(start + np.nan_to_num(rarity) + np.nan_to_num(lacking))
+    total = sum((pl.col(name) * weight for name, weight in WEIGHTS.items() if name in features.columns), pl.lit(0.0))
+    default = INTERCEPTS[""]
+    own = pl.col("cause").replace_strict(dict(INTERCEPTS), default=default, return_dtype=pl.Float64)
+    known = [pl.col(name) > least for name, least in SPEAKS.items() if name in features.columns]
+    return features.select("error_id", "cause", log_weight=total + own, speaks=pl.any_horizontal(pl.lit(False), *known))
 
 
 def mark_log_ratio(marked: Bools, under: Bools) -> Floats:
@@ -77,21 +118,20 @@ def mark_log_ratio(marked: Bools, under: Bools) -> Floats:
         (n,) log-likelihood ratios, never below 0 on marked and never above 0 on other misses.
     """
     here, stray = marked[under].sum(), marked[~under].sum()
-    h = (here + WEIGHTS["mark_successes"]) / (under.sum() + WEIGHTS["mark_successes"] + WEIGHTS["mark_failures"])
-    beta = WEIGHTS["stray_mark_successes"] + WEIGHTS["stray_mark_failures"]
-    f = (stray + WEIGHTS["stray_mark_successes"]) / ((~under).sum() + beta)
+    h = (here + PRIORS["mark"][0]) / (under.sum() + sum(PRIORS["mark"]))
+    f = (stray + PRIORS["stray_mark"][0]) / ((~under).sum() + sum(PRIORS["stray_mark"]))
     h = max(h, f)  # a mark that is rarer under the condition is none
     return np.asarray(np.where(marked, np.log(h / f), np.log((1 - h) / (1 - f))))
 
 
-def repair_log_ratio(succeeded: Bools, failed: Bools, hit_rate: Floats, chance: float) -> Floats:
+def repair_log_ratio(succeeded: Bools, failed: Bools, hit_rate: Floats, chance: float | Floats) -> Floats:
     """Return how much likelier a tried repair's outcome is if its cause is right, as a log-likelihood ratio.
 
     Args:
         succeeded: the repair found the object, and neither the untouched photo nor a placebo did.
         failed: the repair did not find the object.
         hit_rate: h in 0–1, per trial the rate of its cause.
-        chance: f in 0–1.
+        chance: f in 0–1, of all trials or per trial.
     """
     success, failure = np.log(hit_rate / chance), np.log((1 - hit_rate) / (1 - chance))
     return np.where(succeeded, success, np.where(failed, failure, 0.0))

@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+from toy_detector import ToyDetector, photo_with
+
+from xai.evidence.geometric import rotate
+from xai.evidence.tilted import ANGLES, FORWARDS, how_level, tilt
+from xai.evidence.trial import surety
+from xai.types import Pixels
+
+WHOLE = np.array([0.0, 0.0, 128.0, 96.0])
+
+
+@pytest.mark.parametrize("side", [1, -1])
+@pytest.mark.parametrize("angle", ANGLES)
+def test_confidence_around_one_angle_tells_it(angle: float, side: int) -> None:
+    turns = np.array([0.0, *ANGLES, *(-item for item in ANGLES)])
+    roll = tilt(3 * np.exp(-0.5 * ((turns - side * angle) / 13) ** 2) + 0.1)
+    if angle == ANGLES[0]:
+        assert roll is None or roll * side > 0
+    else:
+        assert roll is not None
+        assert roll == pytest.approx(side * angle, abs=8)
+
+
+def test_what_is_surest_as_it_is_or_on_both_sides_or_nowhere_is_not_tilted() -> None:
+    assert tilt(np.array([3.0, 2.5, 2.0, 1.0, 2.5, 2.0, 1.0])) is None
+    assert tilt(np.array([0.1, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0])) is None
+    assert tilt(np.array([0.0, 0.0, 0.2, 0.0, 0.0, 0.0, 0.0])) is None
+
+
+def test_photos_are_asked_about_one_by_one() -> None:
+    """The toy detector sees an object of one size upright only: turned by 39 degrees it is lost."""
+    upright = photo_with((32, 24, 64, 56))
+    photos: dict[str, Pixels] = {
+        "upright": upright,
+        "tilted": rotate(upright, WHOLE, -26.0).pixels,
+        "empty": np.full((96, 128, 3), 90, dtype=np.uint8),
+    }
+    detector = ToyDetector()
+    as_is = {name: float(surety(ToyDetector(), [photo])[0]) for name, photo in photos.items()}
+    told, forwards = how_level(list(photos), load_pixels=photos.__getitem__, detector=detector, as_is=as_is)
+    assert detector.forwards == forwards
+    assert 2 * 3 <= forwards <= 3 * FORWARDS
+    assert set(told["image_id"]) <= {"tilted"}
+    assert (told["levelled"] > told["as_is"]).all()
+
+
+def test_a_photo_that_is_surest_as_it_is_costs_two_forwards() -> None:
+    detector = ToyDetector()
+    photo = photo_with((32, 24, 64, 56))
+    told, forwards = how_level(["a"], load_pixels=lambda _: photo, detector=detector, as_is={"a": 9.0})
+    assert told.is_empty()
+    assert forwards == detector.forwards == 2

@@ -278,7 +278,7 @@ class Config(_Section):
     )
 
 
-def load(path: Path, overrides: Sequence[str] = ()) -> Config:
+def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Read and validate a config file.
 
     Args:
@@ -288,6 +288,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Config:
     Raises:
         ConfigError: the file cannot be read, or a key or value is not valid; the message names it.
     """
+    path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:

@@ -51,7 +51,7 @@ def test_each_stage_is_a_line_of_one_display(shown: list[str], monkeypatch: pyte
     assert len(shown) == 4
     assert 'max="3" value="1"' in shown[0]
     assert "scan &lt;eval&gt;" in shown[-1]
-    assert "3 in 2.0 s" in shown[-1]
+    assert "</span> 3</div>" in shown[-1]
     assert "<progress" not in shown[-1]
 
 

@@ -45,10 +45,9 @@ def _in_notebook() -> bool:
 
 @dataclass(slots=True)
 class _Stage:
-    started: float
     done: int = 0
     total: int = 0
-    seconds: float | None = None
+    finished: bool = False
 
 
 @dataclass(slots=True)
@@ -60,10 +59,10 @@ class _Bars:
     def tell(self, stage: str, done: int, total: int) -> None:
         """Take a ``types.Progress`` call."""
         now = time.monotonic()
-        told = self.stages.setdefault(stage, _Stage(now))
+        told = self.stages.setdefault(stage, _Stage())
         told.done, told.total = done, total
-        if done >= total and told.seconds is None:
-            told.seconds = now - told.started
+        if done >= total and not told.finished:
+            told.finished = True
         elif now - self.drawn < APART:
             return
         self.drawn = now
@@ -81,7 +80,7 @@ class _Bars:
 
 def _line(stage: str, told: _Stage) -> str:
     name = f'<span style="display:inline-block;min-width:12em">{html.escape(stage)}</span>'
-    if told.seconds is not None:
-        return f"<div>{name} {told.total:,} in {told.seconds:.1f} s</div>"
+    if told.finished:  # seconds are in run.json: a stage is first told of when its first part is done
+        return f"<div>{name} {told.total:,}</div>"
     bar = f'<progress max="{told.total}" value="{told.done}" style="width:16em;vertical-align:middle"></progress>'
     return f"<div>{name} {bar} {told.done:,} of {told.total:,}</div>"

@@ -8,7 +8,7 @@ knows in all (Cohen & Welling, "Group equivariant convolutional networks", ICML 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 
 import cv2
@@ -83,7 +83,10 @@ def describe(photo: Pixels) -> Floats32:
     rows, columns = max(CELLS, round(height * scale)), max(CELLS, round(width * scale))
     small = cv2.resize(photo, (columns * _CELL, rows * _CELL), interpolation=cv2.INTER_AREA)
     planes = _planes(cv2.cvtColor(small, cv2.COLOR_RGB2LAB))
-    means = np.stack([cv2.resize(plane, (columns, rows), interpolation=cv2.INTER_AREA) for plane in planes])
+    # Rows of pixels of a cell are added up, then columns: by products, since many short sums take longer, of few rows,
+    # which start no threads.
+    strips = planes.reshape(12, rows, _CELL, -1).sum(axis=2)
+    means = (strips.reshape(3 * rows, 4, -1) @ _columns_of(columns)).reshape(12, rows, columns)
     cells = np.empty((_CHANNELS, rows, columns), np.float32)
     lightness, energy = means[0], means[4:].sum(axis=0)
     cells[0] = 2 * lightness - 1
@@ -101,10 +104,17 @@ def turned(cells: Floats32, turns: int) -> Floats32:
     return result
 
 
+@lru_cache(maxsize=64)
+def _columns_of(cells: int) -> Floats32:
+    """(px, cells) what columns of pixels count in the mean of each cell of a row."""
+    return np.kron(np.eye(cells), np.ones((_CELL, 1))).astype(np.float32) / np.float32(_CELL**2)
+
+
 def _planes(lab: Pixels) -> Floats32:
     """(12, H, W) 8-bit Lab / 255, squared L*, and the squared positive parts of the gradient in eight directions."""
     planes = np.empty((12, *lab.shape[:2]), np.float32)
-    np.multiply(lab.transpose(2, 0, 1), np.float32(1 / 255), out=planes[:3])
+    for channel, plane in zip(cv2.split(lab), planes, strict=False):
+        np.multiply(channel, np.float32(1 / 255), out=plane)
     np.multiply(planes[0], planes[0], out=planes[3])
     right, down = (cv2.Sobel(planes[0], cv2.CV_32F, dx, 1 - dx, scale=0.25) for dx in (1, 0))
     for index, slope in enumerate((right, (right + down) * _COS_45, down, (down - right) * _COS_45)):
@@ -156,13 +166,13 @@ def _scores(windows: Floats32) -> Floats32:
     weights = head()
     first, second, hidden = _turned_head()
     count, half = len(windows), CELLS // 2
-    # A product for each row of cells: larger ones would start threads (``views.UNTHREADED``).
+    # Products of few cells: larger ones would start threads (``views.UNTHREADED``).
     seen = _patches(windows.transpose(0, 2, 3, 1)).reshape(count * CELLS, CELLS, -1)
     maps = seen @ first + np.tile(weights["first_bias"], 4)
     maps = _pooled(np.maximum(maps, 0).reshape(count, CELLS, CELLS, 4, -1))
     # One batch item for each turn, as each has its own maps from here on.
     maps = np.ascontiguousarray(maps.transpose(3, 0, 1, 2, 4)).reshape(4 * count, half, half, -1)
-    around = _patches(maps).reshape(4, count * half, half, -1)
+    around = _patches(maps).reshape(4, count * half * half // 32, 32, -1)
     maps = np.matmul(around, second[:, None]) + weights["second_bias"]
     maps = _pooled(np.maximum(maps, 0).reshape(4 * count, half, half, -1))
     units = np.maximum(np.matmul(maps.reshape(4, count, -1), hidden) + weights["hidden_bias"], 0)

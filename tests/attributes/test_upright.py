@@ -159,6 +159,6 @@ def test_rotation_of_photos_that_the_head_never_saw():
 
 def test_products_are_too_small_for_threads() -> None:
     first, second, hidden = upright._turned_head()
-    # Of a row of cells, of a row of half as many, of the windows of the longest photo.
-    products = (upright.CELLS * first.size, upright.CELLS // 2 * second[0].size, upright.LONGEST * hidden[0].size)
+    # Of a row of cells, of half of the cells of half the size, of the windows of the longest photo.
+    products = (upright.CELLS * first.size, 32 * second[0].size, upright.LONGEST * hidden[0].size)
     assert max(products) <= UNTHREADED

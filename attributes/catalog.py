@@ -80,7 +80,7 @@ _TABLE = (
         unit="",
         range=(0.0, 1.0),
         bins=bins("none", 0.35, "mild", 0.5, "strong", judged=((103, 16, 2), (0, 0, 0), (3, 6, 37))),
-        why="strong 3% of everyday photos (stage lights, bright windows) and 86% of photos taken into the sun",
+        why="strong 2% of everyday photos (stage lights, bright windows) and 80% of photos taken into the sun",
         definition="severity of the worst light source and the halo around it",
         function=glare.glare,
         source="after Kobatake & Hashimoto, Convergence index filter for vector fields, IEEE TIP 1999",
@@ -172,7 +172,7 @@ _TABLE = (
             "180",
             225,
             "270",
-            judged=((72, 1, 0, 2), (3, 47, 1, 0), (2, 2, 47, 1), (3, 0, 2, 47)),
+            judged=((72, 1, 0, 2), (3, 47, 1, 0), (2, 2, 47, 1), (3, 0, 2, 47)),  # each of 121 photos in four turns
             everyday=(68, 0, 1, 0),
         ),
         why="the values are 0, 90, 180 and 270",

@@ -99,7 +99,7 @@ def tag(
 ) -> pl.DataFrame:
     """Measure the image attributes of a folder's photos, or of the files named.
 
-    Memory holds the pixels of one batch a worker, whatever the number of photos.
+    Memory holds a photo and a batch of reduced ones for each worker (on a device a batch), however many there are.
 
     Args:
         photos: a folder, searched with its subfolders for ``SUFFIXES``; a file; or paths.
@@ -224,6 +224,7 @@ def _tag_batch(
         reduced.append(Reduced(photo.pixels))
         if device is None:
             reduced[-1].release()
+        del photo  # its pixels, which nothing else holds
     measured = _measure(Views(reduced, focal_px=focal_px), wanted, device)
     for name, values in measured.images.items():
         for row, value in zip(read_rows, values.tolist(), strict=True):

@@ -17,7 +17,7 @@ from attributes import exposure
 from attributes.views import Floats, Gray, Number, Views
 
 SMALLEST = 48
-"""Shorter side in px below which patches are too small to hold something dark."""
+"""Shorter side in px at ``COARSE`` below which patches are too small to hold something dark."""
 
 PATCHES = 6
 """Patches along each side."""

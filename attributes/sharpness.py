@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attributes.crops import lay_out
-from attributes.views import DETAIL, Boxes, Floats, Gray, Views, divide
+from attributes.views import DETAIL, Boxes, Floats, Gray, Views, box_area, divide
 
 Mask = NDArray[np.uint8]
 Sums = NDArray[np.uint16]
@@ -43,8 +43,8 @@ MIXED_DETERMINANT = np.array([[0, 0, 0.5], [0, -1, 0], [0.5, 0, 0]]) + (_LEAST_S
 )
 """For a symmetric matrix V with entries v = (xx, xy, yy), v M v is det(V + share · trace(V) · 1)."""
 
-# Boxes cut out at a time, which bounds memory; the largest width of the sheet that they are laid on, which is that of a
-# photo and a step of the lattice, and the rows for which the lattice is kept.
+# Boxes looked at at a time, which with their area bounds memory; the largest width of the sheet that they are laid on,
+# which is that of a photo and a step of the lattice, and the rows for which the lattice is kept.
 _BOXES_AT_ONCE = 16
 _SHEET, _SHEET_ROWS = DETAIL + 4, 512
 
@@ -118,8 +118,10 @@ def object_sharpness(views: Views) -> Floats:
             continue
         gray = views.reduced[index].detail
         boxes = views.boxes_at(index, gray.shape)
+        # Boxes that overlap or fill the photo are more to look at, cut out one by one, than the photo.
+        measured = _sum_in_photo if box_area(boxes).sum() > gray.size else _sum_in_boxes
         for start in range(0, len(boxes), _BOXES_AT_ONCE):
-            sums.append(_sum_in_boxes(gray, boxes[start : start + _BOXES_AT_ONCE]))
+            sums.append(measured(gray, boxes[start : start + _BOXES_AT_ONCE]))
         sides.append((boxes[:, 2:] - boxes[:, :2]).min(axis=1))
     values = _from_energy(np.concatenate(sums), _FIFTHS_IN_BOXES)
     return np.where(np.concatenate(sides) >= MIN_SIDE, values, np.nan)
@@ -241,6 +243,17 @@ def _sum_in_boxes(gray: Gray, boxes: Boxes) -> Floats:
     counted = [np.bincount(box, item, minlength=len(chosen) + 1)[1:] for item in values]
     sums[chosen] = np.stack(counted, axis=1)
     return sums
+
+
+def _sum_in_photo(gray: Gray, boxes: Boxes) -> Floats:
+    """(n, 7) the same by looking at the whole photo, whose edge pixels each box picks from."""
+    edges = find_edges(gray[None], _FIFTHS_IN_BOXES)
+    row, column = np.divmod(edges.position, edges.width)
+    inside = (column + 0.5 >= boxes[:, :1]) & (column + 0.5 < boxes[:, 2:3])
+    inside &= (row + 0.5 >= boxes[:, 1:2]) & (row + 0.5 < boxes[:, 3:])
+    values = [*_energy(*edges.gradient[:2]), *_energy(*edges.gradient[2:]), np.ones(len(row), np.float32)]
+    # No matrix product: of so many values it would start threads.
+    return np.asarray(np.einsum("ne,ke->nk", inside.astype(np.float64), np.stack(values).astype(np.float64)))
 
 
 def _energy(x: NDArray[np.float32], y: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:

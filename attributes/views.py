@@ -15,7 +15,7 @@ Image = TypeVar("Image", NDArray[np.uint8], NDArray[np.float32])
 Number = TypeVar("Number", bound=np.generic)
 
 Pixels = NDArray[np.uint8]
-"""A photo: H×W×3 RGB, 0–255, in the displayed item."""
+"""A photo: H×W×3 RGB, 0–255, in the displayed frame."""
 
 Gray = NDArray[np.uint8]
 """Rec. 601 luma, H×W, 0–255."""
@@ -23,7 +23,7 @@ Gray = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 
 Boxes = NDArray[np.float64]
-"""(n, 4) boxes ``x1 y1 x2 y2`` in pixels of the displayed item."""
+"""(n, 4) boxes ``x1 y1 x2 y2`` in pixels of the displayed frame."""
 
 SMALL = 320
 """Longest side at which tones, colours and structure are measured: they do not depend on finer detail."""
@@ -210,12 +210,16 @@ class Views:
 
     @property
     def photos(self) -> tuple[Pixels, ...]:
-        """H×W×3 uint8 RGB."""
+        """H×W×3 uint8 RGB.
+
+        Raises:
+            ValueError: they were released, as `tag` does after reducing each photo; image attributes cannot use them.
+        """
         return tuple(item.pixels for item in self.reduced)
 
     @property
     def detail(self) -> tuple[Gray, ...]:
-        """Luma of at most ``DETAIL`` px."""
+        """Luma of at most ``DETAIL`` px; released as ``photos``."""
         return tuple(item.detail for item in self.reduced)
 
     @property
@@ -232,11 +236,6 @@ class Views:
     def small(self) -> tuple[Pixels, ...]:
         """RGB of at most ``SMALL`` px."""
         return tuple(item.small for item in self.reduced)
-
-    @property
-    def coarse(self) -> tuple[Pixels, ...]:
-        """RGB of at most ``COARSE`` px."""
-        return tuple(item.coarse for item in self.reduced)
 
     @cached_property
     def groups(self) -> tuple[tuple[int, ...], ...]:

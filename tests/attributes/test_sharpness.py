@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from attributes.decode import read
-from attributes.sharpness import EDGE_GRADIENT, _sum_in_boxes, find_edges, object_sharpness, sharpness
+from attributes.sharpness import EDGE_GRADIENT, _sum_in_boxes, _sum_in_photo, find_edges, object_sharpness, sharpness
 from attributes.views import Views, starts_of_bands
 
 VOC = Path(__file__).resolve().parents[2] / "../shared/data/voc/eval/JPEGImages"
@@ -151,3 +151,16 @@ def test_boxes_are_judged_by_the_edge_pixels_of_the_whole_photo() -> None:
         np.testing.assert_allclose(found[:6], expected, rtol=1e-5, atol=1e-3)
         assert found[6] == inside.sum()
     assert sums[-2, 6] > 100
+
+
+def test_boxes_that_overlap_are_told_as_when_cut_out() -> None:
+    rng = np.random.default_rng(3)
+    noise = cv2.GaussianBlur(rng.integers(0, 256, (240, 320), dtype=np.uint8), (0, 0), 2).astype(np.float64)
+    gray = np.clip(noise * 3 - 250, 0, 255).astype(np.uint8)
+    corner = rng.uniform(0, [240, 160], (20, 2))
+    boxes = np.column_stack([corner, np.minimum(corner + rng.uniform(10, 150, (20, 2)), [320, 240])])
+    np.testing.assert_allclose(_sum_in_photo(gray, boxes), _sum_in_boxes(gray, boxes), rtol=1e-9, atol=1e-6)
+    whole = np.tile([[0.0, 0.0, 320.0, 240.0]], (3, 1))
+    told = object_sharpness(Views([np.dstack([gray] * 3)], [np.concatenate([whole, boxes])]))
+    alone = [object_sharpness(Views([np.dstack([gray] * 3)], [box[None]]))[0] for box in boxes]
+    np.testing.assert_allclose(told[3:], alone, rtol=1e-6)

@@ -1,5 +1,6 @@
 """A user's own attributes: functions of a photo that go through tagging, coverage and verdicts like any other."""
 
+import functools
 import linecache
 import sys
 import types
@@ -46,10 +47,17 @@ def values(module: types.ModuleType, function: object, photos: int = 1) -> list[
         (None, None),
         (float("nan"), None),
         (float("inf"), None),
+        (np.str_("fog"), "fog"),
     ],
 )
 def test_numbers_words_and_what_is_not_known(mine: types.ModuleType, returned: object, value: own.Value) -> None:
     assert values(mine, lambda photo: returned) == [value]
+
+
+@pytest.mark.parametrize("returned", [np.datetime64("2026-01-01"), np.array("word"), 10**400, np.complex64(1j), b"x"])
+def test_what_is_neither_number_nor_word_is_refused(mine: types.ModuleType, returned: object) -> None:
+    with pytest.raises(RequestError, match="expected a number, a word or None"):
+        values(mine, lambda photo: returned)
 
 
 def test_a_function_that_fails_is_named_with_photo_and_line(mine: types.ModuleType) -> None:
@@ -164,6 +172,52 @@ def test_what_a_notebook_defines_is_told_by_its_source(monkeypatch: pytest.Monke
     assert cells["a"] != cells["b"]
     assert cells["a"][0] is None  # type: ignore[index]
     assert importing.origin(len) == (None, None)
+
+
+def test_decorators_are_looked_through_and_bound_arguments_count() -> None:
+    def bright(photo: np.ndarray, least: int) -> bool:
+        return bool(photo.mean() > least)
+
+    @functools.wraps(bright)
+    def wrapped(photo: np.ndarray, least: int) -> bool:
+        return bright(photo, least)
+
+    wrapped.__code__ = wrapped.__code__.replace(co_filename=functools.__file__)
+    plain, first, second = (
+        importing.origin(found)
+        for found in (wrapped, functools.partial(bright, least=1), functools.partial(bright, least=2))
+    )
+    assert plain[0] == first[0] == second[0] == __file__
+    assert len({plain[1], first[1], second[1]}) == 3
+
+
+def test_a_module_that_changed_since_it_was_imported_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "edited.py").write_text("def told(photo):\n    return 1\n")
+    assert own.load(["python:edited.told"])[0].function(PHOTO) == 1
+    (tmp_path / "edited.py").write_text("def told(photo):\n    return 22\n")
+    with pytest.raises(ConfigError, match="has changed since it was imported"):
+        own.load(["python:edited.told"])
+
+
+def test_code_that_nothing_tells_is_never_taken_for_the_same() -> None:
+    nameless = [own.Own("meta_x", "python:__main__.x", None, len)]
+    assert own.fingerprint(nameless) != own.fingerprint(nameless)
+
+
+def test_a_profile_of_other_code_is_refused(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(world)
+    (world / "of_profile.py").write_text(MODULE)
+    section = {"attributes": ["python:of_profile.half"]}
+    config = xai.pipeline.load(write_config(world / "profiled.yaml", data=section))
+    xai.profile(world / "train", out=world / "old profile", config=config)
+    file = world / "old profile" / "run.json"
+    file.write_text(file.read_text().replace(own.load(section["attributes"])[0].sha256 or "", "0" * 64))
+    data = {**section, "train": {"profile": str(world / "old profile")}, "eval": {"path": "eval", "format": "voc"}}
+    with pytest.raises(ConfigError, match=r"other code of python:of_profile\.half"):
+        xai.triage(write_config(world / "against.yaml", data=data), out=world / "refused")
 
 
 def test_metadata_of_the_same_name_is_refused(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:

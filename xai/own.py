@@ -12,9 +12,11 @@ verdicts can name it. The function may be called from several threads.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import numbers
 import re
+import secrets
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -68,8 +70,8 @@ def load(sources: Sequence[str]) -> tuple[Own, ...]:
 
 
 def fingerprint(own: Iterable[Own]) -> list[tuple[str, str | None]]:
-    """Return what rows depend on."""
-    return [(item.source, item.sha256) for item in own]
+    """Return what rows depend on; where nothing tells the code of a function, what is never the same again."""
+    return [(item.source, item.sha256 or secrets.token_hex(16)) for item in own]
 
 
 def measure(own: Sequence[Own], photos: Mapping[str, Pixels]) -> dict[str, list[Value]]:
@@ -98,10 +100,12 @@ def _value(item: Own, image_id: str, pixels: Pixels) -> Value:
         place = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
         raise RequestError(f"{KEY} {item.source} failed on {image_id}: {error!r}{place}") from error
     if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, numbers.Real) or getattr(value, "shape", None) == ():
-        number = float(value)
-        return number if math.isfinite(number) else None
+        return None if value is None else str(value)  # numpy has strings of its own
+    kind = getattr(getattr(value, "dtype", None), "kind", None)
+    if isinstance(value, numbers.Real) or (getattr(value, "shape", None) == () and kind in set("biuf")):
+        with contextlib.suppress(OverflowError):  # a whole number beyond all floats
+            number = float(value)
+            return number if math.isfinite(number) else None
     raise RequestError(
         f"{KEY} {item.source}: expected a number, a word or None for a photo, got {type(value).__name__} for {image_id}"
     )

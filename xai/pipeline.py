@@ -85,6 +85,7 @@ def triage(
         _refuse_bad(described, config.data.max_bad)
         evaluation, audit, train, known = _with_metadata(config, scanned, train)
         evaluation = _with_leaks(train, evaluation)
+        own.agree([split.images for split in (train.tables if train else None, evaluation) if split])
         train, evaluation, nearest = with_novelty(train, evaluation, detector.card, config.device)
     with clock("match"):
         errors = detect.errors(

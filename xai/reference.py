@@ -193,17 +193,18 @@ def profile(
         if not isinstance(detector, PredictedOnly):
             asked = draw(data.image_ids, wanted or len(data.image_ids), config.seed)
     versions = {"versions": provenance.versions()}
+    told = own.load(config.data.attributes) if config else ()
     tagged = scan(
         data,
         detector=detector,
         detect_ids=frozenset(asked),
         match_iou=config.match.iou if config else 0.5,
-        fingerprint={**(fingerprint(config, detector) if config else versions), "detect": len(asked)},
+        fingerprint=fingerprint(config, detector) if config else versions,
         folder=folder / "shards",
         workers=workers or os.cpu_count() or 1,
         progress=or_bars(progress),
         as_stored=config is not None and config.detector.exif == "ignore",
-        attributes=own.load(config.data.attributes) if config else (),
+        attributes=told,
     )
     for name in ("images", "objects", "predictions", "issues"):
         tables.write(getattr(tagged, name), folder / f"{name}.parquet")
@@ -215,6 +216,7 @@ def profile(
         "finished_at": provenance.now(),
         "model": provenance.model(detector.card) if detector else None,
         "detector": fingerprint(config, detector) if config else None,
+        "attributes": own.fingerprint(told),
         "features": {
             "weights": (detector.card.sha256 if detector else None) or "unknown",
             "objects": len(tagged.features),
@@ -232,9 +234,11 @@ def load_profile(path: Path, config: Config, detector: Detector | PredictedOnly)
 
     Raises:
         RunError: there is no finished profile.
-        ConfigError: the profile's miss rates belong to another detector or threshold.
+        ConfigError: the profile's miss rates belong to another detector or threshold, or the user's own attributes in
+            it were told by other code.
     """
     info = run_json.read(path)
+    _check_attributes(path, dict(info.get("attributes") or ()), own.load(config.data.attributes))
     split = Split(*(tables.read(path, name) for name in ("images", "objects", "predictions", "issues")))
     detected = info["model"] is not None
     if detected and _asked(info["detector"]) != _asked(fingerprint(config, detector)):
@@ -255,6 +259,15 @@ def load_profile(path: Path, config: Config, detector: Detector | PredictedOnly)
         split = replace(split, features=pl.read_parquet(path / FEATURES))
     made_by = str((info.get("features") or {}).get("weights", "unknown"))
     return Reference(split, detected, True, info["data"]["train"], made_by)
+
+
+def _check_attributes(path: Path, told: dict[str, str], wanted: Sequence[own.Own]) -> None:
+    changed = [item.source for item in wanted if item.source in told and told[item.source] != item.sha256]
+    if changed:
+        raise ConfigError(
+            f"data.train.profile: {path} was tagged with other code of {', '.join(changed)} (data.attributes); make it "
+            "again with 'xai profile'"
+        )
 
 
 def _asked(made: dict[str, Any]) -> dict[str, Any]:

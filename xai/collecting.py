@@ -17,6 +17,7 @@ from xai import augment, detect, own, tables
 from xai import config as configs
 from xai import pool as pools
 from xai.coverage.bins import UserBins, fit_user_bins, inherit
+from xai.coverage.cases import bins_of_cases
 from xai.coverage.fill import Filled, fill
 from xai.coverage.intervals import Bools, Floats, Integers
 from xai.coverage.wanted import gaps
@@ -202,8 +203,10 @@ def _attributes(run: Run) -> tuple[tuple[own.Own, ...], list[str]]:
 
 def _user_bins(run: Run) -> UserBins:
     """Return the bins of the user's columns as the run has cut them."""
-    split = "production" if run.info.get("question") == "reported" else "eval"
-    objects, images = (table.filter(pl.col("split") == split) for table in (run.objects, run.images))
+    if run.info.get("question") == "reported":
+        objects, images = (table.filter(pl.col("split") == "production") for table in (run.objects, run.images))
+        return bins_of_cases(objects, images)
+    objects, images = (table.filter(pl.col("split") == "eval") for table in (run.objects, run.images))
     return fit_user_bins(inherit(objects, images))
 
 

@@ -210,6 +210,8 @@ class DetectorConfig(_Section):
     def _has_weights(self) -> DetectorConfig:
         if self.weights is None and not self.kind.startswith("python:"):
             raise ValueError("expected 'weights': the checkpoint or results file")
+        if self.kind.startswith("python:") and str(self.weights or "").startswith(ADDRESSES):
+            raise ValueError("expected no 'weights' of MLflow for a function of your own: it would never see them")
         return self
 
 

@@ -2,7 +2,8 @@
 
 A shard is a folder that appears whole (written aside, then renamed), so a killed scan loses at most one and resumes
 with the next. Each carries the fingerprint of what its rows depend on, so that after a change of photos, labels,
-detector or thresholds exactly those shards are made anew that it touches.
+detector or thresholds only those shards are made anew that it touches. Shards are cut by the order of the photos: one
+that is added moves all behind it.
 """
 
 from __future__ import annotations

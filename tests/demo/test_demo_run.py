@@ -6,7 +6,7 @@ import pytest
 from xai import config, tables
 from xai.demo import dataset, make_demo, score
 from xai.demo.conditions import EXPECTED, HARMLESS, NONE
-from xai.exceptions import RunError
+from xai.exceptions import RequestError, RunError
 
 PLANTED = [
     # image, object, condition, outcome, cause of the miss
@@ -80,3 +80,10 @@ def test_demo_folder_has_a_valid_config(tmp_path: Path, monkeypatch: pytest.Monk
     assert loaded.detector.weights is not None
     assert loaded.detector.weights.is_file()
     assert paths.truth.is_file()
+
+
+def test_a_folder_of_another_share_or_of_other_photos_is_refused(tmp_path: Path) -> None:
+    dataset.write(tmp_path, share=0.01)
+    dataset.write(tmp_path, share=0.01)
+    with pytest.raises(RequestError, match="the same share of the demo, found"):
+        dataset.write(tmp_path, share=0.001)

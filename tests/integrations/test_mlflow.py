@@ -148,7 +148,7 @@ def test_the_triage_is_in_the_experiment(run: xai.Run, client: Any, tmp_path: Pa
     assert logged.data.metrics["promise/recall/rate"] == pytest.approx(answer["rate"])
     assert logged.data.tags["xai.promise.recall"] == answer["answer"]
     assert logged.data.tags["xai.model.version"] == "models:/cars/1"
-    assert logged.data.params["detector.score_threshold"] == "0.4"
+    assert logged.data.params["xai.detector.score_threshold"] == "0.4"
     inputs = {dict((tag.key, tag.value) for tag in item.tags)["mlflow.data.context"]: item for item in
               logged.inputs.dataset_inputs}  # fmt: skip
     assert set(inputs) == {"training", "evaluation"}

@@ -14,7 +14,7 @@ from xai import tables
 from xai.config import Promise
 from xai.coverage import collect
 from xai.coverage.analyse import Analysis, Tables
-from xai.coverage.bins import UNKNOWN, Catalog, catalog_or_default, fit_user_bins, inherit
+from xai.coverage.bins import UNKNOWN, Catalog, UserBins, catalog_or_default, fit_user_bins, inherit
 from xai.coverage.gaps import uncovered
 from xai.coverage.misread import COLUMNS
 from xai.coverage.plan import plan
@@ -56,10 +56,9 @@ def analyse_cases(
     """
     catalog = catalog_or_default(catalog)
     cases = production.objects.filter(pl.col("outcome").is_in(list(MISSES)))
-    photos = _as_objects(production.images, cases.with_columns(outcome=pl.lit("missed")), quiet="found")
+    photos = _photos(production.images, cases)
     everywhere = fit_user_bins(inherit(photos, production.images, catalog))
-    # Columns of photos have the same bins on both sides: a report is counted in the bin that its photo is counted in.
-    user = {**fit_user_bins(cases), **everywhere}
+    user = bins_of_cases(production.objects, production.images, catalog)
     right = sample(production.images, photos, catalog, everywhere)
     left = None
     if train:
@@ -147,3 +146,23 @@ def _uncompared(by_object: pl.DataFrame, by_photo: pl.DataFrame) -> pl.DataFrame
 
 def _without_rates(table: pl.DataFrame) -> pl.DataFrame:
     return table.with_columns(pl.lit(None, pl.Float64).alias(name) for name in _RATES if name in table.columns)
+
+
+def bins_of_cases(objects: pl.DataFrame, images: pl.DataFrame, catalog: Catalog | None = None) -> UserBins:
+    """Return the bins of the user's columns of reported misses.
+
+    Columns of photos have the same bins on both sides: a report is counted in the bin that its photo is counted in.
+
+    Args:
+        objects: reported objects of production, with outcomes; those that the detector finds do not count.
+        images: production photos.
+        catalog: attributes by name; ``attributes.ATTRIBUTES`` if left out.
+    """
+    cases = objects.filter(pl.col("outcome").is_in(list(MISSES)))
+    everywhere = fit_user_bins(inherit(_photos(images, cases), images, catalog_or_default(catalog)))
+    return {**fit_user_bins(cases), **everywhere}
+
+
+def _photos(images: pl.DataFrame, cases: pl.DataFrame) -> pl.DataFrame:
+    """Photos as objects: missed where one is reported."""
+    return _as_objects(images, cases.with_columns(outcome=pl.lit("missed")), quiet="found")

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from xai.demo.conditions import HARMLESS, NONE, Photo, make
+from xai.exceptions import RequestError
 from xai.types import Progress, no_progress
 
 JPEG_QUALITY = 92
@@ -58,6 +59,9 @@ def write(root: Path, *, share: float = 1.0, progress: Progress = no_progress) -
         root: the folder.
         share: of the photos of each condition and of training that are written, above 0 to 1.
         progress: told after each photo.
+
+    Raises:
+        RequestError: the folder holds photos of another share, or others.
     """
     training = range(math.ceil(share * TRAINING_PHOTOS))
     evaluation = _evaluated(share)
@@ -92,8 +96,16 @@ def _evaluated(share: float) -> list[int]:
 def _write_split(
     folder: Path, scene: Callable[[int], Photo], indices: Iterable[int], done: Callable[[int], None]
 ) -> list[tuple[str, Photo]]:
-    (folder / "JPEGImages").mkdir(parents=True, exist_ok=True)
-    (folder / "Annotations").mkdir(exist_ok=True)
+    indices = list(indices)
+    names = {f"{index + 1:06d}" for index in indices}
+    for kind in ("JPEGImages", "Annotations"):
+        (folder / kind).mkdir(parents=True, exist_ok=True)
+        others = [file.name for file in (folder / kind).iterdir() if file.stem not in names]
+        if others:
+            raise RequestError(
+                f"expected {folder / kind} to be empty or of the same share of the demo, found {len(others)} other "
+                f"files such as {min(others)}: choose another folder"
+            )
 
     def one(index: int) -> tuple[str, Photo]:
         photo = scene(index)

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import hashlib
 import json
 import re
 import shutil
@@ -48,6 +49,7 @@ DIGEST_LENGTH = 36
 CONTEXTS = {"train": "training", "eval": "evaluation", "production": "production", "audit": "audit"}
 
 _PARAM_LENGTH = 500
+_NAME_LENGTH = 200
 _BATCH = 100
 _NOT_IN_A_NAME = re.compile(r"[^\w.\- /]")
 _CREDENTIALS = re.compile(r"//[^/@\s]*@")
@@ -208,12 +210,13 @@ def metrics(run: Run) -> dict[str, float]:
         "unexplained": summary.unexplained,
         "chance": summary.chance,
     }
-    found |= {f"cause/{line.cause}": line.misses for line in summary.causes}
+    found |= {f"cause/{line.cause.replace('/', '_')}": line.misses for line in summary.causes}
     found |= {f"mechanism/{name}": count for name, count in summary.mechanisms.items()}
     for answer in summary.promises:
         for name in ("rate", "low", "high", "target"):
             found[f"promise/{answer['metric']}/{name}"] = answer.get(name)
-    return {_NOT_IN_A_NAME.sub("_", name): float(value) for name, value in found.items() if value is not None}
+    told = {name: float(value) for name, value in found.items() if value is not None}
+    return dict(zip(_names(told), told.values(), strict=True))
 
 
 def _log(client: Any, run_id: str, run: Run) -> None:
@@ -221,7 +224,11 @@ def _log(client: Any, run_id: str, run: Run) -> None:
     info = run.info
     now = int(datetime.datetime.now(datetime.UTC).timestamp() * 1000)
     figures = [entities.Metric(name, value, now, 0) for name, value in metrics(run).items()]
-    params = [entities.Param(key, value[:_PARAM_LENGTH]) for key, value in _flat(info["config"])]
+    settings = dict(_flat(info["config"], "xai."))  # a training run that is logged to has parameters of its own
+    params = [
+        entities.Param(name, value[:_PARAM_LENGTH])
+        for name, value in zip(_names(settings), settings.values(), strict=True)
+    ]
     tags = {
         "xai.version": info["version"],
         "xai.command": info["command"],
@@ -389,7 +396,18 @@ def _flat(section: Mapping[str, Any], above: str = "") -> Iterable[tuple[str, st
         if isinstance(value, Mapping):
             yield from _flat(value, f"{name}.")
         elif value is not None and value != []:
-            yield _NOT_IN_A_NAME.sub("_", name), str(value)
+            yield name, str(value)
+
+
+def _names(wanted: Iterable[str]) -> list[str]:
+    """Return names that MLflow takes: its own characters only, not too long, each once; classes carry any character."""
+    found: list[str] = []
+    for name in wanted:
+        made = _NOT_IN_A_NAME.sub("_", name)
+        if len(made) > _NAME_LENGTH or made in found:
+            made = f"{made[:_NAME_LENGTH]}_{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+        found.append(made)
+    return found
 
 
 def _flat_columns(frame: pl.DataFrame) -> pl.DataFrame:

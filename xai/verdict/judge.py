@@ -61,13 +61,13 @@ def judge(
     """Return one verdict per miss, columns as in ``tables.TABLES["verdicts"]``.
 
     A cause is admissible if the object shows its condition, a line speaks for it (``weights.SPEAKS``), its weight is at
-    least that of ``unexplained``, and neither the mechanism nor the joint risk rules it out. The admissible cause of
-    the greatest weight is the verdict's. Verdicts, the first that applies: ``label`` (the photo's labels fit the
-    detections better in another frame, or the detector contradicts the label), ``coverage_gap`` and ``hard`` (by the
-    coverage table where it calls the condition elevated, else ``coverage_gap`` where the condition is rare in
-    training), ``threshold`` (best score within 0.05 below the threshold, and no cause is admissible), ``chance``
-    (nothing stands out and the promised recall is shown to be kept), ``unexplained``. The cause of the last two is
-    ``unexplained``.
+    least that of ``unexplained``, and neither the mechanism nor the joint risk rules it out; of a miss that was
+    reported without a box the condition has to be elevated. The admissible cause of the greatest weight is the
+    verdict's. Verdicts, the first that applies: ``label`` (the photo's labels fit the detections better in another
+    frame, or the detector contradicts the label), ``coverage_gap`` and ``hard`` (by the coverage table where it calls
+    the condition elevated, else ``coverage_gap`` where the condition is rare in training), ``threshold`` (best score
+    within 0.05 below the threshold, and no cause is admissible), ``chance`` (nothing stands out and the promised recall
+    is shown to be kept), ``unexplained``. The cause of the last two is ``unexplained``.
 
     ``train_share``, ``eval_share``, ``miss_share`` and ``risk_ratio`` (adjusted) are those of the condition in the
     coverage table, of the label's own row where that decided. ``repair`` is the repair that brought the object back.
@@ -91,7 +91,9 @@ def judge(
     parts = evidence.filter(pl.col("kind") == "part").select(
         "error_id", part_side="name", part_before="before", part_after="after"
     )
+    homeless = _without_box(objects)
     causes = _rule_out(_weigh(shown, tried, features(evidence, errors, score_threshold)), found)
+    causes = _only_if_elevated(causes, found, homeless)
     causes = causes.join(parts, on="error_id", how="left", maintain_order="left")
     asked = evidence.filter(pl.col("kind") == "upright").select(
         "error_id", cause=pl.col("name").replace("roll", "tilt"), asked=pl.lit(True)
@@ -113,7 +115,6 @@ def judge(
     rescued = tried.filter("succeeded").group_by("error_id", maintain_order=True).agg("cause")
     restored = {key: [CAUSES[cause].repair for cause in names if cause in CAUSES] for key, names in rescued.iter_rows()}
     blind = untold(errors, bins, coverage)
-    homeless = _without_box(objects)
     rows = []
     for miss in found.iter_rows(named=True):
         key = miss["error_id"]
@@ -152,6 +153,14 @@ def _weigh(shown: pl.DataFrame, tried: pl.DataFrame, told: pl.DataFrame) -> pl.D
     return joined.with_columns(admissible=(pl.col("weight") >= LEAST) & speaks).sort(
         ["error_id", "weight", "cause"], descending=[False, True, False]
     )
+
+
+def _only_if_elevated(causes: pl.DataFrame, found: pl.DataFrame, homeless: set[tuple[str, int]]) -> pl.DataFrame:
+    """Admit for misses without a box only elevated conditions: how a photo looks says little of an unknown place."""
+    keys = ["image_id", "object_id"]
+    unplaced = pl.DataFrame(sorted(homeless), schema={name: found.schema[name] for name in keys}, orient="row")
+    ids = found.join(unplaced, on=keys, how="semi")["error_id"].to_list()
+    return causes.with_columns(pl.col("admissible") & (pl.col("elevated") | ~pl.col("error_id").is_in(ids)))
 
 
 def _rule_out(causes: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:

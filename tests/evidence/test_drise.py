@@ -72,8 +72,8 @@ def test_agrees_with_feature_ablation_of_a_linear_target() -> None:
 
 
 def test_a_constant_target_gives_an_empty_map_exactly() -> None:
-    maps, error = DRISE(lambda x: torch.full((len(x), 3), 0.7)).attribute(
-        torch.rand(2, 3, 32, 40), n_masks=60, return_standard_error=True
+    maps, error = DRISE(lambda x: torch.tensor([0.7, 0.3, 0.05]).expand(len(x), 3)).attribute(
+        torch.rand(2, 3, 32, 40), n_masks=200, return_standard_error=True
     )
     assert maps.shape == error.shape == (2, 3, 32, 40)
     assert (maps == 0).all()
@@ -126,8 +126,8 @@ def test_what_does_not_matter_gets_no_sign_from_what_does() -> None:
     runs = [DRISE(linear(weights)).attribute(torch.ones(1, 1, 48, 64), baselines=0.0, seed=seed) for seed in range(8)]
     far = torch.stack([run[0, 0, 36:, 40:].mean() for run in runs])  # type: ignore[call-overload]
     near = torch.stack([run[0, 0, 12:20, 12:20].mean() for run in runs])  # type: ignore[call-overload]
-    assert far.mean().abs() < 3 * far.std() / 8**0.5
-    assert far.mean().abs() < 0.05 * near.mean()
+    # Roots bend what is linear here: about 1% of what helps is left elsewhere.
+    assert far.mean().abs() < 0.03 * near.mean()
 
 
 def test_what_the_amount_on_show_explains_is_no_noise() -> None:

@@ -104,3 +104,17 @@ def test_focused_masks_show_what_ranks_high_and_leave_nothing_out() -> None:
     assert shares.quantile(0.1) < 0.25
     assert shares.quantile(0.9) > 0.75
     assert torch.equal(masks, draw(7))
+
+
+def test_a_flat_map_aims_nowhere_and_every_map_has_its_turn() -> None:
+    def draw(maps: torch.Tensor, count: int, first: int = 0) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(0)
+        return torch.cat(list(focused_masks((48, 64), maps, count, (4,), 50, generator, first)))
+
+    rows = draw(torch.zeros(1, 6, 8), 1000).mean((0, 2))
+    assert rows.max() - rows.min() < 0.06
+    # The second of two maps, which helps at the top, comes next where an odd number was drawn before.
+    maps = torch.zeros(2, 6, 8)
+    maps[1, :2] = 1
+    even, odd = (draw(maps, 400, first)[::2].mean(0) for first in (0, 1))
+    assert odd[:8].mean() > odd[24:].mean() + 0.2 > even[:8].mean() - even[24:].mean() + odd[24:].mean()

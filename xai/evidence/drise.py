@@ -1,10 +1,11 @@
 """Where a detector looks for an object: randomised masking of the photo, for all objects from the same forwards.
 
-After D-RISE (Petsiuk et al., CVPR 2021) and RISE (Petsiuk et al., BMVC 2018), with three changes. Masks come in
-complementary pairs of many shares on show, and a pixel's weight is the covariance of its mask with the target, freed of
-what the mere amount on show explains; a constant target cannot move it. So the map is signed: positive where showing
-the pixel helps the object, negative where it suppresses it. Cells come in several sizes, since an object's size is not
-assumed. Hidden pixels show the photo blurred, not black, whose edges a detector sees.
+After D-RISE (Petsiuk et al., CVPR 2021) and RISE (Petsiuk et al., BMVC 2018), with four changes. Masks come first in
+complementary pairs of many shares on show, whose difference is free of what both have in common; later ones are drawn
+around the maps so far (``masks.focused_masks``). A map is not a mean of masks but a regression on cells that vary
+smoothly (``regression.smooth_weights``), signed: positive where showing the pixel helps the object, negative where it
+suppresses it; a constant target cannot move it. Cells come in several sizes, since an object's size is not assumed, nor
+is its box. Hidden pixels show the photo blurred, not black, whose edges a detector sees.
 """
 
 from __future__ import annotations
@@ -16,15 +17,26 @@ from typing import Any
 import torch
 from captum.attr import PerturbationAttribution
 from torch import Tensor
+from torch.nn import functional
 
-from xai.evidence.masks import blurred, mask_pairs
+from xai.evidence.masks import blurred, focused_masks, mask_pairs
+from xai.evidence.regression import smooth_weights
 from xai.progress import tqdm
 
 Baseline = Tensor | float | Callable[[Tensor, Tensor], Tensor] | None
 """What hidden pixels show; a function makes it of the input (1, c, h, w) and the masks (m, 1, h, w)."""
 
-_FIRST_LOOK, _LOOKS = 48, 1.5
-"""Pairs after which stability is looked at for the first time, and the growth from look to look."""
+STAGE = 100
+"""Masks before the maps are looked at for the first time, and between looks."""
+
+_FOCUSED_GRIDS = (6, 10, 16)
+"""Cells along the longest side, of focused masks."""
+
+_CELLS = 24
+"""Cells along the longest side that a map is estimated on."""
+
+_REGION = 1 / 8
+"""Side of the square whose effect a pixel tells, of the longest side."""
 
 
 class DRISE(PerturbationAttribution):  # type: ignore[misc]
@@ -57,41 +69,47 @@ class DRISE(PerturbationAttribution):  # type: ignore[misc]
             inputs: (n, 3, h, w).
             baselines: what hidden pixels show, broadcastable to ``inputs``; None for the blurred input; a function of
                 an input and masks, such as ``masks.inpainted``, where it depends on what is hidden.
-            target: the column to explain; None for all k, from the same forwards.
+            target: the column to explain; None for all k, from the same forwards. Beyond ``STAGE`` masks, these are
+                drawn around the maps of all columns asked for in turn.
             additional_forward_args: handed on to ``forward_func`` after the inputs.
             n_masks: masked copies of each input; even, at least two per grid size.
-            grid_sizes: cells along the longest side, drawn in turn; each mask is shifted at random within a cell.
+            grid_sizes: cells along the longest side of the first ``STAGE`` masks, in turn; each mask is shifted at
+                random within a cell.
             perturbations_per_eval: masked copies a forward.
-            seed: of the masks, which are the same on every device. The first masks do not depend on their number.
+            seed: of the masks. The first masks do not depend on their number.
             show_progress: draw a bar of the forwards.
             stop_at: end early once the maps of all objects that anything moves are this reliable, in 0–1: about the
                 correlation that another seed's map would have.
-            return_standard_error: also return the standard error of every pixel, under the hypothesis that it has no
-                effect, which is too wide rather than too narrow where it has one.
+            return_standard_error: also return the standard error of every pixel.
 
         Returns:
             (n, k, h, w), with k = 1 where ``target`` is given: one map per object and not one per colour channel, as
-            in Captum's attributions of layers. Unit: change of the target as the cell around a pixel goes from
-            hidden to shown, on average over what else is shown.
+            in Captum's attributions of layers. Unit: change of the target as a square around a pixel, an eighth of
+            the longest side, goes from hidden to shown, on average over what else is shown.
 
         Raises:
             ValueError: shapes or numbers do not fit, or the target is not finite.
         """
         _check(inputs, n_masks, grid_sizes, perturbations_per_eval, stop_at)
-        batch, device = max(1, perturbations_per_eval // 2), inputs.device
         maps, errors = [], []
         with torch.no_grad():
             for photo, hide in zip(torch.split(inputs, 1), _hiding(inputs, baselines), strict=True):
-                pairs = _Pairs(self._scored(target, additional_forward_args), photo, hide)
+                record = _Record(self._scored(target, additional_forward_args), photo, hide)
+                generator = torch.Generator().manual_seed(seed)
                 bar = tqdm(total=n_masks, desc="DRISE", disable=not show_progress)
-                for masks, shares in mask_pairs(photo.shape[-2:], n_masks // 2, grid_sizes, batch, seed, device):
-                    pairs.add(masks, shares)
-                    bar.update(2 * len(masks))
-                    if stop_at is not None and pairs.due and pairs.reliable(stop_at):
+                while record.forwards < n_masks:
+                    count = min(STAGE, n_masks - record.forwards)
+                    if record.forwards:
+                        record.focus(count, perturbations_per_eval, generator)
+                    else:
+                        record.explore(count, grid_sizes, perturbations_per_eval, seed)
+                    record.estimate()
+                    bar.update(count)
+                    if stop_at is not None and record.reliable(stop_at):
                         break
                 bar.close()
-                maps.append(pairs.slope())
-                errors.append(pairs.standard_error())
+                maps.append(record.drawn(record.weights))
+                errors.append(record.drawn(record.errors, least=0.0))
         attributions = torch.stack(maps)
         return (attributions, torch.stack(errors)) if return_standard_error else attributions
 
@@ -120,72 +138,84 @@ class DRISE(PerturbationAttribution):  # type: ignore[misc]
         return score
 
 
-class _Pairs:
-    """Sums over pairs of masks m, 1 − m of one photo: what slope and standard error need.
+class _Record:
+    """Masked copies of one photo with their scores, and the maps that they give so far.
 
-    With p the share that a mask was drawn to show, a = m − p, d = f(m) − f(1 − m), and c the share that the mask shows
-    of the photo, less ½: that a pixel's mask goes with the target beyond what c explains is its effect. c is a control
-    variate: cells hold an equal part of it, so that what it explains is given back to all pixels alike.
+    A pair counts by its difference: what a mask and its complement have in common says nothing of single cells. Where
+    focused masks follow and no score is negative, roots of scores are regressed, whose noise is about as large on a
+    miss as on a found object; maps are carried back to the target's unit at its mean, which is
+    exact for small effects only.
     """
 
     def __init__(self, score: Callable[[Tensor], Tensor], photo: Tensor, hide: Callable[[Tensor], Tensor]) -> None:
         self.score = score
         self.photo = photo
         self.hide = hide
-        self.count, self.next_look = 0, _FIRST_LOOK
-        self.sums: dict[str, Tensor] = {}
+        self.forwards = 0
+        size = photo.shape[-2:]
+        rows, columns = (max(1, round(min(_CELLS, max(size)) * side / max(size))) for side in size)
+        self.lattice = (rows, columns)
+        self.pairs: list[tuple[Tensor, Tensor]] = []
+        self.singles: list[tuple[Tensor, Tensor]] = []
+        self.weights = self.errors = torch.empty(0)
 
-    def add(self, masks: Tensor, shares: Tensor) -> None:
-        """Ask for masks (p, h, w), drawn to show shares (p,), and for their complements."""
-        both = torch.cat([masks, 1 - masks])[:, None]
-        values = self.score(torch.lerp(self.hide(both), self.photo, both))
-        difference = values[: len(masks)] - values[len(masks) :]
-        centred = masks - shares[:, None, None]
-        squared = centred.square()
-        amount = masks.mean((1, 2)) - 0.5
-        parts = {
-            "ad": torch.einsum("pk,phw->khw", difference, centred),
-            "aadd": torch.einsum("pk,phw->khw", difference.square(), squared),
-            "aadc": torch.einsum("pk,phw->khw", difference * amount[:, None], squared),
-            "aacc": torch.einsum("p,phw->hw", amount.square(), squared),
-            "ac": torch.einsum("p,phw->hw", amount, centred),
-            "aa": squared.sum(0),
-            "cd": amount @ difference,
-            "cc": amount.square().sum(),
-        }
-        self.sums = {name: part + self.sums[name] if self.sums else part for name, part in parts.items()}
-        self.count += len(masks)
+    def explore(self, count: int, grid_sizes: Sequence[int], batch: int, seed: int) -> None:
+        """Ask for pairs of random masks and their complements."""
+        size, device = self.photo.shape[-2:], self.photo.device
+        for masks, _ in mask_pairs(size, count // 2, grid_sizes, max(1, batch // 2), seed, device):
+            values = self._ask(torch.cat([masks, 1 - masks])).view(2, len(masks), -1)
+            self.pairs.append((self._cells(masks), values))
 
-    @property
-    def due(self) -> bool:
-        """Whether enough has come since the last time to look at the map again."""
-        if self.count < self.next_look:
-            return False
-        self.next_look = int(self.count * _LOOKS)
-        return True
+    def focus(self, count: int, batch: int, generator: torch.Generator) -> None:
+        """Ask for masks drawn around the maps so far."""
+        maps = self.weights.view(-1, *self.lattice).to(self.photo.device)
+        size = self.photo.shape[-2:]
+        for masks in focused_masks(size, maps, count, _FOCUSED_GRIDS, batch, generator, self.forwards):
+            self.singles.append((self._cells(masks), self._ask(masks)))
 
-    def slope(self) -> Tensor:
-        """Change of the target as a pixel goes from hidden to shown, (k, h, w)."""
-        uneven = self.sums["ac"] - self.sums["ac"].mean()
-        return (self.sums["ad"] - self._by_amount() * uneven) / (2 * self._variance())
-
-    def standard_error(self) -> Tensor:
-        """√(Σ a²·(d − γc)²) / 2 Σ a², (k, h, w), with γ the slope of d on c."""
-        slope = self._by_amount()
-        left = self.sums["aadd"] - 2 * slope * self.sums["aadc"] + slope.square() * self.sums["aacc"]
-        return left.clamp(min=0).sqrt() / (2 * self._variance())
+    def estimate(self) -> None:
+        """Regress what has come so far."""
+        first, pairs = (torch.cat(parts, dim) for parts, dim in zip(zip(*self.pairs, strict=True), (0, 1), strict=True))
+        design, values = (2 * first - 1) / 2**0.5, pairs
+        unit = values.new_ones(values.shape[2])
+        if self.singles:
+            cells, scores = (torch.cat(parts) for parts in zip(*self.singles, strict=True))
+            design = torch.cat([design, cells - cells.mean(0)])
+            every = torch.cat([pairs.flatten(0, 1), scores])
+            rooted = every.amin(0) >= 0
+            unit = torch.where(rooted, 2 * every.mean(0).clamp(min=0).sqrt(), unit)
+            values, scores = (torch.where(rooted, item.abs().sqrt(), item) for item in (pairs, scores))
+            values = torch.cat([(values[0] - values[1]) / 2**0.5, scores - scores.mean(0)])
+            # Of a constant target, rounding leaves something of the difference from its mean.
+            values = torch.where(every.amax(0) == every.amin(0), torch.zeros_like(values), values)
+        else:
+            values = (values[0] - values[1]) / 2**0.5
+        # A cell's part of the photo in what is shown; a pixel then stands for a square around it.
+        found = smooth_weights(design / design.shape[1], values, self.lattice)
+        height, width = self.photo.shape[-2:]
+        square = min(1.0, (_REGION * max(height, width)) ** 2 / (height * width))
+        self.weights, self.errors = (item * unit.cpu()[:, None] * square for item in found)
 
     def reliable(self, level: float) -> bool:
         """Whether noise makes up at most 1 − ``level`` of the variance of each map that is not flat."""
-        noise = self.standard_error().square().mean((1, 2))
-        power = self.slope().var((1, 2))
-        return bool((noise <= (1 - level) * power).all())
+        noise = self.errors.square().mean(1)
+        return bool((noise <= (1 - level) * self.weights.var(1)).all())
 
-    def _by_amount(self) -> Tensor:
-        return (self.sums["cd"] / self.sums["cc"].clamp(min=1e-12))[:, None, None]
+    def drawn(self, cells: Tensor, least: float | None = None) -> Tensor:
+        """Draw cells (k, rows · columns) on the photo, (k, h, w)."""
+        size = self.photo.shape[-2:]
+        maps = cells.view(1, -1, *self.lattice).to(self.photo)
+        drawn = functional.interpolate(maps, size=size, mode="bicubic", align_corners=False)[0]
+        return drawn if least is None else drawn.clamp(min=least)
 
-    def _variance(self) -> Tensor:
-        return self.sums["aa"].clamp(min=1e-6)
+    def _ask(self, masks: Tensor) -> Tensor:
+        """Return the scores (m, k) of copies under masks (m, h, w)."""
+        self.forwards += len(masks)
+        shown = masks[:, None]
+        return self.score(torch.lerp(self.hide(shown), self.photo, shown))
+
+    def _cells(self, masks: Tensor) -> Tensor:
+        return functional.adaptive_avg_pool2d(masks[:, None], self.lattice).flatten(1)
 
 
 def _hiding(inputs: Tensor, baselines: Baseline) -> Iterator[Callable[[Tensor], Tensor]]:

@@ -58,7 +58,13 @@ def mask_pairs(
 
 
 def focused_masks(
-    size: Sequence[int], maps: Tensor, count: int, grid_sizes: Sequence[int], batch: int, generator: torch.Generator
+    size: Sequence[int],
+    maps: Tensor,
+    count: int,
+    grid_sizes: Sequence[int],
+    batch: int,
+    generator: torch.Generator,
+    first: int = 0,
 ) -> Iterator[Tensor]:
     """Make masks (m, h, w) in 0–1, at most ``batch`` at a time, that show what maps so far call the most helpful.
 
@@ -73,13 +79,14 @@ def focused_masks(
         grid_sizes: cells along the longest side.
         batch: masks at once.
         generator: on the CPU, so that devices agree.
+        first: the turn to begin with, so that many maps all have theirs over several calls.
     """
     device = maps.device
-    ranks = maps.flatten(1).cpu().argsort(1).argsort(1).view_as(maps).float() / max(1, maps[0].numel() - 1)
+    ranks = torch.stack([_ranks(item) for item in maps.cpu()])
     lattices = [[max(1, round(cells * side / max(size))) for side in size] for cells in grid_sizes]
     for start in range(0, count, batch):
         masks = []
-        for turn in range(start, min(start + batch, count)):
+        for turn in range(first + start, first + min(start + batch, count)):
             lattice = lattices[turn % len(lattices)]
             shift, drawn = torch.rand(2, generator=generator), torch.rand(1, generator=generator)
             down, across = (
@@ -98,6 +105,13 @@ def focused_masks(
             )
             masks.append(rows @ shown @ columns.T)
         yield torch.stack(masks)
+
+
+def _ranks(values: Tensor) -> Tensor:
+    """Ranks in 0–1, equal values in the middle of theirs: a flat map calls no place more helpful than another."""
+    _, place, counts = torch.unique(values, return_inverse=True, return_counts=True)
+    middle = counts.cumsum(0) - (counts + 1) / 2
+    return (middle[place] / max(1, values.numel() - 1)).float()
 
 
 def _share(first: float, turn: int) -> float:

@@ -110,7 +110,7 @@ def focused_masks(
 def _ranks(values: Tensor) -> Tensor:
     """Ranks in 0–1, equal values in the middle of theirs: a flat map calls no place more helpful than another."""
     _, place, counts = torch.unique(values, return_inverse=True, return_counts=True)
-    middle = counts.cumsum(0) - (counts + 1) / 2
+    middle: Tensor = counts.cumsum(0) - (counts + 1) / 2
     return (middle[place] / max(1, values.numel() - 1)).float()
 
 

@@ -30,7 +30,7 @@ LEAST_SCORE = 0.005
 
 STEPS = 12
 
-PLACES = 40
+PLACES = 80
 """Places at which a suppressing patch is tried."""
 
 _RENAMED = {
@@ -148,8 +148,9 @@ def paired(differences: NDArray[np.float64], draws: int = 10_000) -> tuple[float
 def plant(detector: Detector, item: Item, seed: int) -> tuple[Shown, Boxes] | None:
     """Paste a patch of stripes and noise on or beside the object that suppresses it; (4,) patch in input pixels.
 
-    The object is lost with the patch and found again once the patch is painted over: a patch that only hides what the
-    detector needs suppresses nothing that hiding it could give back. None where no place of many does that.
+    The object is lost with the patch, and once the patch is painted over it is found again with at least twice the
+    overlap × score: a patch that only hides what the detector needs suppresses nothing that hiding it could give back.
+    None where no place of many does that.
     """
     rng = np.random.default_rng(seed)
     photo = read(item.path).pixels
@@ -164,11 +165,13 @@ def plant(detector: Detector, item: Item, seed: int) -> tuple[Shown, Boxes] | No
         changed, shown = photo.copy(), np.ones(photo.shape[:2], np.float32)
         area = (slice(low[1], low[1] + size[1]), slice(low[0], low[0] + size[0]))
         changed[area], shown[area] = _texture(size, rng), 0
-        if _state(detector, changed, item.box[None], label)[1][0]:
+        (close,), (is_found,) = _state(detector, changed, item.box[None], label)
+        if is_found:
             continue
         whole = torch.from_numpy(changed).permute(2, 0, 1)[None] / 255
         painted = (inpainted(whole, torch.from_numpy(shown)[None, None])[0].permute(1, 2, 0) * 255).round().byte()
-        if _state(detector, painted.numpy(), item.box[None], label)[1][0]:
+        (closer,), (is_found,) = _state(detector, painted.numpy(), item.box[None], label)
+        if is_found and closer >= 2 * close:
             corners = np.concatenate([low, low + size])[None].astype(np.float64)
             ready = prepare(detector, item, changed)
             return ready, to_input(corners, ready.prepared, 0)[0].cpu().numpy()

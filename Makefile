@@ -47,5 +47,8 @@ bench-coverage: $(VENV)/.installed  ## coverage, novelty and label checks at the
 		"label_checks.py $(if $(CLEANLAB),--cleanlab $(CLEANLAB))" novelty.py; \
 	do echo "== $$script"; $(BIN)/python tests/benchmarks/$$script || exit 1; done
 
+bench-faults: $(VENV)/.installed  ## what a run survives: kills, damaged labels, damaged photos
+	$(BIN)/python tests/benchmarks/faults.py
+
 clean:
 	rm -rf $(VENV) runs build *.egg-info .mypy_cache .ruff_cache .pytest_cache

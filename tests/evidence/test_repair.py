@@ -8,6 +8,14 @@ from xai.evidence.repair import PLACEBOS, REPAIRS, RepairContext, turn_but_not_u
 from xai.types import Boxes, Pixels
 
 rng = np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def same_draws() -> None:
+    """Give each test its own draws, whichever tests the worker ran before."""
+    rng.bit_generator.state = np.random.default_rng(0).bit_generator.state
+
+
 BOX = np.array([60.0, 50, 140, 110])
 
 

@@ -12,6 +12,12 @@ from xai.types import Candidates
 rng = np.random.default_rng(0)
 
 
+@pytest.fixture(autouse=True)
+def same_draws() -> None:
+    """Give each test its own draws, whichever tests the worker ran before."""
+    rng.bit_generator.state = np.random.default_rng(0).bit_generator.state
+
+
 def random_boxes(*shape: int) -> torch.Tensor:
     corners = torch.from_numpy(rng.uniform(0, 60, (*shape, 2, 2)).astype(np.float32)).sort(-2).values
     return corners.flatten(-2)

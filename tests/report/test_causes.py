@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -93,7 +94,13 @@ def test_shares_have_the_tables_intervals_or_those_over_photos(tmp_path: Path) -
 
 
 def test_unknown_gains_come_last(run_dir: Path) -> None:
-    from dataclasses import replace
-
     first, *others = report.summarize(run_dir).actions
     assert by_avoidable([replace(first, avoidable=None), *others])[-1].cause == first.cause
+
+
+def test_a_cause_that_verdicts_hardly_name_is_not_what_to_do_first(run_dir: Path) -> None:
+    often, rarely = cause_lines(open_run(run_dir))[:2]
+    assert often.avoidable is not None
+    often = replace(often, misses=20, avoidable=often.avoidable._replace(misses=15.0))
+    rarely = replace(rarely, misses=1, avoidable=often.avoidable._replace(misses=28.0))  # type: ignore[union-attr]
+    assert [line.cause for line in by_avoidable([rarely, often])] == [often.cause, rarely.cause]

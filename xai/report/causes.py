@@ -91,8 +91,15 @@ def cause_lines(source: Source) -> tuple[CauseLine, ...]:
 
 
 def by_avoidable(causes: Sequence[CauseLine]) -> list[CauseLine]:
-    """Sort causes by the misses that could be avoided, those where that is not known last."""
-    return sorted(causes, key=lambda line: (line.avoidable is None, -(line.avoidable or (0.0,))[0], -line.misses))
+    """Sort causes by the misses that could be avoided, those where that is not known last.
+
+    No more misses count than verdicts put down to the cause: others in the condition have a likelier one.
+    """
+
+    def key(line: CauseLine) -> tuple[bool, float, int]:
+        return line.avoidable is None, -min(line.avoidable.misses if line.avoidable else 0.0, line.misses), -line.misses
+
+    return sorted(causes, key=key)
 
 
 def counts(values: pl.Series) -> dict[str, int]:

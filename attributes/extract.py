@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,6 +17,8 @@ from typing import TYPE_CHECKING, TypeVar
 from attributes.catalog import ATTRIBUTES, Attribute
 from attributes.decode import DecodeError, read
 from attributes.views import Boxes, Floats, Pixels, Reduced, Views
+from attributes.workers import Row
+from attributes.workers import workers as workers_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -28,6 +32,9 @@ BATCH_SIZE = 16
 _ROWS_APART = 1000
 """Rows of which a part of the table is made: small frames take several times the memory of their rows, and lie between
 what could be given back."""
+
+_EACH = 128
+"""Photos from which a process has so much to do that starting it, some 0.4 s, pays."""
 
 DEVICE_BATCH_SIZE = 64
 """The same on a GPU, where each step costs as much for one photo as for many."""
@@ -103,7 +110,8 @@ def tag(
 
     Args:
         photos: a folder, searched with its subfolders for ``SUFFIXES``; a file; or paths.
-        workers: threads; default the number of processors.
+        workers: processes, or threads where each would have under 128 photos to tag; default the number of
+            processors.
         progress: told (done, total) after each batch.
         names: of the image attributes to measure; None measures all.
         device: as for ``measure``. Files are decoded on the CPU all the same, which tells the damaged ones.
@@ -111,7 +119,7 @@ def tag(
     Returns:
         One row per photo, sorted by ``image_id`` (path relative to the folder, or as given): ``image_id status width
         height exif_orientation captured_at camera focal_length sha256`` and the image attributes, null where unknown.
-        ``status`` is ``ok`` or the code of ``DecodeError``.
+        ``status`` is ``ok``, the code of ``DecodeError``, or ``photo_crashes`` for one that ended its process twice.
 
     Raises:
         FileNotFoundError: there is nothing at the path.
@@ -127,10 +135,12 @@ def tag(
     batches = (image_ids[start : start + size] for start in range(0, len(image_ids), size))
     schema = _schema(columns)
     frames = [pl.DataFrame(schema=schema)]
-    rows: list[dict[str, object]] = []
+    rows: list[Row] = []
     done = 0
-    with ThreadPoolExecutor(max_workers=count) as pool:
-        for told in in_order(pool, partial(_tag_batch, root, wanted, device), batches, ahead=2 * count):
+    apart = device is None and count > 1 and len(image_ids) >= count * _EACH and bool(sys.executable)
+    tagging = workers_of(count) if apart else nullcontext(partial(tag_batch, device=device))
+    with ThreadPoolExecutor(max_workers=count) as pool, tagging as tag_some:
+        for told in in_order(pool, partial(tag_some, str(root), columns), batches, ahead=2 * count):
             rows += told
             if len(rows) >= _ROWS_APART:
                 frames.append(pl.DataFrame(rows, schema=schema, orient="row"))
@@ -193,19 +203,28 @@ def _find(photos: Path | Sequence[Path]) -> tuple[Path, list[str]]:
     return root.parent, [root.name]
 
 
-def _tag_batch(
-    root: Path, wanted: Sequence[Attribute], device: str | None, batch: Sequence[str]
-) -> list[dict[str, object]]:
-    """Read and measure some photos; a row for each."""
-    rows: list[dict[str, object]] = []
-    read_rows: list[dict[str, object]] = []
+def tag_batch(root: str, names: Sequence[str], batch: Sequence[str], device: str | None = None) -> list[Row]:
+    """Read and measure some photos.
+
+    Args:
+        root: folder of the photos.
+        names: of the image attributes to measure.
+        batch: paths of the photos in the folder.
+        device: as for ``tag``.
+
+    Returns:
+        A row for each photo, of the columns of ``tag`` that can be told.
+    """
+    wanted = _named(names, level="image")
+    rows: list[Row] = []
+    read_rows: list[Row] = []
     reduced: list[Reduced] = []
     focal_px: list[float | None] = []
     for name in batch:
-        row: dict[str, object] = {"image_id": name}
+        row: Row = {"image_id": name}
         rows.append(row)
         try:
-            photo = read(root / name)
+            photo = read(Path(root) / name)
         except DecodeError as error:
             row["status"] = error.code
             continue

@@ -38,6 +38,7 @@ QUALITY = 90
 IMAGE = [name for name, attribute in ATTRIBUTES.items() if attribute.level == "image"]
 PHOTOMETRIC = [name for name in IMAGE if name not in ("rotation", "roll", "pitch")]
 BOXES = 8
+_MANY_TAGGED = 1500
 
 # Exact and near duplicates are left out: they compare photos with each other, which is no property of a photo.
 PEER = """
@@ -50,14 +51,26 @@ Imagelab(data_path=sys.argv[1]).find_issues({kind: {} for kind in kinds}, n_jobs
 print("seconds", time.process_time() - start)
 """
 
-# Of this process alone: what getrusage tells includes the peak of the process that started it.
+# The peaks of the process that tags and of those that it starts. Of each alone: what getrusage tells includes the peak
+# of the process that started it.
 MEMORY = """
-import sys
+import os, sys
 from pathlib import Path
 from attributes import tag
-assert tag(Path(sys.argv[1]), workers=2)["status"].eq("ok").all()
-peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
-print("kilobytes", peak.split()[1])
+
+peaks = {}
+
+def look(done, total):
+    pid = os.getpid()
+    tasks = Path(f"/proc/{pid}/task")
+    for process in {pid}.union(*(map(int, (task / "children").read_text().split()) for task in tasks.iterdir())):
+        status = Path(f"/proc/{process}/status").read_text()
+        peaks[process] = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
+
+table = tag(Path(sys.argv[1]), workers=2, progress=look)
+assert table["status"].eq("ok").all()
+look(0, 0)
+print(len(peaks), "processes: kilobytes", sum(peaks.values()))
 """
 
 
@@ -205,10 +218,11 @@ def objects(ledger: Ledger, paths: Sequence[Path], rounds: int) -> None:
 
 
 def workers(ledger: Ledger, paths: Sequence[Path], rounds: int) -> None:
-    """Two workers against one, where there are two cores."""
+    """Two workers against one, where there are two cores, on so many photos that starting them hardly counts."""
     if len(os.sched_getaffinity(0)) < 2:
         print("one core only: two workers are not measured", file=sys.stderr)
         return
+    paths = [*paths] * -(-_MANY_TAGGED // len(paths))
     tasks: dict[str, Callable[[], object]] = {
         f"{count} {kind}": lambda count=count, names=names: tag(paths, workers=count, names=names)
         for kind, names in (("photometric", PHOTOMETRIC), ("everything", None))

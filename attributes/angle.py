@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from attributes.arrays import Floats, Gray
 from attributes.orientation import Verticals, is_confident, rotations_of, verticals, verticals_of
-from attributes.views import Floats, Gray, Views
+from attributes.views import Views
 
 DEFAULT_FOCAL = 0.9
 """Focal length in longest sides where it is unknown: 32 mm on 36 mm film, between telephones (26 mm) and the normal

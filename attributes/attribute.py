@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from attributes.views import Floats, Views
+from attributes.arrays import Floats
+from attributes.views import Views
 
 FEWEST_JUDGED = 10
 """Values below which a share of wrong bins is not stated: one error more would move it by ten per cent and more."""

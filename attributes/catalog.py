@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from attributes import angle, color, compression, exposure, glare, haze, noise, objects, orientation, sharpness
+from attributes.arrays import Floats
 from attributes.attribute import Attribute, Bin, bins
-from attributes.views import Floats, Views
+from attributes.views import Views
 
 __all__ = ["ATTRIBUTES", "Attribute", "Bin"]
 
@@ -202,7 +203,7 @@ _TABLE = (
         level="image",
         unit="degrees",
         range=(-90.0, 90.0),
-        bins=bins("down", -15, "level", 15, "up", judged=((1, 0, 0), (0, 78, 0), (0, 5, 0))),
+        bins=bins("down", -15, "level", 15, "up", judged=((1, 0, 0), (0, 77, 0), (0, 5, 0))),
         why="down 2.5% of the photos that tell: over tables and screens; none looks up that far",
         definition="angle of the camera above the horizon, positive = looks up",
         function=angle.pitch,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from attributes.arrays import Floats, Gray
 from attributes.exposure import planes
-from attributes.views import Floats, Gray, Views
+from attributes.views import Views
 
 
 def colorfulness(views: Views) -> Floats:

@@ -16,7 +16,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from attributes.views import UNTHREADED, Floats, Gray, Views, alike
+from attributes.arrays import UNTHREADED, Floats, Gray
+from attributes.views import Views, alike
 
 LEAST_GAIN = 0.03
 """Log-likelihood per coefficient over the smooth distribution from which a photo counts as compressed.
@@ -225,7 +226,7 @@ def _costs() -> tuple[Plane, NDArray[np.int64]]:
 def _averaged() -> tuple[Plane, ...]:
     """(cells, 1 + 2 · steps) what is averaged over the cells: values, multiples and log densities, side by side.
 
-    In parts, so that no product is large enough for threads (``views.UNTHREADED``).
+    In parts, so that no product is large enough for threads (``arrays.UNTHREADED``).
     """
     every = np.concatenate(comb_tables()[:3], axis=1)
     widest = UNTHREADED // (len(VERTICAL) * len(every))

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from attributes import exif
+from attributes.arrays import Pixels
 from attributes.formats import MAX_PIXELS, DecodeError, decode_bmp, decode_png, decode_webp, unreadable
 from attributes.frames import displayed_pixels
 from attributes.jpeg import decode_jpeg
 from attributes.tiff import decode_tiff
-from attributes.views import Pixels
 
 __all__ = ["MAX_PIXELS", "DecodeError", "Photo", "decode", "read"]
 

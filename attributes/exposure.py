@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from attributes.views import COARSE, Floats, Gray, Pixels, Views, fit_all
+from attributes.arrays import Floats, Gray, Pixels
+from attributes.reduced import COARSE, fit_all
+from attributes.views import Views
 
 CLIPPED_LEVEL = 250
 """A pixel counts as burned out when all three channels reach this level; JPEG moves pure white by a few levels."""

@@ -14,9 +14,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from attributes.arrays import Boxes, Floats, Pixels
 from attributes.catalog import ATTRIBUTES, Attribute
 from attributes.decode import DecodeError, read
-from attributes.views import Boxes, Floats, Pixels, Reduced, Views
+from attributes.reduced import Reduced
+from attributes.views import Views
 from attributes.workers import Row
 from attributes.workers import workers as workers_of
 

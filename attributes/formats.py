@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from attributes.views import Pixels
+from attributes.arrays import Pixels
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from attributes.views import Boxes, Pixels
+from attributes.arrays import Boxes, Pixels
 
 Integers = NDArray[np.int64] | int
 

@@ -18,7 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attributes import exposure
-from attributes.views import Floats, Gray, Pixels, Views, fit_all
+from attributes.arrays import Floats, Gray, Pixels
+from attributes.reduced import fit_all
+from attributes.views import Views
 
 Map = NDArray[np.float32]
 

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attributes import exposure
-from attributes.views import Floats, Gray, Number, Views
+from attributes.arrays import Floats, Gray, Number
+from attributes.views import Views
 
 SMALLEST = 48
 """Shorter side in px at ``COARSE`` below which patches are too small to hold something dark."""

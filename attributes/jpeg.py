@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import simplejpeg
 
+from attributes.arrays import Pixels
 from attributes.formats import DecodeError, check_size, decode_with_pillow, truncated, unreadable
-from attributes.views import Pixels
 
 _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
 """A marker that a length follows: no stuffed zero, no fill byte, none that stands alone."""

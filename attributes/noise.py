@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from attributes.views import Floats, Gray, Views
+from attributes.arrays import Floats, Gray
+from attributes.views import Views
 
 # Difference of two Laplacians: blind to constant, sloped and evenly curved tone (Immerkær 1996).
 _KERNEL = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=np.float32)

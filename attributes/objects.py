@@ -8,20 +8,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from attributes.arrays import UNTHREADED, Boxes, Floats, Gray, Pixels
+from attributes.boxes import Image, box_area, box_sums, divide, integral
 from attributes.glare import glare_maps
-from attributes.views import (
-    Boxes,
-    Floats,
-    Gray,
-    Image,
-    Pixels,
-    Views,
-    alike,
-    box_area,
-    box_sums,
-    divide,
-    integral,
-)
+from attributes.views import Views, alike
 
 EDGE_TOLERANCE = (2.0, 0.004)
 """Gap to the photo's edge up to which a box touches it: 2 px, or this part of the side, where annotators stop short."""
@@ -38,6 +28,8 @@ _LEVEL = 0.02
 # Points along each side of a box at which it is looked at, and boxes looked at together, which bounds memory.
 _POINTS = 32
 _BOXES_AT_ONCE = 64
+# Boxes in front of one that are looked at together, so that no product is large enough for threads.
+_FRONTS_AT_ONCE = UNTHREADED // _POINTS**2
 
 
 def object_size(views: Views) -> Floats:
@@ -335,7 +327,10 @@ def _covered_at_points(boxes: Boxes, others: Boxes, in_front: NDArray[np.bool_])
     points = boxes[..., :2] + (np.arange(_POINTS)[:, None] + 0.5) / _POINTS * (boxes[..., 2:] - boxes[..., :2])
     within = (points[:, None] >= fronts[..., :2]) & (points[:, None] < fronts[..., 2:])
     across, down = (within[..., axis].astype(np.float32) for axis in (0, 1))
-    covering = down.transpose(0, 2, 1) @ across
+    covering = np.zeros((len(some), _POINTS, _POINTS), dtype=np.float32)
+    for start in range(0, across.shape[1], _FRONTS_AT_ONCE):
+        part = slice(start, start + _FRONTS_AT_ONCE)
+        covering += down[:, part].transpose(0, 2, 1) @ across[:, part]
     covered = np.minimum(covering, 1.0, out=covering).reshape(len(some), -1)
     shares[some] = covered.sum(axis=1) / _POINTS**2
     return shares

@@ -16,7 +16,9 @@ import cv2
 import numpy as np
 
 from attributes import upright
-from attributes.views import Floats, Gray, Pixels, Views, fit
+from attributes.arrays import Floats, Gray, Pixels
+from attributes.reduced import fit
+from attributes.views import Views
 
 ROLL_SIDE = 320
 """Longest side, in px, at which lines are found."""

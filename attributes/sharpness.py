@@ -21,8 +21,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from attributes.arrays import Boxes, Floats, Gray
+from attributes.boxes import box_area, divide
 from attributes.crops import lay_out
-from attributes.views import DETAIL, Boxes, Floats, Gray, Views, box_area, divide
+from attributes.reduced import DETAIL
+from attributes.views import Views
 
 Mask = NDArray[np.uint8]
 Sums = NDArray[np.uint16]

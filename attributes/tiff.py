@@ -12,9 +12,9 @@ import struct
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from attributes.arrays import Pixels
 from attributes.exif import Field, byte_order, fields, first_directory, integers
 from attributes.formats import MAX_PIXELS, check_size, decode_with_pillow, truncated, unreadable
-from attributes.views import Pixels
 
 _SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER = 254, 256, 257, 258, 259, 262, 266
 _STRIP_OFFSETS, _SAMPLES, _STRIP_ROWS, _STRIP_BYTES, _PLANES, _PREDICTOR = 273, 277, 278, 279, 284, 317

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from attributes.views import Floats, Pixels
+from attributes.arrays import Floats, Pixels
 
 Floats32 = NDArray[np.float32]
 
@@ -167,7 +167,7 @@ def _scores(windows: Floats32) -> Floats32:
     weights = head()
     first, second, hidden = _turned_head()
     count, half = len(windows), CELLS // 2
-    # Products of few cells: larger ones would start threads (``views.UNTHREADED``).
+    # Products of few cells: larger ones would start threads (``arrays.UNTHREADED``).
     seen = _patches(windows.transpose(0, 2, 3, 1)).reshape(count * CELLS, CELLS, -1)
     maps = seen @ first + np.tile(weights["first_bias"], 4)
     maps = _pooled(np.maximum(maps, 0).reshape(count, CELLS, CELLS, 4, -1))

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from attributes import compression as cpu
+from attributes.reduced import middle_of
 from attributes.tensors.views import TensorViews, luma
-from attributes.views import middle_of
 
 _LEAST_SIDE = 32
 _N_CELLS = cpu.LARGEST * cpu.CELLS_PER_LEVEL

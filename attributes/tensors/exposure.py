@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from attributes.exposure import CLIPPED_LEVEL
+from attributes.reduced import COARSE
 from attributes.tensors.views import TensorViews, fit
-from attributes.views import COARSE
 
 
 def brightness(views: TensorViews) -> Tensor:

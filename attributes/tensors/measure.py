@@ -16,9 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from attributes.arrays import Floats, Pixels
 from attributes.tensors import color, compression, exposure, glare, haze, noise, sharpness
 from attributes.tensors.views import TensorViews
-from attributes.views import Floats, Pixels, alike
+from attributes.views import alike
 
 _of_thread = threading.local()
 

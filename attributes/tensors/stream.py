@@ -8,10 +8,10 @@ from functools import partial
 
 import torch
 
+from attributes.arrays import Floats
 from attributes.extract import in_order
 from attributes.tensors.jpeg import decode_jpegs
 from attributes.tensors.measure import on_host, own_stream, photometric
-from attributes.views import Floats
 
 
 def stream(

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from attributes.views import BAND_ROWS, DETAIL, SMALL, reductions, starts_of_bands
+from attributes.reduced import BAND_ROWS, DETAIL, SMALL, reductions, starts_of_bands
 
 Shared = TypeVar("Shared")
 

@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 
 from attributes import compression
+from attributes.arrays import UNTHREADED
 from attributes.compression import jpeg_quality
 from attributes.decode import read
-from attributes.views import UNTHREADED, Views
+from attributes.views import Views
 
 VOC = Path(__file__).resolve().parents[2] / "../shared/data/voc/eval/JPEGImages"
 needs_voc = pytest.mark.skipif(not VOC.is_dir(), reason="real photos are kept outside the repository")

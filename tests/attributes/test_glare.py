@@ -9,7 +9,8 @@ from scipy.stats import rankdata
 
 from attributes.decode import read
 from attributes.glare import _convergence, glare, glare_map
-from attributes.views import Views, fit
+from attributes.reduced import fit
+from attributes.views import Views
 
 DATA = Path(__file__).resolve().parents[2] / "../shared/data"
 

@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from attributes import objects
+from attributes.arrays import UNTHREADED
 from attributes.objects import (
     crowding,
     object_aspect,
@@ -117,6 +119,15 @@ def test_occlusion_of_many_boxes_and_of_boxes_without_area() -> None:
     np.testing.assert_array_equal(values[:-2][lowest], 0.0)
     assert values[:-2][many[:-2, 3] < HEIGHT / 2].mean() > 0.95
     assert np.all((values[:-2] >= 0) & (values[:-2] <= 1))
+
+
+def test_occlusion_by_more_boxes_than_a_product_takes() -> None:
+    count = 2 * objects._FRONTS_AT_ONCE + 10
+    assert objects._FRONTS_AT_ONCE * objects._POINTS**2 <= UNTHREADED
+    across = np.linspace(0, 80, count)
+    strips = np.stack([across, np.full(count, 20.0), across + 0.2, np.full(count, 90.0)], axis=1)
+    values = occlusion(Views([blank()], [np.concatenate([[[0.0, 0, 80, 40]], strips])]))
+    np.testing.assert_allclose(values[0], 0.5, atol=0.02)  # strips that overlap cover the lower half, counted once
 
 
 def test_aspect_in_octaves() -> None:

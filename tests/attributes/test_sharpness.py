@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from attributes.decode import read
+from attributes.reduced import starts_of_bands
 from attributes.sharpness import EDGE_GRADIENT, _sum_in_boxes, _sum_in_photo, find_edges, object_sharpness, sharpness
-from attributes.views import Views, starts_of_bands
+from attributes.views import Views
 
 VOC = Path(__file__).resolve().parents[2] / "../shared/data/voc/eval/JPEGImages"
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from attributes import color, compression, exposure, glare, haze, noise, sharpness
+from attributes.arrays import Floats
 from attributes.decode import read
 from attributes.tensors import color as color_on_tensors
 from attributes.tensors import compression as compression_on_tensors
@@ -19,7 +20,7 @@ from attributes.tensors import haze as haze_on_tensors
 from attributes.tensors import noise as noise_on_tensors
 from attributes.tensors import sharpness as sharpness_on_tensors
 from attributes.tensors.views import TensorViews
-from attributes.views import Floats, Views
+from attributes.views import Views
 
 VOC = Path(__file__).resolve().parents[2] / "../shared/data/voc/eval/JPEGImages"
 

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import torch
 
+from attributes.reduced import fit as fit_array
 from attributes.tensors.views import TensorViews, average, fit, luma
 from attributes.views import Views
-from attributes.views import fit as fit_array
 
 DEVICES = [
     "cpu",

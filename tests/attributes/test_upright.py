@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from attributes import orientation, upright
-from attributes.views import UNTHREADED
+from attributes.arrays import UNTHREADED
 
 VOC = Path(__file__).resolve().parents[2] / "../shared/data/voc/eval/JPEGImages"
 needs_voc = pytest.mark.skipif(not VOC.exists(), reason="VOC photos are not beside the project")

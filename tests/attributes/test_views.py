@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from attributes.views import TOGETHER, Reduced, Views, box_area, box_sums, fit, integral, starts_of_bands
+from attributes.boxes import box_area, box_sums, integral
+from attributes.reduced import Reduced, fit, starts_of_bands
+from attributes.views import TOGETHER, Views
 
 
 @pytest.mark.parametrize(
@@ -87,6 +89,15 @@ def test_released_photos_keep_what_image_attributes_look_at() -> None:
         np.testing.assert_array_equal(getattr(released, name)[0], getattr(whole, name)[0])
     with pytest.raises(ValueError, match="they were released"):
         _ = released.detail
+
+
+@pytest.mark.parametrize("size", [(480, 640), (900, 1300), (60, 700), (30, 20)])
+def test_boxes_do_not_change_what_image_attributes_look_at(size: tuple[int, int]) -> None:
+    photo = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    without, boxed = Views([photo]), Views([photo], [np.array([[1.0, 2, 15, 18]])])
+    _ = boxed.detail  # as attributes of objects ask first
+    for name in ("small", "bands", "middles", "gray"):
+        np.testing.assert_array_equal(getattr(boxed, name)[0], getattr(without, name)[0])
 
 
 def test_box_area_of_reversed_boxes_is_zero() -> None:

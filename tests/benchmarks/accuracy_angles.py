@@ -12,7 +12,9 @@ from accuracy_bins import bin_of, judge_bins
 from harness import Ledger
 
 from attributes import ATTRIBUTES, orientation, upright
-from attributes.views import Pixels, Views, fit
+from attributes.arrays import Pixels
+from attributes.reduced import fit
+from attributes.views import Views
 
 ROLLS_EACH = 4
 TILTS = (-8.0, 8.0)

@@ -7,8 +7,8 @@ from harness import Ledger
 from numpy.typing import NDArray
 
 from attributes import ATTRIBUTES
+from attributes.arrays import Floats
 from attributes.attribute import bins
-from attributes.views import Floats
 
 Counts = NDArray[np.int64]
 

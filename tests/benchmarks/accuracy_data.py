@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from scipy.stats import rankdata
 
+from attributes.arrays import Floats, Pixels
 from attributes.decode import read
-from attributes.views import Floats, Pixels
 
 Half = Literal["tune", "report"]
 

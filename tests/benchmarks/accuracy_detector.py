@@ -16,8 +16,9 @@ from accuracy_objects import Annotated, annotated
 from harness import Ledger
 
 from attributes import upright
+from attributes.arrays import Boxes, Pixels
 from attributes.frames import stored_boxes
-from attributes.views import Boxes, Pixels, fit
+from attributes.reduced import fit
 from xai import detect, tables
 from xai.config import DetectorConfig
 from xai.dataset.validate import resolve

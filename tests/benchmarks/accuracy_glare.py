@@ -12,9 +12,11 @@ from harness import Ledger
 from scipy.stats import spearmanr
 
 from attributes import ATTRIBUTES, glare_map
+from attributes.arrays import Floats, Pixels
 from attributes.exposure import brightness, clipped
 from attributes.glare import glare
-from attributes.views import Floats, Pixels, Views, fit
+from attributes.reduced import fit
+from attributes.views import Views
 
 PEAK_REACH = 10.0
 """px at a longest side of 320."""

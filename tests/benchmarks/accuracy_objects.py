@@ -14,9 +14,10 @@ from harness import Ledger
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
+from attributes.arrays import Boxes, Floats
 from attributes.objects import crowding, object_aspect, object_position, object_size, occlusion, truncation
 from attributes.sharpness import object_sharpness, sharpness
-from attributes.views import Boxes, Floats, Views
+from attributes.views import Views
 
 SIDES = (8, 12, 16, 24, 32, 48, 64, 96, 128)
 """px at the size at which sharpness is measured."""

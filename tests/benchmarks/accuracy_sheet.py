@@ -21,7 +21,8 @@ from harness import DATA
 from PIL import Image, ImageDraw, ImageFont
 
 from attributes import ATTRIBUTES, Measured, measure
-from attributes.views import Boxes, Pixels, fit
+from attributes.arrays import Boxes, Pixels
+from attributes.reduced import fit
 
 FOLDERS = {"voc/eval/JPEGImages": 120, "coco/images/train2017": 60, "york": 15, "glare/images": 40}
 """Photos of each folder among which the sheet is chosen."""

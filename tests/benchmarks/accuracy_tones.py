@@ -13,8 +13,9 @@ from harness import Ledger
 from scipy.stats import spearmanr
 
 from attributes import ATTRIBUTES
+from attributes.arrays import Floats, Pixels
 from attributes.catalog import ALIKE
-from attributes.views import Floats, Pixels, Views
+from attributes.views import Views
 
 PHOTOS = 30
 SIDE = 400

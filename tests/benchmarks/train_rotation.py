@@ -30,7 +30,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from attributes import orientation, upright
-from attributes.views import Floats, Pixels, fit
+from attributes.arrays import Floats, Pixels
+from attributes.reduced import fit
 
 HEAD = Path(upright.__file__).with_name("rotation_head.npz")
 EVERYDAY, OTHERS = ("voc/train/JPEGImages", "coco/images/train2017"), ("york", "glare/images")

@@ -10,7 +10,7 @@ from PIL import Image
 from toy_detector import ToyDetector, photo_with
 
 from attributes import upright
-from attributes.views import SMALL, fit
+from attributes.reduced import SMALL, fit
 from xai import tables
 from xai.evidence.trial import surety
 from xai.evidence.upright import FORWARDS, LEAST, SCHEMA, together, which_way_up

@@ -15,7 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from attributes import upright
-from attributes.views import SMALL, fit
+from attributes.reduced import SMALL, fit
 from xai.evidence.trial import surety
 from xai.types import Detector, Pixels, Progress, no_progress
 

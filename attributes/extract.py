@@ -141,7 +141,7 @@ def tag(
     done = 0
     apart = device is None and count > 1 and len(image_ids) >= count * _EACH and bool(sys.executable)
     tagging = workers_of(count) if apart else nullcontext(partial(tag_batch, device=device))
-    with ThreadPoolExecutor(max_workers=count) as pool, tagging as tag_some:
+    with tagging as tag_some, ThreadPoolExecutor(max_workers=count) as pool:
         for told in in_order(pool, partial(tag_some, str(root), columns), batches, ahead=2 * count):
             rows += told
             if len(rows) >= _ROWS_APART:

@@ -12,6 +12,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from queue import SimpleQueue
@@ -28,7 +29,7 @@ _START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from attribut
 _READY = "ready"
 
 
-class WorkerError(RuntimeError):
+class WorkerError(Exception):
     """A process ended instead of answering."""
 
 
@@ -44,17 +45,19 @@ class Worker:
 
         Raises:
             WorkerError: the process ended, and will be started again by the next task.
-            RuntimeError: it cannot be started.
+            RuntimeError: it cannot be started, or the task raised what the message tells.
         """
         process = self._started()
         assert process.stdin is not None
         try:
             process.stdin.write(pickle.dumps(task))
             process.stdin.flush()
-            rows: list[Row] = _next(process)
+            answer: list[Row] | str = _next(process)
         except (OSError, EOFError, pickle.UnpicklingError) as error:
             raise WorkerError(f"expected rows of {len(task[2])} photos, the process ended ({self.close()})") from error
-        return rows
+        if isinstance(answer, str):
+            raise RuntimeError(f"expected rows of {len(task[2])} photos, a process that tags raised\n{answer}")
+        return answer
 
     def close(self) -> int | None:
         """End the process.
@@ -144,7 +147,11 @@ def serve() -> None:
                 task = pickle.load(sys.stdin.buffer)
             except EOFError:
                 return
-            _answer(tag_batch(*task), answers)
+            try:
+                told: list[Row] | str = tag_batch(*task)
+            except Exception:  # a fault of the code, not of a photo: the caller raises it
+                told = traceback.format_exc()
+            _answer(told, answers)
 
 
 def _answer(value: object, answers: Any) -> None:

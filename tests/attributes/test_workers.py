@@ -94,3 +94,13 @@ def test_a_process_that_cannot_start_is_told(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(workers, "_START", "raise SystemExit(7)")
     with pytest.raises(RuntimeError, match=rf"expected a process that tags photos, {sys.executable} ended with 7"):
         Worker().ask(("", NAMES, []))
+
+
+def test_a_fault_of_the_code_is_raised_as_without_processes(folder: Path) -> None:
+    worker = Worker()
+    try:
+        with pytest.raises(RuntimeError, match="expected names of image attributes, got 'glitter'"):
+            worker.ask((str(folder), ["glitter"], ["00 ü.jpg"]))
+        assert worker.ask((str(folder), NAMES, ["00 ü.jpg"]))[0]["status"] == "ok"
+    finally:
+        worker.close()

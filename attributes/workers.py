@@ -7,12 +7,9 @@ fails in scripts that do not expect it, or copy a process whose threads hold loc
 from __future__ import annotations
 
 import json
-import os
 import pickle
-import signal
 import subprocess
 import sys
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from queue import SimpleQueue
@@ -22,11 +19,13 @@ Row = dict[str, object]
 Task = tuple[str, list[str], list[str]]
 """Folder, names of attributes, paths of photos in the folder."""
 
+READY = "ready"
+"""What a process answers first."""
+
 CRASHES = "photo_crashes"
 """Status of a photo that ended two processes."""
 
-_START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from attributes.workers import serve; serve()"
-_READY = "ready"
+_START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from attributes.serve import serve; serve()"
 
 
 class WorkerError(Exception):
@@ -84,7 +83,7 @@ class Worker:
                 ready = _next(self._process)
             except (EOFError, pickle.UnpicklingError):
                 ready = None
-            if ready != _READY:
+            if ready != READY:
                 code = self.close()
                 raise RuntimeError(
                     f"expected a process that tags photos, {sys.executable} ended with {code}; workers=1 needs none"
@@ -128,32 +127,4 @@ def _alone(worker: Worker, root: str, names: Sequence[str], image_id: str) -> li
 
 def _next(process: subprocess.Popen[bytes]) -> Any:
     assert process.stdout is not None
-    return pickle.load(process.stdout)  # written by `serve` alone
-
-
-def serve() -> None:
-    """Answer tasks from standard input until it ends, as the process of a `Worker`."""
-    import cv2
-
-    from attributes.extract import tag_batch
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the caller closes the pipe once it has stopped
-    cv2.setNumThreads(1)
-    with os.fdopen(os.dup(1), "wb") as answers:
-        os.dup2(2, 1)  # what a library prints must not end among the answers
-        _answer(_READY, answers)
-        while True:
-            try:
-                task = pickle.load(sys.stdin.buffer)
-            except EOFError:
-                return
-            try:
-                told: list[Row] | str = tag_batch(*task)
-            except Exception:  # a fault of the code, not of a photo: the caller raises it
-                told = traceback.format_exc()
-            _answer(told, answers)
-
-
-def _answer(value: object, answers: Any) -> None:
-    answers.write(pickle.dumps(value))
-    answers.flush()
+    return pickle.load(process.stdout)  # written by ``attributes.serve`` alone

@@ -76,9 +76,9 @@ def test_a_process_that_is_killed_is_replaced(folder: Path) -> None:
 def test_only_the_photo_that_ends_processes_is_set_aside(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # The process is made to end at one photo, as a decoder with a fault would.
     poisoned = (
-        "import json, os, sys; sys.path[:] = json.loads(sys.argv[1]); from attributes import extract, workers; "
+        "import json, os, sys; sys.path[:] = json.loads(sys.argv[1]); from attributes import extract, serve; "
         "read = extract.read; extract.read = lambda path: os.abort() if '03' in path.name else read(path); "
-        "workers.serve()"
+        "serve.serve()"
     )
     monkeypatch.setattr(workers, "_START", poisoned)
     names = sorted(path.name for path in folder.iterdir())[:5]

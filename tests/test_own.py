@@ -14,10 +14,10 @@ from rendered import write_config, write_world
 import xai
 from attributes.decode import read
 from xai import importing, own, pool
+from xai.after.held import Members
 from xai.config import from_dict
 from xai.coverage.bins import Range, fit_user_bins
 from xai.exceptions import ConfigError, RequestError
-from xai.held import Members
 from xai.types import no_progress
 
 PHOTO = np.zeros((4, 6, 3), dtype=np.uint8)

@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from xai.after.collecting import collect
+    from xai.after.comparing import compare
+    from xai.after.histories import history
     from xai.checking import check
-    from xai.collecting import collect
-    from xai.comparing import compare
     from xai.explaining import explain
-    from xai.histories import history
     from xai.pipeline import profile, sample, triage
     from xai.run import Run
 
@@ -22,10 +22,10 @@ __all__ = ["Run", "check", "collect", "compare", "explain", "history", "profile"
 _HOMES = {
     "Run": "xai.run",
     "check": "xai.checking",
-    "collect": "xai.collecting",
-    "compare": "xai.comparing",
+    "collect": "xai.after.collecting",
+    "compare": "xai.after.comparing",
     "explain": "xai.explaining",
-    "history": "xai.histories",
+    "history": "xai.after.histories",
     "profile": "xai.pipeline",
     "sample": "xai.sampling",
     "triage": "xai.pipeline",

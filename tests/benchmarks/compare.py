@@ -16,7 +16,7 @@ import polars as pl
 from harness import Ledger
 
 from attributes import ATTRIBUTES
-from xai import histories, portions
+from xai.after import histories, portions
 from xai.coverage.bins import fit_user_bins, inherit
 from xai.coverage.changes import cells, members
 from xai.coverage.drift import moved

@@ -27,7 +27,7 @@ def compare(
     json_: Json = False,
 ) -> None:
     """Compare two detectors on the same evaluation set: what the second fixes, what it breaks, where."""
-    from xai import comparing
+    from xai.after import comparing
 
     found = comparing.compare(run_a, run_b, common=common, out=out, seed=seed or 0)
     voice = Voice(quiet=False, json=json_)
@@ -52,7 +52,7 @@ def history(
     json_: Json = False,
 ) -> None:
     """Line up runs by time: what was kept, whether the promise held, which shares moved more than chance."""
-    from xai import histories
+    from xai.after import histories
 
     told = histories.history(runs, out=out)
     voice = Voice(quiet=False, json=json_)
@@ -83,7 +83,7 @@ def collect(
     json_: Json = False,
 ) -> None:
     """Find the photos of an unlabelled pool that fill the run's gaps best, and augmentation where that can do it."""
-    from xai import collecting
+    from xai.after import collecting
 
     voice = Voice(quiet, json_)
     with voice.progress() as progress:

@@ -13,7 +13,7 @@ from xai.report.sentences import environment
 from xai.text import printable
 
 if TYPE_CHECKING:
-    from xai.collecting import Collected
+    from xai.after.collecting import Collected
 
 SHOWN = 6
 """Gaps of each kind that the terminal names."""

@@ -17,7 +17,7 @@ from xai.report.tickets import escaped
 from xai.text import printable
 
 if TYPE_CHECKING:
-    from xai.comparing import Comparison
+    from xai.after.comparing import Comparison
 
 SURE = 0.05
 """Largest q-value, or p-value over all objects, of a change that is said to be more than chance."""

@@ -16,7 +16,7 @@ from xai.report.sentences import environment
 from xai.text import printable
 
 if TYPE_CHECKING:
-    from xai.histories import History
+    from xai.after.histories import History
 
 SURE = 0.05
 """Largest q-value of a share that is said to have moved."""

@@ -13,7 +13,8 @@ import numpy as np
 import polars as pl
 from scipy import special
 
-from xai import pairing, tables
+from xai import tables
+from xai.after import pairing
 from xai.coverage.bins import catalog_or_default, fit_user_bins, inherit
 from xai.coverage.changes import cells, members
 from xai.coverage.intervals import Floats, indicator

@@ -10,7 +10,8 @@ import pytest
 from statsmodels.stats.contingency_tables import mcnemar
 
 import xai
-from xai import comparing, run_json, tables
+from xai import run_json, tables
+from xai.after import comparing
 from xai.exceptions import RequestError, RunError
 
 CAR, PERSON = "car", "person"

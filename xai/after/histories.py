@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from xai import portions, tables
+from xai import tables
+from xai.after import portions
+from xai.after.portions import MISS_RATE, Cells
 from xai.coverage.bins import UNKNOWN
 from xai.coverage.drift import Moved, moved, share_bounds
 from xai.coverage.intervals import false_discovery
 from xai.exceptions import RequestError
 from xai.files import make_folder, replacing
-from xai.portions import MISS_RATE, Cells
 from xai.report import timeline
 from xai.rules import MISSES
 from xai.run import Run

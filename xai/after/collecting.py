@@ -16,6 +16,7 @@ from attributes.decode import DecodeError, read
 from xai import augment, detect, own, tables
 from xai import config as configs
 from xai import pool as pools
+from xai.after.held import Members
 from xai.coverage.bins import UserBins, fit_user_bins, inherit
 from xai.coverage.cases import bins_of_cases
 from xai.coverage.fill import Filled, fill
@@ -23,7 +24,6 @@ from xai.coverage.intervals import Bools, Floats, Integers
 from xai.coverage.wanted import gaps
 from xai.exceptions import DetectorError, RequestError, RunError, XaiError
 from xai.files import make_folder, replacing
-from xai.held import Members
 from xai.pool import Pool
 from xai.progress import or_bars
 from xai.report import collection as rendering

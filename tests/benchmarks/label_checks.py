@@ -30,7 +30,7 @@ from xai import config, dataset, detect, labels
 from xai.batch import FORWARD_SIZE
 from xai.labels import shapes
 from xai.reference import name_as_detector
-from xai.scan import _match
+from xai.shard import _match
 from xai.types import Candidates, Dataset, Detections, Detector, Prepared
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "voc.yaml"

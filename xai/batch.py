@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from attributes import Measured, frames, measure
 from attributes.decode import DecodeError, Photo, read
+from attributes.workers import CRASHES
 from xai import own
 from xai.detect.mechanism import summarise
 from xai.types import Boxes, Detections, Detector, Pixels
@@ -85,6 +86,7 @@ def process(
     workers: int,
     as_stored: bool = False,
     attributes: Sequence[own.Own] = (),
+    crashed: Collection[str] = (),
 ) -> Iterator[Batch]:
     """Decode, tag and detect photos batch by batch.
 
@@ -101,13 +103,15 @@ def process(
         as_stored: the detector sees pixels as the file holds them, without EXIF orientation; what it finds is turned
             into the displayed frame.
         attributes: a user's own.
+        crashed: photos that ended the process that read them, twice; they are not read again.
     """
     batches = [image_ids[start : start + BATCH_SIZE] for start in range(0, len(image_ids), BATCH_SIZE)]
     with ThreadPoolExecutor(max_workers=workers) as pool:
-        upcoming = _submit(pool, root, batches[0]) if batches else []
+        upcoming = _submit(pool, root, batches[0], crashed) if batches else []
         for position, batch in enumerate(batches):
             current = upcoming
-            upcoming = _submit(pool, root, batches[position + 1]) if position + 1 < len(batches) else []
+            following = batches[position + 1] if position + 1 < len(batches) else []
+            upcoming = _submit(pool, root, following, crashed)
             photos: list[Photo] = []
             read_ids: list[str] = []
             failures: list[tuple[str, DecodeError]] = []
@@ -190,8 +194,14 @@ def _stored(labelled: Labelled, photo: Photo) -> Labelled:
     return replace(labelled, boxes=frames.stored_boxes(labelled.boxes, orientation, photo.width, photo.height))
 
 
-def _submit(pool: ThreadPoolExecutor, root: Path, batch: Sequence[str]) -> list[Future[Photo]]:
-    return [pool.submit(read, root / image_id) for image_id in batch]
+def _submit(
+    pool: ThreadPoolExecutor, root: Path, batch: Sequence[str], crashed: Collection[str]
+) -> list[Future[Photo]]:
+    return [pool.submit(_refuse if image_id in crashed else read, root / image_id) for image_id in batch]
+
+
+def _refuse(path: Path) -> Photo:
+    raise DecodeError(CRASHES, f"expected a photo, got a file that ended the process that read it, twice: {path}")
 
 
 def _detect(

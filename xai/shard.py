@@ -58,6 +58,7 @@ class Work:
         detect_ids: the photos that the detector is asked about.
         match_iou: IoU at which a detection finds an object.
         as_stored: the detector reads pixels without EXIF orientation.
+        crashed: photos that ended the process that read them, twice; they get a row that says so.
     """
 
     index: int
@@ -66,6 +67,7 @@ class Work:
     detect_ids: frozenset[str]
     match_iou: float
     as_stored: bool
+    crashed: frozenset[str] = frozenset()
 
 
 def make(
@@ -113,6 +115,7 @@ def make(
         workers=workers,
         as_stored=work.as_stored,
         attributes=attributes,
+        crashed=work.crashed,
     ):
         images.append(_image_rows(data.split, result, attributes))
         issues.append(_failure_rows(data, result))

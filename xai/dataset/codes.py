@@ -74,6 +74,9 @@ CODES: Mapping[str, Code] = {
     "photo_empty": Code("error", "the photo's file is empty", "copy the photo again"),
     "photo_unreadable": Code("error", "the file is no photo that can be decoded", "convert it to JPEG or PNG"),
     "photo_truncated": Code("error", "the photo's file ends early", "copy the photo again"),
+    "photo_crashes": Code(
+        "error", "the file ended the process that read it, twice; it is left out", "save it anew with another program"
+    ),
     "photo_too_large": Code("error", "the photo is too large to decode safely", "scale it down"),
     "photo_format_mismatch": Code(
         "warning", "the file is a photo of another format than its name says; it was read", "rename or convert the file"

@@ -103,6 +103,7 @@ def triage(
         promises = _promises(config, asked, evaluation, audit, scanned.info)
         parts = _promises_of_parts(config, asked, evaluation, audit, found)
     with clock("explain"):
+        compared = evaluation.objects if found.compared is None else found.compared
         upright = ask_upright(config, detector, evaluation, asked.data.root, errors, progress)
         images, bins = verdict.with_upright(evaluation.images, found.bins, upright.told)
         turned = replace(evaluation, images=images)
@@ -121,7 +122,7 @@ def triage(
             )
 
         asked_of = [verdict.upright_lines(upright.told, errors), verdict.level_lines(level.told, errors)]
-        lines = tables.stack([rank(found.compared, bins), *asked_of], tables.TABLES["evidence"])
+        lines = tables.stack([rank(compared, bins), *asked_of], tables.TABLES["evidence"])
         shown = replace(evaluation, images=images)
         tried = experiment(
             config,
@@ -134,16 +135,16 @@ def triage(
             progress,
             spent=upright.forwards + level.forwards,
         )
-        compared, bins = verdict.with_hidden(found.compared, bins, errors, tried)
-        if compared is not found.compared:
-            lines = tables.stack([rank(compared, bins), *asked_of], tables.TABLES["evidence"])
+        hiding, bins = verdict.with_hidden(compared, bins, errors, tried)
+        if hiding is not compared:
+            lines = tables.stack([rank(hiding, bins), *asked_of], tables.TABLES["evidence"])
         doubted = [label_frames.evidence(misplaced, errors)]
         if not asked.reported:  # beside a reported miss nothing is annotated: what is detected may be another object
             doubted.append(verdict.label_lines(errors, *_seen(evaluation), detector.score_threshold))
         lines = tables.stack([lines, tried, *doubted], tables.TABLES["evidence"])
         verdicts = verdict.judge(
             errors,
-            compared,
+            hiding,
             images,
             found.coverage,
             lines,
@@ -284,7 +285,8 @@ def _with_conditions(errors: pl.DataFrame, bins: pl.DataFrame) -> pl.DataFrame:
     """Add the bins that each missed object lies in, as slices name them (``conditions``: list of ``attribute=bin``)."""
     keys = ["image_id", "object_id"]
     named = [pl.format("{}={}", pl.lit(name), name) for name in bins.columns if name not in keys]
-    told = bins.select(*keys, conditions=pl.concat_list(named)) if named else bins.select(keys)
+    lost = bins.join(errors, on=keys, how="semi")
+    told = lost.select(*keys, conditions=pl.concat_list(named)) if named else lost.select(keys)
     return errors.join(told.unique(keys, keep="first"), on=keys, how="left", maintain_order="left")
 
 

@@ -10,12 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from xai.exceptions import RunError
 from xai.files import replacing
 
 Schema = Mapping[str, pl.DataType | type[pl.DataType]]
+
+Frame = pl.DataFrame | pl.LazyFrame
+"""A table in memory, or one whose columns are read from its files when they are asked for."""
 
 _KEY: Schema = {"split": pl.String, "image_id": pl.String}
 _BOX: Schema = {"x1": pl.Float64, "y1": pl.Float64, "x2": pl.Float64, "y2": pl.Float64}
@@ -266,6 +270,11 @@ def read(folder: Path, table: str) -> pl.DataFrame:
     return frame
 
 
+def columns(frame: Frame, *names: str) -> pl.DataFrame:
+    """Return some columns of a table, and read no others."""
+    return frame.lazy().select(names).collect()
+
+
 def stack(frames: Iterable[pl.DataFrame], schema: Schema) -> pl.DataFrame:
     """Concatenate tables whose further columns may differ; absent ones become null."""
     parts = list(frames)
@@ -284,9 +293,11 @@ def draws(image_ids: pl.Series, images: pl.DataFrame | None) -> pl.Series:
     >>> draws(pl.Series(["a", "b", "c", "c"]), images).to_list()
     [0, 0, 1, 1]
     """
-    rows = image_ids.alias("image_id").to_frame().with_columns(key=pl.concat_str(pl.lit("photo "), "image_id"))
+    runs = image_ids.rle().struct.unnest()  # rows of one photo stand side by side as a rule
+    rows = runs.select("len", image_id="value").with_columns(key=pl.concat_str(pl.lit("photo "), "image_id"))
     if images is not None and "group" in images.columns:
         groups = images.select("image_id", "group").unique("image_id", keep="first")
         rows = rows.join(groups, on="image_id", how="left", maintain_order="left")
         rows = rows.with_columns(key=pl.coalesce(pl.concat_str(pl.lit("group "), "group"), "key"))
-    return rows["key"].rank("dense").cast(pl.Int64) - 1
+    codes = rows["key"].rank("dense").cast(pl.Int64) - 1
+    return pl.Series(np.repeat(codes.to_numpy(), rows["len"].to_numpy()))

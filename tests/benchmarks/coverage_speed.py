@@ -230,7 +230,7 @@ def equal_to_brute_force(ledger: Ledger, runs: int) -> None:
             frozenset(pattern): tuple(counts)
             for pattern, *counts in table.select("pattern", "train_count", "eval_count", "miss_count").iter_rows()
         }
-        equal += got == one_by_one(train.objects, evaluation.objects, evaluation.miss, threshold)
+        equal += got == one_by_one(train.named(), evaluation.named(), evaluation.miss, threshold)
     ledger.add("tables with the patterns of brute force", equal / runs, 1.0, "higher", f"{runs} random small tables")
 
 

@@ -24,7 +24,7 @@ def by_brute_force(train: Sample, evaluation: Sample, threshold: int) -> dict[fr
     def rows(side: Sample) -> list[frozenset[str]]:
         return [
             frozenset(f"{name}={value}" for name, value in row.items() if name not in {"image_id", "object_id"})
-            for row in side.objects.iter_rows(named=True)
+            for row in side.named().iter_rows(named=True)
         ]
 
     held, shown = rows(train), rows(evaluation)

@@ -10,7 +10,8 @@ import polars as pl
 from scipy import sparse
 
 from xai.coverage.bins import Catalog, UserBins, bin_names, catalog_or_default, fit_user_bins
-from xai.coverage.intervals import Bools, Integers, indicator
+from xai.coverage.intervals import Bools, indicator
+from xai.coverage.joint import Codes
 from xai.coverage.onehot import MAX_LABELS
 from xai.coverage.sample import Sample, sample
 from xai.run import Run
@@ -75,7 +76,7 @@ def _key(photos: pl.DataFrame, place: int) -> pl.Expr:
     return pl.coalesce(*parts, pl.concat_str(pl.lit(f"run {place} "), "image_id"))
 
 
-def count_cells(unit: str, codes: Mapping[str, Integers], keys: pl.Series, catalog: Catalog, user: UserBins) -> Cells:
+def count_cells(unit: str, codes: Mapping[str, Codes], keys: pl.Series, catalog: Catalog, user: UserBins) -> Cells:
     """Lay out the members of every bin of the attributes whose codes are given."""
     names = [(name, part) for name in codes for part in bin_names(name, catalog, user)]
     columns = [codes[name] == place for name in codes for place in range(len(bin_names(name, catalog, user)))]

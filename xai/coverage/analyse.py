@@ -8,16 +8,27 @@ from typing import Protocol
 import polars as pl
 
 from xai.catalog import OF_DETECTOR
-from xai.coverage.bins import Catalog, catalog_or_default, fit_user_bins, inherit
+from xai.coverage.bins import Catalog, catalog_or_default
+from xai.coverage.columns import fit_user_bins
 from xai.coverage.gaps import uncovered
 from xai.coverage.plan import plan
 from xai.coverage.sample import sample
 from xai.coverage.slices import slices
 from xai.coverage.table import tabulate
+from xai.tables import Frame
 
 
 class Tables(Protocol):
-    """A scanned data set: what ``analyse`` reads of it."""
+    """A scanned data set: what ``analyse`` reads of it, from lazy tables one column at a time."""
+
+    @property
+    def images(self) -> Frame: ...  # noqa: D102
+    @property
+    def objects(self) -> Frame: ...  # noqa: D102
+
+
+class LoadedTables(Protocol):
+    """A scanned data set in memory."""
 
     @property
     def images(self) -> pl.DataFrame: ...  # noqa: D102
@@ -33,9 +44,9 @@ class Analysis:
         coverage: ``tables.TABLES["coverage"]``.
         slices: ``tables.TABLES["slices"]``.
         uncovered: ``tables.TABLES["uncovered"]``.
-        bins: the scored evaluation objects with ``image_id object_id label`` and the bin of every attribute; in a
-            reported-cases run the cases, and the photos without one.
-        compared: the same rows with outcome and values, which misses are compared with.
+        bins: the scored evaluation objects with ``image_id object_id label`` and the bin of every attribute, Enum or
+            String; in a reported-cases run the cases, and the photos without one.
+        compared: the same rows with outcome and values, which misses are compared with; None for the evaluation's own.
         plan: ``plan.SCHEMA``: photos to collect, so that no pattern with misses stays uncovered.
     """
 
@@ -43,7 +54,7 @@ class Analysis:
     slices: pl.DataFrame
     uncovered: pl.DataFrame
     bins: pl.DataFrame
-    compared: pl.DataFrame
+    compared: pl.DataFrame | None
     plan: pl.DataFrame
 
 
@@ -59,7 +70,7 @@ def analyse(
         catalog: attributes by name; ``xai.catalog.CATALOG`` if left out.
     """
     catalog = catalog_or_default(catalog)
-    user = fit_user_bins(inherit(evaluation.objects, evaluation.images, catalog))
+    user = fit_user_bins(evaluation.images, evaluation.objects, catalog)
     right = sample(evaluation.images, evaluation.objects, catalog, user)
     left = sample(train.images, train.objects, catalog, user, detected=train_detected) if train else None
     # What training lacks is what is novel, so that patterns of novelty would say one thing twice.
@@ -70,7 +81,7 @@ def analyse(
         coverage=tabulate(left, right, catalog, user),
         slices=slices(known, named, plain, user),
         uncovered=patterns,
-        bins=right.objects,
-        compared=evaluation.objects,
+        bins=right.named(),
+        compared=None,
         plan=plan(patterns, known, named, plain, user),
     )

@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 from scipy import sparse
 
-from xai.coverage.intervals import Floats, Integers, sum_rows
+from xai.coverage.intervals import Floats, sum_rows
+from xai.coverage.joint import Codes
 from xai.rules import RARE_COUNT, RARE_SHARE
 
 ELEVATED_RATIO = 1.5
@@ -58,7 +59,7 @@ class Counts:
         parts = (held, holds, on_photo, on_photo > 0, holds * on_photo)
         return cls(*(sum_rows(part, groups) for part in parts))
 
-    def with_photos(self, codes: Integers) -> Counts:
+    def with_photos(self, codes: Codes) -> Counts:
         """Count the photos themselves by their bins (P,), those without objects too."""
         photos = np.bincount(codes, minlength=self.photos.shape[-1])
         counted = np.broadcast_to(photos, self.photos.shape).astype(np.float64)

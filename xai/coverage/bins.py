@@ -99,6 +99,15 @@ def is_of_photos(name: str, catalog: Catalog) -> bool:
     return name.startswith(_OF_PHOTOS) or (name in catalog and catalog[name].level == "image")
 
 
+def is_users(name: str) -> bool:
+    """Tell whether a column is a user's.
+
+    >>> is_users("meta_weather"), is_users("label")
+    (True, False)
+    """
+    return name.startswith((_OF_OBJECTS, _OF_PHOTOS))
+
+
 def inherit(objects: pl.DataFrame, images: pl.DataFrame, catalog: Catalog | None = None) -> pl.DataFrame:
     """Give every object the image attributes and ``meta_*`` columns of its photo, rows and their order unchanged.
 
@@ -120,7 +129,7 @@ def fit_user_bins(frame: pl.DataFrame) -> dict[str, tuple[str, ...] | tuple[Rang
     Categorical columns keep their 20 most frequent values (ties by name); numeric columns with more than 10 values are
     cut at the quartiles, rounded to three significant digits so that a bin's name states its bounds exactly.
     """
-    return {name: _fit_column(frame[name]) for name in frame.columns if name.startswith((_OF_OBJECTS, _OF_PHOTOS))}
+    return {name: fit_column(frame[name]) for name in frame.columns if is_users(name)}
 
 
 def bin_columns(frame: pl.DataFrame, catalog: Catalog | None = None, user: UserBins | None = None) -> pl.DataFrame:
@@ -141,17 +150,31 @@ def bin_columns(frame: pl.DataFrame, catalog: Catalog | None = None, user: UserB
     ['Left', 'unknown']
     """
     user = fit_user_bins(frame) if user is None else user
-    expressions = [
-        _in_ranges(name, item.bins) for name, item in catalog_or_default(catalog).items() if name in frame.columns
-    ]
-    for name, bins in user.items():
-        if name in frame.columns:
-            ranges = [item for item in bins if isinstance(item, Range)]
-            categories = [item for item in bins if isinstance(item, str)]
-            expressions.append(
-                _in_ranges(name, ranges) if ranges else _in_categories(name, frame.schema[name], categories)
-            )
-    return frame.with_columns(expressions)
+    known = catalog_or_default(catalog)
+    names = [name for name in [*known, *user] if name in frame.columns]
+    codes = frame.with_columns(bin_codes(name, frame.schema[name], known, user) for name in names)
+    return frame.with_columns(named(codes[name], bin_names(name, known, user)).cast(pl.String) for name in names)
+
+
+def named(codes: pl.Series, names: Sequence[str]) -> pl.Series:
+    """Turn positions of bins into their names, an Enum of ``names``."""
+    return pl.Series(names, dtype=pl.Enum(names)).gather(codes).alias(codes.name)
+
+
+def bin_codes(name: str, dtype: pl.DataType, catalog: Catalog, user: UserBins) -> pl.Expr:
+    """Turn a column into the positions of its bins in ``bin_names``, UInt8; null and the like become ``unknown``.
+
+    Args:
+        name: an attribute of the catalog, or a user's column.
+        dtype: of the column.
+        catalog: attributes by name.
+        user: bins of the user's columns.
+    """
+    bins = catalog[name].bins if name in catalog else user[name]
+    ranges = [item for item in bins if not isinstance(item, str)]
+    if ranges:
+        return _in_ranges(name, ranges)
+    return _in_categories(name, dtype, [item for item in bins if isinstance(item, str)], bin_names(name, catalog, user))
 
 
 def bin_names(name: str, catalog: Catalog, user: UserBins) -> list[str]:
@@ -162,7 +185,8 @@ def bin_names(name: str, catalog: Catalog, user: UserBins) -> list[str]:
     return names + [OTHER] * (OTHER not in names and all(isinstance(item, str) for item in user[name])) + [UNKNOWN]
 
 
-def _fit_column(values: pl.Series) -> tuple[str, ...] | tuple[Range, ...]:
+def fit_column(values: pl.Series) -> tuple[str, ...] | tuple[Range, ...]:
+    """Choose the bins of one of a user's columns, as ``fit_user_bins`` does."""
     if values.dtype.is_numeric():
         numbers = values.cast(pl.Float64)
         numbers = numbers.filter(numbers.is_finite()).drop_nulls()
@@ -181,20 +205,22 @@ def _fit_column(values: pl.Series) -> tuple[str, ...] | tuple[Range, ...]:
 
 def _in_ranges(name: str, bins: Sequence[BinLike]) -> pl.Expr:
     value = pl.col(name).cast(pl.Float64, strict=False)
-    result: pl.Expr = pl.lit(UNKNOWN)
+    result: pl.Expr = pl.lit(len(bins), pl.UInt8)
     for position, item in reversed(list(enumerate(bins))):
         inside = value.is_finite()
         if item.low is not None:
             inside &= value >= item.low
         if item.high is not None:
             inside &= (value <= item.high) if position == len(bins) - 1 else (value < item.high)
-        result = pl.when(inside).then(pl.lit(item.name)).otherwise(result)
+        result = pl.when(inside).then(pl.lit(position, pl.UInt8)).otherwise(result)
     return result.alias(name)
 
 
-def _in_categories(name: str, dtype: pl.DataType, categories: Sequence[str]) -> pl.Expr:
-    text = _text(pl.col(name), dtype)
-    return pl.when(text.is_in([*categories, UNKNOWN])).then(text).otherwise(pl.lit(OTHER)).alias(name)
+def _in_categories(name: str, dtype: pl.DataType, categories: Sequence[str], names: Sequence[str]) -> pl.Expr:
+    places = {item: names.index(item) for item in [*categories, UNKNOWN]}
+    # Without OTHER among the names every value is one of the categories.
+    default = names.index(OTHER)
+    return _text(pl.col(name), dtype).replace_strict(places, default=default, return_dtype=pl.UInt8).alias(name)
 
 
 def _text(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:

@@ -9,11 +9,12 @@ Prentice, Biometrika 1986).
 from __future__ import annotations
 
 import polars as pl
+import polars.selectors as cs
 
 from xai import tables
 from xai.config import Promise
 from xai.coverage import collect
-from xai.coverage.analyse import Analysis, Tables
+from xai.coverage.analyse import Analysis, LoadedTables
 from xai.coverage.bins import UNKNOWN, Catalog, UserBins, catalog_or_default, fit_user_bins, inherit
 from xai.coverage.gaps import uncovered
 from xai.coverage.misread import COLUMNS
@@ -39,7 +40,7 @@ _COMPARED = (
 
 
 def analyse_cases(
-    train: Tables | None, production: Tables, *, train_detected: bool, catalog: Catalog | None = None
+    train: LoadedTables | None, production: LoadedTables, *, train_detected: bool, catalog: Catalog | None = None
 ) -> Analysis:
     """Compare reported misses with production and training photos.
 
@@ -69,9 +70,10 @@ def analyse_cases(
     of_training = sample(train.images, train.objects, catalog, user, detected=False) if train else None
     by_object = tabulate(of_training, of_cases, catalog, user, labels=False)
     coverage = pl.concat([_with_cases(by_photo, by_object), _uncompared(by_object, by_photo)])
-    told = of_cases.objects.select(pl.exclude("label"), label=pl.lit(PHOTO))
-    quiet = right.objects.filter(pl.Series(~right.miss))
-    bins = pl.concat([told, quiet], how="diagonal_relaxed")
+    told = of_cases.named().select(pl.exclude("label"), label=pl.lit(PHOTO))
+    quiet = right.where(~right.miss).named()
+    words = cs.enum().cast(pl.String)  # the two may have other bins of the user's columns of objects
+    bins = pl.concat([told.with_columns(words), quiet.with_columns(words)], how="diagonal_relaxed")
     patterns = uncovered(left, right, catalog, everywhere)
     return Analysis(
         coverage=coverage.select(*tables.TABLES["coverage"], *COLUMNS, *collect.COLUMNS),

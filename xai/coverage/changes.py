@@ -122,7 +122,8 @@ def cells(
 
 def _is_usual(name: str, inside: Bools, held: Sample) -> bool:
     """Tell whether a bin holds most of the objects whose attribute is known."""
-    known = int((held.objects[name.partition("=")[0]] != UNKNOWN).sum())
+    attribute = name.partition("=")[0]
+    known = int((held.codes[attribute] != held.bins[attribute].index(UNKNOWN)).sum())
     return bool(inside.sum() > USUAL * known)
 
 

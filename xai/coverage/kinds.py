@@ -12,6 +12,7 @@ import numpy as np
 from scipy import sparse
 
 from xai.coverage.intervals import Bools, Floats, Integers, indicator
+from xai.coverage.joint import Codes
 from xai.coverage.ratios import Grouping
 
 
@@ -89,7 +90,7 @@ class Kinds:
     grouping: Grouping
 
     @classmethod
-    def of(cls, rows: Rows, code: Integers, bins: int, miss: Bools, stratum: Integers | None) -> Kinds:
+    def of(cls, rows: Rows, code: Codes, bins: int, miss: Bools, stratum: Integers | None) -> Kinds:
         """Count kinds.
 
         Args:
@@ -101,8 +102,10 @@ class Kinds:
         """
         layers = 1 if stratum is None else int(stratum.max(initial=0)) + 1
         total = rows.groups * bins * layers * 2
-        place = code * layers if stratum is None else code * layers + stratum
-        place = place * 2 + miss
+        place = code.astype(np.int64) * (2 * layers)
+        if stratum is not None:
+            place += 2 * stratum
+        place += miss
         place = place if rows.in_order else place[rows.order]
         if rows.groups > 1:
             place = place + rows.of_object * (bins * layers * 2)

@@ -10,9 +10,12 @@ import polars as pl
 from scipy import sparse
 
 from xai import tables
-from xai.coverage.bins import Catalog, UserBins, bin_columns, bin_names, inherit, is_of_photos
+from xai.coverage.bins import Catalog, UserBins, bin_names, named
+from xai.coverage.columns import Columns
 from xai.coverage.intervals import Bools, Integers, indicator, intraclass_correlation
+from xai.coverage.joint import Codes
 from xai.rules import MISSES
+from xai.tables import Frame
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,8 +26,9 @@ class Sample:
     draw, a photo without a group is its own.
 
     Attributes:
-        objects: ``image_id object_id label`` and the bins of all attributes, image attributes inherited.
-        codes: attribute → (n,) position of each object's bin in ``bin_names``; measured attributes only.
+        objects: ``image_id object_id label``.
+        bins: measured attribute → names of its bins, ``unknown`` last.
+        codes: measured attribute → (n,) position of each object's bin among them, image attributes inherited.
         image_codes: column that tells of photos → the same for the photos that were read, without objects too.
         photo: (n,) the photo of each object, codes 0–P−1.
         photos: P.
@@ -35,8 +39,9 @@ class Sample:
     """
 
     objects: pl.DataFrame
-    codes: Mapping[str, Integers]
-    image_codes: Mapping[str, Integers]
+    bins: Mapping[str, tuple[str, ...]]
+    codes: Mapping[str, Codes]
+    image_codes: Mapping[str, Codes]
     photo: Integers
     photos: int
     draw: Integers
@@ -49,31 +54,31 @@ class Sample:
         wanted = {*catalog, *user}
         return replace(self, codes={name: values for name, values in self.codes.items() if name in wanted})
 
+    def named(self) -> pl.DataFrame:
+        """Return ``objects`` with the bin of every attribute, columns of type Enum."""
+        told = (named(pl.Series(name, code), self.bins[name]) for name, code in self.codes.items())
+        return self.objects.with_columns(told)
+
     def where(self, keep: Bools) -> Sample:
-        """Return the sample with some of the objects; photos and draws keep their codes, ``objects`` its keys only."""
-        return replace(
-            self,
-            objects=self.objects.select("image_id", "object_id", "label").filter(pl.Series(keep)),
-            codes={name: values[keep] for name, values in self.codes.items()},
-            photo=self.photo[keep],
-            draw=self.draw[keep],
-            miss=self.miss[keep],
-            asked=self.asked[keep],
-        )
+        """Return the sample with some of the objects; photos and draws keep their codes."""
+        return self if keep.all() else self._rows(np.flatnonzero(keep))
 
     def in_draws(self) -> Sample:
         """Return the sample with the objects of each draw, and within it of each photo, side by side."""
-        order = np.lexsort((self.photo, self.draw))
-        if (order == np.arange(len(order))).all():
+        steps = np.diff(self.draw)
+        if ((steps > 0) | ((steps == 0) & (np.diff(self.photo) >= 0))).all():
             return self
+        return self._rows(np.lexsort((self.photo, self.draw)))
+
+    def _rows(self, rows: Integers) -> Sample:
         return replace(
             self,
-            objects=self.objects.select("image_id", "object_id", "label")[order],
-            codes={name: values[order] for name, values in self.codes.items()},
-            photo=self.photo[order],
-            draw=self.draw[order],
-            miss=self.miss[order],
-            asked=self.asked[order],
+            objects=self.objects[rows],
+            codes={name: values[rows] for name, values in self.codes.items()},
+            photo=self.photo[rows],
+            draw=self.draw[rows],
+            miss=self.miss[rows],
+            asked=self.asked[rows],
         )
 
     def by_photo(self) -> sparse.csr_array:
@@ -111,10 +116,10 @@ class Side:
         return cls(sample, asked, asked.correlation())
 
 
-def sample(
-    images: pl.DataFrame, objects: pl.DataFrame, catalog: Catalog, user: UserBins, *, detected: bool = True
-) -> Sample:
+def sample(images: Frame, objects: Frame, catalog: Catalog, user: UserBins, *, detected: bool = True) -> Sample:
     """Bin a data set and keep what is scored: objects that are not ``ignored``, photos that were read.
+
+    Of lazy tables one column is read at a time.
 
     Args:
         images: columns of ``tables.TABLES["images"]``, image attributes and ``meta_*``; where photos are drawn in
@@ -124,26 +129,26 @@ def sample(
         user: bins of the user's columns.
         detected: False where outcomes are to be disregarded: the detector was not run.
     """
-    photos = images.filter(pl.col("status") == "ok") if "status" in images.columns else images
-    photos = photos.unique("image_id", keep="first", maintain_order=True)
-    scored = objects.filter(pl.col("outcome").is_null() | (pl.col("outcome") != "ignored"))
-    binned = bin_columns(inherit(scored, photos, catalog), catalog, user)
-    names = pl.concat([photos["image_id"], scored["image_id"]]).unique(maintain_order=True)
-    codes = pl.DataFrame({"image_id": names}).with_row_index("photo")
-    photo = scored.select("image_id").join(codes, on="image_id", how="left", maintain_order="left")["photo"]
-    image_columns = [name for name in [*catalog, *user] if name in photos.columns and is_of_photos(name, catalog)]
-    binned_photos = bin_columns(photos.select("image_id", *image_columns), catalog, user)
-    columns = [name for name in [*catalog, *user] if name in binned.columns]
+    outcome = tables.columns(objects, "outcome")["outcome"]
+    scored = (outcome.is_null() | (outcome != "ignored")).fill_null(True)
+    outcome = outcome.filter(scored)
+    among = None if scored.all() else scored
+    columns = Columns.of(images, objects, among, readable=True)
+    names = columns.names(catalog, user)
+    keys = tables.columns(objects, "image_id", "object_id", "label")
     return Sample(
-        objects=binned.select("image_id", "object_id", "label", *columns),
-        codes=_encode(binned, columns, catalog, user),
-        image_codes=_encode(binned_photos, image_columns, catalog, user),
-        photo=photo.cast(pl.Int64).to_numpy(),
-        photos=len(names),
-        draw=tables.draws(scored["image_id"], images).to_numpy(),
-        miss=scored["outcome"].is_in(list(MISSES)).fill_null(False).to_numpy() & detected,
-        asked=scored["outcome"].is_not_null().to_numpy() & detected,
-        draws_are_photos="group" not in images.columns,
+        objects=keys if among is None else keys.filter(among),
+        bins={name: tuple(bin_names(name, catalog, user)) for name in names},
+        codes={name: columns.codes(name, catalog, user) for name in names},
+        image_codes={
+            name: columns.photo_codes(name, catalog, user) for name in names if columns.of_photos(name, catalog)
+        },
+        photo=columns.photo,
+        photos=len(columns.image_ids),
+        draw=columns.draws(),
+        miss=outcome.is_in(list(MISSES)).fill_null(False).to_numpy() & detected,
+        asked=outcome.is_not_null().to_numpy() & detected,
+        draws_are_photos="group" not in images.collect_schema(),
     )
 
 
@@ -156,18 +161,9 @@ def strata(sample: Sample, *, size: bool, label: bool) -> Integers | None:
         label: by label.
     """
     code = sample.codes.get("object_size") if size else None
-    code = np.zeros(len(sample.photo), dtype=np.int64) if code is None else code
+    code = np.zeros(len(sample.photo), dtype=np.int64) if code is None else code.astype(np.int64)
     if label:
         labels = sample.objects["label"].cast(pl.Categorical).to_physical().to_numpy().astype(np.int64)
         code = code * (int(labels.max(initial=0)) + 1) + labels
     values, compact = np.unique(code, return_inverse=True)
     return compact.astype(np.int64) if len(values) > 1 else None
-
-
-def _encode(frame: pl.DataFrame, columns: list[str], catalog: Catalog, user: UserBins) -> dict[str, Integers]:
-    codes = {}
-    for column in columns:
-        names = bin_names(column, catalog, user)
-        order = dict(zip(names, range(len(names)), strict=True))
-        codes[column] = frame[column].replace_strict(order, return_dtype=pl.Int64).to_numpy()
-    return codes

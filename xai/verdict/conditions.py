@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 from numpy.typing import NDArray
 
 from xai.catalog import CATALOG
@@ -63,7 +64,8 @@ def show(
     """
     found = misses(errors).select("error_id", "label", "image_id", "object_id")
     columns = [name for name in bins.columns if name not in {"image_id", "object_id", "label"}]
-    long = found.join(bins.drop("label"), on=["image_id", "object_id"]).unpivot(
+    told = found.join(bins.drop("label"), on=["image_id", "object_id"]).with_columns(cs.enum().cast(pl.String))
+    long = told.unpivot(
         on=columns, index=["error_id", "label", "image_id", "object_id"], variable_name="attribute", value_name="bin"
     )
     shown = pl.concat([long.join(_told_by(), on=["attribute", "bin"]), _user_causes(long)], how="diagonal")
@@ -84,7 +86,8 @@ def untold(errors: pl.DataFrame, bins: pl.DataFrame, coverage: pl.DataFrame) -> 
     if not names:
         return {}
     found = misses(errors).select("error_id", "image_id", "object_id")
-    long = found.join(bins.select("image_id", "object_id", *names), on=["image_id", "object_id"]).unpivot(
+    told = found.join(bins.select("image_id", "object_id", *names), on=["image_id", "object_id"])
+    long = told.with_columns(cs.enum().cast(pl.String)).unpivot(
         on=names, index="error_id", variable_name="attribute", value_name="bin"
     )
     unknown = long.filter(pl.col("bin") == "unknown").group_by("error_id").agg(pl.col("attribute").sort())
@@ -101,7 +104,7 @@ def known_conditions(bins: pl.DataFrame) -> list[tuple[str, str]]:
         if attribute in bins.columns
     ]
     for column in (name for name in bins.columns if name.startswith(USER_COLUMNS)):
-        values = bins[column].value_counts(sort=True)[column].to_list()
+        values = bins[column].cast(pl.String).value_counts(sort=True)[column].to_list()
         # The most frequent value is the reference; without one the column's conditions would add up to the intercept.
         pairs += [(column, value) for value in values[1:] if value not in NO_CONDITION]
     return [(attribute, name) for attribute, name in dict.fromkeys(pairs) if (bins[attribute] == name).any()]

@@ -1,6 +1,7 @@
 """The arrows of the design, read from the imports: data flows one way, and sibling stages do not know each other."""
 
 import ast
+import subprocess
 import sys
 from pathlib import Path
 
@@ -16,6 +17,7 @@ GROUND = {
     "xai.config",
     "xai.exceptions",
     "xai.files",
+    "xai.lazy",
     "xai.rules",
     "xai.run_json",
     "xai.text",
@@ -112,3 +114,10 @@ def test_every_module_is_seen() -> None:
     assert len(modules("attributes")) > 5
     assert len(modules("xai")) > 20
     assert sys.version_info >= (3, 11)
+
+
+@pytest.mark.parametrize("module", ["xai.batch", "xai.detect.torchvision", "xai.evidence.drise"])
+def test_the_batch_core_runs_where_there_are_no_tables(module: str) -> None:
+    blocked = "import sys; [sys.modules.__setitem__(name, None) for name in ('polars', 'pydantic', 'altair', 'typer')]"
+    done = subprocess.run([sys.executable, "-c", f"{blocked}; import {module}"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -6,7 +6,9 @@ Importing the package is light: torch is loaded when a detector is.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from xai import lazy
 
 if TYPE_CHECKING:
     from xai.after.collecting import collect
@@ -32,10 +34,4 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    """Import the public names when they are first used."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'xai' has no attribute {name!r}; public names: {', '.join(__all__)}")
-    import importlib
-
-    return getattr(importlib.import_module(_HOMES[name]), name)
+__getattr__ = lazy.names(__name__, _HOMES)

@@ -18,7 +18,7 @@ from attributes import Measured, frames, measure
 from attributes.decode import DecodeError, Photo, read
 from attributes.workers import CRASHES
 from xai import own
-from xai.detect.mechanism import summarise
+from xai.detect.candidates import summarise
 from xai.types import Boxes, Detections, Detector, Pixels
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from xai import tables
+from xai.detect.candidates import summarise
 from xai.detect.error_rows import error_rows, errors
-from xai.detect.mechanism import summarise
 from xai.types import Candidates, Prepared
 
 

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,13 +14,15 @@ from torch import Tensor, nn
 from torchvision.models import detection
 from torchvision.models.detection.image_list import ImageList
 
-from xai.config import DetectorConfig
 from xai.detect import checkpoints, digest, fitting
 from xai.detect.fcos import fcos_small
 from xai.detect.heads import FAMILIES
 from xai.detect.precision import Precision, autocast
 from xai.exceptions import DetectorError
 from xai.types import Candidates, Detections, ModelCard, Pixels, Prepared
+
+if TYPE_CHECKING:
+    from xai.config import DetectorConfig
 
 ARCHITECTURES: Mapping[str, Callable[..., nn.Module]] = {
     "fasterrcnn_mobilenet_v3_large_320_fpn": detection.fasterrcnn_mobilenet_v3_large_320_fpn,

@@ -274,10 +274,25 @@ class Config(_Section):
     mlflow: MLflow | None = None
     seed: int = 0
     device: str = "auto"
-    workers: Annotated[int, Field(ge=1)] | None = None
+    workers: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="threads that decode and tag; with engine: ray the CPUs of each worker"
+    )
+    engine: Literal["local", "ray"] = Field(
+        default="local",
+        description="ray: photos are scanned by a Ray cluster, the one of RAY_ADDRESS or one started here",
+    )
     out: ConfigPath | None = Field(
         default=None, description="the run directory; default runs/NAME of the config, in the working directory"
     )
+
+    @model_validator(mode="after")
+    def _one_choice_of_gpus(self) -> Config:
+        if self.engine == "ray" and ":" in self.device:
+            raise ValueError(
+                f"expected 'device' to be auto, cpu or cuda beside 'engine: ray', which gives each worker its GPU; got "
+                f"{self.device!r}"
+            )
+        return self
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:

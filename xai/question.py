@@ -15,7 +15,7 @@ from typing import Any
 
 import polars as pl
 
-from xai import dataset, own, reference, tables
+from xai import dataset, engines, own, reference, tables
 from xai import scan as scans
 from xai.config import Config, EvalData
 from xai.dataset import codes, metadata
@@ -80,6 +80,7 @@ class Scanned:
 def read(config: Config) -> Question:
     """Read the evaluation set, or the production photos and the reported misses, that a config names."""
     # What is wrong with these is told before photos are scanned for hours.
+    engines.check(config)
     columns = {item.column: item.source for item in own.load(config.data.attributes)}
     if config.data.metadata is not None:
         twice = sorted(columns.keys() & set(metadata.read(config.data.metadata).columns))
@@ -151,6 +152,7 @@ def _scan(
         progress=progress,
         as_stored=config.detector.exif == "ignore",
         attributes=own.load(config.data.attributes),
+        engine=engines.engine(config, detector),
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from xai import dataset, detect, own, provenance, run_json, tables
+from xai import dataset, detect, engines, own, provenance, run_json, tables
 from xai.config import Config, TrainData
 from xai.exceptions import ConfigError
 from xai.files import make_folder
@@ -86,6 +86,7 @@ def reference(
         progress=progress,
         as_stored=config.detector.exif == "ignore",
         attributes=own.load(config.data.attributes),
+        engine=engines.engine(config, detector),
     )
     return Reference(
         split, bool(asked), section.is_training_set, describe(as_read, split, section.format, section.is_training_set)
@@ -205,6 +206,7 @@ def profile(
         progress=or_bars(progress),
         as_stored=config is not None and config.detector.exif == "ignore",
         attributes=told,
+        engine=engines.engine(config, detector),
     )
     for name in ("images", "objects", "predictions", "issues"):
         tables.write(getattr(tagged, name), folder / f"{name}.parquet")

@@ -20,20 +20,16 @@ from pathlib import Path
 import polars as pl
 
 from xai import dataset, own, tables
-from xai.shard import IMAGE_ATTRIBUTES, OBJECT_ATTRIBUTES, Split, Work, make
+from xai.shard import IMAGE_ATTRIBUTES, OBJECT_ATTRIBUTES, Engine, Split, Work, make
 from xai.types import Dataset, Detector, PredictedOnly, Progress
 
-__all__ = ["Engine", "Split", "Work", "scan"]
+__all__ = ["Split", "scan"]
 
 SHARD_SIZE = 128
 """Photos a shard: the unit that is lost when a run is killed."""
 
 STAMP = "fingerprint"
 """File of a shard that holds the digest of what its rows depend on."""
-
-Engine = Callable[[Iterable[Work], Callable[[int], None]], Iterator[tuple[int, Split]]]
-"""Makes shards, in any order, and says which one each is; told by the second argument's function how many photos of
-a shard are done."""
 
 
 def scan(

@@ -5,7 +5,7 @@ All that the rows are made of stands in ``Work``, so that another process or mac
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -68,6 +68,10 @@ class Work:
     match_iou: float
     as_stored: bool
     crashed: frozenset[str] = frozenset()
+
+
+Engine = Callable[[Iterable[Work], Callable[[int], None]], Iterator[tuple[int, Split]]]
+"""Makes shards, in any order, and says which one each is; it tells the function how many more photos are done."""
 
 
 def make(

@@ -7,8 +7,9 @@ import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
-from attributes import exif
+from attributes import exif, remote
 from attributes.arrays import Pixels
 from attributes.formats import MAX_PIXELS, DecodeError, decode_bmp, decode_png, decode_webp, unreadable
 from attributes.frames import displayed_pixels
@@ -85,24 +86,36 @@ class Photo:
 
 
 def read(path: Path) -> Photo:
-    """Read one JPEG, PNG, WebP, TIFF or BMP file.
+    """Read one JPEG, PNG, WebP, TIFF or BMP file, on this machine or at a URL (``remote.place``).
 
     Raises:
         DecodeError: the file is missing, empty, not a photo, truncated, or too large to decode safely.
+        StoreError: of a URL: nobody answers.
     """
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):  # a pipe or a device might never end
-            raise DecodeError("photo_unreadable", f"expected a photo, got a folder, pipe or device: {path}")
-        size = status.st_size
-        if size > _MAX_BYTES:
-            raise DecodeError("photo_too_large", f"expected at most {_MAX_BYTES:,} bytes, got {size:,}: {path}")
-        data = path.read_bytes()
+        data = _remote(path) if remote.address(path) else _local(path)
     except FileNotFoundError as error:
         raise DecodeError("photo_missing", f"expected a photo, found no file: {path}") from error
     except OSError as error:
-        raise DecodeError("photo_unreadable", f"expected a readable photo, got {error.strerror}: {path}") from error
+        reason = error.strerror or str(error)
+        raise DecodeError("photo_unreadable", f"expected a readable photo, got {reason}: {path}") from error
     return decode(data, name=str(path))
+
+
+def _local(path: Path) -> bytes:
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):  # a pipe or a device might never end
+        raise DecodeError("photo_unreadable", f"expected a photo, got a folder, pipe or device: {path}")
+    return path.read_bytes() if status.st_size <= _MAX_BYTES else _too_large(status.st_size, path)
+
+
+def _remote(path: Path) -> bytes:
+    found = remote.content(path, _MAX_BYTES)
+    return found if isinstance(found, bytes) else _too_large(found, path)
+
+
+def _too_large(size: int, path: Path) -> NoReturn:
+    raise DecodeError("photo_too_large", f"expected at most {_MAX_BYTES:,} bytes, got {size:,}: {path}")
 
 
 def decode(data: bytes, *, name: str = "photo") -> Photo:

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from attributes import remote
 from attributes.arrays import Boxes, Floats, Pixels
 from attributes.catalog import ATTRIBUTES, Attribute
 from attributes.decode import DecodeError, read
@@ -197,6 +198,8 @@ def _find(photos: Path | Sequence[Path]) -> tuple[Path, list[str]]:
     if not isinstance(photos, Path | str):
         return Path(), sorted(Path(path).as_posix() for path in photos)
     root = Path(photos)
+    if remote.address(root):
+        return root, sorted(name for name in remote.listing(root, again=True) if Path(name).suffix.lower() in SUFFIXES)
     if root.is_dir():
         found = (path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
         return root, sorted(path.relative_to(root).as_posix() for path in found)

@@ -112,3 +112,16 @@ def test_any_mapping_is_accepted_or_refused_with_a_message(raw: object) -> None:
         return
     with contextlib.suppress(ConfigError):
         assert isinstance(config.from_dict(raw), config.Config)
+
+
+def test_urls_name_data_and_nothing_else(tmp_path: Path) -> None:
+    data = {"production": {"path": "s3://bucket/photos"}, "reported": "cases.csv"}
+    read = config.from_dict({"data": data, "detector": {"kind": "torchvision", "weights": "w.pt"}}, base=tmp_path)
+    assert read.data.production is not None
+    assert read.data.production.path.as_posix() == "s3:/bucket/photos"
+    assert config.from_dict(read.model_dump(mode="json")).data == read.data, "as run.json keeps it"
+    with pytest.raises(ConfigError, match=r"'detector.weights': expected a path on this machine, a URL"):
+        config.from_dict({"data": data, "detector": {"kind": "torchvision", "weights": "s3://bucket/w.pt"}})
+    data = {"production": {"path": "ftp://me:secret@host/photos"}, "reported": "cases.csv"}
+    with pytest.raises(ConfigError, match="expected a URL without user and password"):
+        config.from_dict({"data": data, "detector": {"kind": "torchvision", "weights": "w.pt"}})

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from attributes import Measured, frames, measure
+from attributes import Measured, frames, measure, remote
 from attributes.decode import DecodeError, Photo, read
 from attributes.workers import CRASHES
 from xai import own
@@ -106,12 +107,12 @@ def process(
         crashed: photos that ended the process that read them, twice; they are not read again.
     """
     batches = [image_ids[start : start + BATCH_SIZE] for start in range(0, len(image_ids), BATCH_SIZE)]
-    with ThreadPoolExecutor(max_workers=workers) as pool:
-        upcoming = _submit(pool, root, batches[0], crashed) if batches else []
+    with ThreadPoolExecutor(max_workers=workers) as pool, _readers(root, pool) as reading:
+        upcoming = _submit(reading, root, batches[0], crashed) if batches else []
         for position, batch in enumerate(batches):
             current = upcoming
             following = batches[position + 1] if position + 1 < len(batches) else []
-            upcoming = _submit(pool, root, following, crashed)
+            upcoming = _submit(reading, root, following, crashed)
             photos: list[Photo] = []
             read_ids: list[str] = []
             failures: list[tuple[str, DecodeError]] = []
@@ -192,6 +193,11 @@ def displayed(detections: Detections, photo: Photo) -> Detections:
 def _stored(labelled: Labelled, photo: Photo) -> Labelled:
     orientation = photo.exif_orientation or 1
     return replace(labelled, boxes=frames.stored_boxes(labelled.boxes, orientation, photo.width, photo.height))
+
+
+def _readers(root: Path, pool: ThreadPoolExecutor) -> AbstractContextManager[ThreadPoolExecutor]:
+    """Return the threads that read photos: from afar, those of a batch travel together."""
+    return ThreadPoolExecutor(max_workers=BATCH_SIZE) if remote.address(root) else nullcontext(pool)
 
 
 def _submit(

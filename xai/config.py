@@ -25,6 +25,7 @@ from pydantic import (
     model_validator,
 )
 
+from attributes import remote
 from xai.exceptions import ConfigError
 
 YAML_ERRORS = (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
@@ -44,6 +45,8 @@ def _resolve(value: Any, info: ValidationInfo) -> Any:
     if str(value).startswith(ADDRESSES):
         return Path(str(value))
     base = (info.context or {}).get("base", Path())
+    if "://" in str(value):
+        raise ValueError("expected a path on this machine, a URL only names data sets and folders of photos")
     if "\0" in str(value):
         raise ValueError("expected a path, which holds no NUL character")
     try:
@@ -52,8 +55,16 @@ def _resolve(value: Any, info: ValidationInfo) -> Any:
         raise ValueError(f"expected a path: {error}") from error
 
 
+def _resolve_place(value: Any, info: ValidationInfo) -> Any:
+    text = str(value)
+    return remote.place(text) if "://" in text or remote.address(Path(text)) else _resolve(value, info)
+
+
 ConfigPath = Annotated[Path, BeforeValidator(_resolve)]
 """A path, made absolute by the folder of the config file."""
+
+Place = Annotated[Path, BeforeValidator(_resolve_place)]
+"""A path likewise, or a URL that fsspec knows, such as s3://bucket/photos (``attributes.remote``)."""
 
 
 class _Section(BaseModel):
@@ -69,14 +80,14 @@ def _python_name(source: str) -> str:
 class TrainData(_Section):
     """The data that the detector was trained on, or a reference set, or a profile of either."""
 
-    path: ConfigPath | None = Field(default=None, description="data set folder or file")
+    path: Place | None = Field(default=None, description="data set folder or file, here or at a URL")
     profile: ConfigPath | None = Field(
         default=None,
         description="a directory that 'xai profile' made, in place of path; models:/NAME/VERSION takes the one that "
         "its training run logged to MLflow",
     )
     format: Format | None = Field(default=None, description="data set format")
-    photos: ConfigPath | None = Field(default=None, description="folder of the photos of a COCO file")
+    photos: Place | None = Field(default=None, description="folder of the photos of a COCO file, here or at a URL")
     split: str | None = Field(default=None, description="split of a YOLO data.yaml; default train")
     label_frame: LabelFrame = Field(default="auto", description="the frame that boxes were drawn in; see EvalData")
     is_training_set: bool = Field(
@@ -96,9 +107,9 @@ class TrainData(_Section):
 class EvalData(_Section):
     """The annotated evaluation set."""
 
-    path: ConfigPath = Field(description="data set folder or file")
+    path: Place = Field(description="data set folder or file, here or at a URL")
     format: Format = Field(description="data set format")
-    photos: ConfigPath | None = Field(default=None, description="folder of the photos of a COCO file")
+    photos: Place | None = Field(default=None, description="folder of the photos of a COCO file, here or at a URL")
     split: str | None = Field(default=None, description="split of a YOLO data.yaml; default val")
     label_frame: LabelFrame = Field(
         default="auto",
@@ -110,7 +121,7 @@ class EvalData(_Section):
 class ProductionData(_Section):
     """The photos that the detector annotated and nobody labelled."""
 
-    path: ConfigPath = Field(description="folder of photos")
+    path: Place = Field(description="folder of photos, here or at a URL")
 
 
 class Metadata(_Section):

@@ -13,9 +13,10 @@ import cv2
 import numpy as np
 import polars as pl
 
-from attributes import ATTRIBUTES, frames
+from attributes import ATTRIBUTES, frames, remote
 from attributes.decode import Photo
 from xai import batch, own, provenance, tables
+from xai.dataset import photos
 from xai.dataset.reported import read_production
 from xai.exceptions import DataError
 from xai.types import Detections, Detector, Pixels, Progress
@@ -188,15 +189,12 @@ def _stamp(
 ) -> str:
     """Return a digest of all that the tables depend on."""
     total = hashlib.sha256()
-    told = [str(root.resolve()), provenance.versions(), list(ATTRIBUTES), as_stored]
+    told = [remote.address(root) or str(root.resolve()), provenance.versions(), list(ATTRIBUTES), as_stored]
     told += own.fingerprint(attributes)
     if detector is not None:
         told += [detector.card.sha256, detector.card.kind, list(detector.names), detector.score_threshold]
     total.update(json.dumps(told, default=str).encode())
+    stamp_of = photos.stamps(root)
     for image_id in image_ids:
-        try:
-            status = (root / image_id).stat()
-            total.update(f"{image_id}\0{status.st_size} {status.st_mtime_ns}\n".encode())
-        except OSError:
-            total.update(f"{image_id}\0missing\n".encode())
+        total.update(f"{image_id}\0{stamp_of(image_id)}\n".encode())
     return total.hexdigest()

@@ -20,6 +20,7 @@ from pathlib import Path
 import polars as pl
 
 from xai import dataset, own, tables
+from xai.dataset import photos
 from xai.shard import IMAGE_ATTRIBUTES, OBJECT_ATTRIBUTES, Engine, Split, Work, make
 from xai.types import Dataset, Detector, PredictedOnly, Progress
 
@@ -68,6 +69,7 @@ def scan(
     annotated = _annotated(data)
     shared = _shared(data, annotated, fingerprint)
     _tidy(folder, len(shards))
+    stamp_of = photos.stamps(data.root)
     stamps: dict[int, str] = {}
     done = 0
 
@@ -80,7 +82,7 @@ def scan(
         """Yield the shards that are to be made; the stamp is taken before its photos are read."""
         for index, image_ids in enumerate(shards):
             rows = _between(labels, image_ids[0], image_ids[-1])
-            stamp = _fingerprint(shared, data.root, image_ids, rows, detect_ids)
+            stamp = _fingerprint(shared, stamp_of, image_ids, rows, detect_ids)
             if _is_made(folder / f"{index:05d}", stamp):
                 advance(len(image_ids))
                 continue
@@ -124,12 +126,16 @@ def _shared(data: Dataset, annotated: Collection[str], fingerprint: Mapping[str,
 
 
 def _fingerprint(
-    shared: str, root: Path, image_ids: Sequence[str], labels: pl.DataFrame, detect_ids: Collection[str]
+    shared: str,
+    stamp_of: Callable[[str], str],
+    image_ids: Sequence[str],
+    labels: pl.DataFrame,
+    detect_ids: Collection[str],
 ) -> str:
     """Return the digest of what one shard's rows depend on; photos count by size and time of their last change."""
     digest = hashlib.sha256(shared.encode())
     for image_id in image_ids:
-        digest.update(f"{image_id}\0{_stamp(root / image_id)}\0{image_id in detect_ids}\n".encode())
+        digest.update(f"{image_id}\0{stamp_of(image_id)}\0{image_id in detect_ids}\n".encode())
     digest.update(labels.write_csv().encode())
     return digest.hexdigest()
 
@@ -151,15 +157,6 @@ def _is_made(target: Path, stamp: str) -> bool:
     if target.exists():
         shutil.rmtree(target)
     return False
-
-
-def _stamp(path: Path) -> str:
-    """Return what changes when a photo is mended or replaced."""
-    try:
-        status = path.stat()
-    except OSError:
-        return "missing"
-    return f"{status.st_size} {status.st_mtime_ns}"
 
 
 def _write(shard: Split, target: Path, stamp: str) -> None:

@@ -13,8 +13,10 @@ import polars as pl
 
 from attributes import ATTRIBUTES
 from attributes.decode import Photo
+from attributes.remote import StoreError
 from xai import batch, dataset, own, tables
 from xai.detect.matching import match
+from xai.exceptions import DataError
 from xai.types import Boxes, Dataset, Detections, Detector, PredictedOnly
 
 CASE_IOU = 0.75
@@ -90,7 +92,23 @@ def make(
         workers: threads that decode and tag; they do not change the rows.
         attributes: a user's own, told of every photo.
         advance: told after each batch how many photos it had.
+
+    Raises:
+        DataError: the photos lie at a URL, and nobody answers.
     """
+    try:
+        return _make(work, detector, workers, attributes, advance)
+    except StoreError as error:
+        raise DataError(f"{error}; run the same command again, what is done is kept") from error
+
+
+def _make(
+    work: Work,
+    detector: Detector | PredictedOnly | None,
+    workers: int,
+    attributes: Sequence[own.Own],
+    advance: Callable[[int], None],
+) -> Split:
     data, detect_ids = work.data, work.detect_ids
     names = detector.names if detector else ()
     codes = {name: code for code, name in enumerate(names)}

@@ -10,11 +10,12 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from attributes.remote import StoreError
 from xai import recipes
 from xai.cli import after, data, runs
 from xai.cli.app import app
 from xai.cli.voice import shown
-from xai.exceptions import XaiError
+from xai.exceptions import DataError, XaiError
 
 _ORDER = ("demo", "triage", "report", "explain", "tag", "profile", "check", "compare", "history", "collect", "sample")
 """The main job first; commands that are not here come last."""
@@ -34,6 +35,9 @@ def main() -> None:
         hint = "" if recipe is None else f" (what to check first: xai recipe {recipe})"
         Console(stderr=True, highlight=False).print(f"[bold red]error:[/] {shown(error)}{hint}", soft_wrap=True)
         sys.exit(error.exit_code)
+    except StoreError as error:
+        Console(stderr=True, highlight=False).print(f"[bold red]error:[/] {shown(error)}", soft_wrap=True)
+        sys.exit(DataError.exit_code)
 
 
 @app.command()

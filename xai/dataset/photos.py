@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
+from attributes import remote
 from attributes.extract import SUFFIXES
 from xai.exceptions import ConfigError
 
@@ -22,6 +23,35 @@ def walk(folder: Path) -> Iterator[Path]:
         seen.add(real)
         folders[:] = [name for name in folders if not name.startswith(".")]
         yield from (Path(parent, name) for name in files if not name.startswith("."))
+
+
+def listed(folder: Path) -> list[str]:
+    """Return the files under a folder at a URL, hidden ones left out, relative to it and sorted.
+
+    Raises:
+        ConfigError: there is no such folder, or nobody answers.
+    """
+    try:
+        found = remote.listing(folder, again=True)
+    except (OSError, remote.StoreError) as error:
+        raise ConfigError(f"expected a folder at {remote.address(folder)}: {error}") from error
+    return sorted(name for name in found if not any(part.startswith(".") for part in name.split("/")))
+
+
+def stamps(root: Path) -> Callable[[str], str]:
+    """Return a function from a photo's name to what changes when it is mended or replaced."""
+    if remote.address(root):
+        told = remote.listing(root)
+        return lambda image_id: told.get(image_id, "missing")
+    return lambda image_id: _stamp(root / image_id)
+
+
+def _stamp(path: Path) -> str:
+    try:
+        status = path.stat()
+    except OSError:
+        return "missing"
+    return f"{status.st_size} {status.st_mtime_ns}"
 
 
 def is_photo(path: Path) -> bool:

@@ -7,9 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Protocol
 
+from attributes import remote
 from xai.dataset import coco, data_yaml, voc, yolo
 from xai.dataset.photos import siblings
 from xai.dataset.placing import check_frame
+from xai.dataset.shadow import read_at_url
 from xai.exceptions import ConfigError
 from xai.types import Dataset
 
@@ -40,7 +42,7 @@ def read(
     """Read photos and labels of a split; no photo is opened.
 
     Args:
-        path: the data set's folder, or its ``data.yaml`` or COCO JSON.
+        path: the data set's folder, or its ``data.yaml`` or COCO JSON, here or at a URL (``remote.place``).
         format: a name in ``READERS``.
         role: what the tables call the split.
         split: the data set's own name of it; the format's default if left out.
@@ -57,7 +59,13 @@ def read(
     if split is not None and (not split or set(split) & set("/\\*?[]\0")):
         raise ConfigError(f"expected the name of a split, such as train or val, got {split[:100]!r}")
     check_frame(label_frame)
-    return replace(READERS[format](Path(path), role=role, split=split, photos=photos), label_frame=label_frame)
+
+    def here(path: Path, photos: Path | None) -> Dataset:
+        return READERS[format](path, role=role, split=split, photos=photos)
+
+    path = Path(path)
+    far = remote.address(path) or (photos and remote.address(photos))
+    return replace(read_at_url(here, path, photos) if far else here(path, photos), label_frame=label_frame)
 
 
 def guess_format(path: Path) -> str:
@@ -66,6 +74,8 @@ def guess_format(path: Path) -> str:
     Raises:
         ConfigError: there is nothing, or it looks like none of them.
     """
+    if url := remote.address(path):
+        raise ConfigError(f"expected the format of the data set at {url} to be named: voc, yolo or coco")
     if not path.exists():
         raise ConfigError(f"expected a data set at {path}, found nothing there")
     if (path / "Annotations").is_dir():

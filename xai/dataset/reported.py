@@ -17,6 +17,7 @@ from typing import Any
 
 import polars as pl
 
+from attributes import remote
 from xai import tables
 from xai.dataset import codes, photos
 from xai.exceptions import ConfigError, DataError
@@ -54,23 +55,30 @@ class Cases:
 
 
 def read_production(folder: Path) -> Dataset:
-    """Find the photos of a folder and its subfolders; none of them has labels.
+    """Find the photos of a folder, here or at a URL, and its subfolders; none of them has labels.
 
     Raises:
         ConfigError: there is no such folder.
         DataError: it holds no photos.
     """
-    if not folder.is_dir():
-        raise ConfigError(f"data.production.path: expected a folder of photos at {folder}, found none")
-    names = [photos.relative(path, folder) for path in photos.walk(folder) if photos.is_photo(path)]
     rows = []
+    if remote.address(folder):
+        names = [name for name in photos.listed(folder) if photos.is_photo(Path(name))]
+        for name in names:
+            if "" in name.split("/"):  # a store may have them, a path cannot
+                rows.append(codes.issue("path_leaves_root", f"{name[:200]!r} is left out", split="production"))
+        names = [name for name in names if "" not in name.split("/")]
+    else:
+        if not folder.is_dir():
+            raise ConfigError(f"data.production.path: expected a folder of photos at {folder}, found none")
+        names = [photos.relative(path, folder) for path in photos.walk(folder) if photos.is_photo(path)]
     for name in names:
         if not photos.is_unicode(name):
             shown = photos.printable(name)
             rows.append(codes.issue("path_not_unicode", f"{shown} is left out", split="production", file=shown))
     found = tuple(sorted(name for name in names if photos.is_unicode(name)))
     if not found:
-        raise DataError(f"expected photos in {folder}, found {photos.siblings(folder)}")
+        raise DataError(f"expected photos in {remote.address(folder) or folder}, found {photos.siblings(folder)}")
     return Dataset("production", folder, found, tables.empty(tables.LABELS), codes.table(rows), (), "displayed")
 
 
@@ -184,6 +192,8 @@ def _finder(production: Dataset) -> Mapping[str, str | None]:
     for image_id in production.image_ids:
         found[image_id] = image_id
         found[(production.root / image_id).as_posix()] = image_id
+        if url := remote.address(production.root):
+            found[f"{url}/{image_id}"] = image_id
     return found
 
 

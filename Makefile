@@ -38,7 +38,7 @@ format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .
 
 bench: $(VENV)/.installed  ## one JSON line per figure, a table at the end
-	@for script in $$(ls tests/benchmarks/*.py | grep -v -e harness.py -e train_ -e /accuracy_ -e '/planted_[^c]' -e /attribution_); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	@for script in $$(ls tests/benchmarks/*.py | grep -v -e harness.py -e train_ -e /accuracy_ -e '/planted_[^c]' -e /attribution_ -e /gpu_); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 # SLICELINE and CLEANLAB are interpreters of environments that hold these peers; without them the peers are left out.
 bench-coverage: $(VENV)/.installed  ## coverage, novelty and label checks at the size of their targets

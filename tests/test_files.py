@@ -1,11 +1,18 @@
 """Files that appear whole or not at all, and folders to write to."""
 
+import errno
+import re
+import resource
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import polars as pl
 import pytest
 
-from xai.exceptions import RequestError
-from xai.files import make_folder, replacing
+from xai.exceptions import OutputError, RequestError
+from xai.files import make_folder, output_error, replacing
 
 
 def _write_half(path: Path) -> None:
@@ -31,3 +38,48 @@ def test_a_file_where_a_folder_should_lie_is_named(tmp_path: Path) -> None:
     for path in (tmp_path / "file", tmp_path / "file" / "inner"):
         with pytest.raises(RequestError, match=r"expected a folder to write to at .*file"):
             make_folder(path)
+
+
+@contextmanager
+def a_small_disk(folder: Path, kilobytes: int) -> Iterator[None]:
+    """Let no file grow beyond so much: what a full disk does, without one."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (kilobytes * 1024, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv", "text"])
+def test_a_disk_that_takes_no_more_is_a_sentence(kind: str, tmp_path: Path) -> None:
+    frame = pl.DataFrame({"a": [str(index) * 9 for index in range(9999)]})
+    write = {"parquet": frame.write_parquet, "csv": frame.write_csv, "text": lambda path: path.write_bytes(bytes(9999))}
+    with a_small_disk(tmp_path, 4), pytest.raises(OutputError) as caught, replacing(tmp_path / "table") as temporary:
+        write[kind](temporary)
+    assert "table, the system refused: file too large; raise the limit" in str(caught.value)
+    assert caught.value.exit_code == 2
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_full_disk_says_names_the_room_that_is_left(tmp_path: Path) -> None:
+    told = output_error(OSError(errno.ENOSPC, "No space left on device"), tmp_path / "new" / "table")
+    assert re.search(r"write .*/new/table, .*: no space left on device \([\d,.]+ MB free\); free some space", str(told))
+    assert output_error(OSError(errno.EROFS, "x", "/a/b")) is not None
+    assert output_error(FileNotFoundError(errno.ENOENT, "x", "/a/b")) is None
+    assert output_error(ValueError("x")) is None
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    with replacing(tmp_path / "a.csv") as temporary:
+        assert temporary.parent == tmp_path
+        assert temporary.stat().st_mode & 0o777 == 0o600
+        left = temporary.name
+    for name in (left, left.replace("a.csv", "b.csv"), ".mine"):
+        (tmp_path / name).touch()
+    make_folder(tmp_path, "a.csv")
+    assert sorted(path.name[:6] for path in tmp_path.iterdir()) == [".b.csv", ".mine", "a.csv"]
+    make_folder(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".mine", "a.csv"]

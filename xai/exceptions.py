@@ -6,7 +6,8 @@
     ├── RequestError          exit 2: the request is wrong
     │   ├── ConfigError           a config key or value
     │   ├── DetectorError         weights, architecture or predictions that cannot be used
-    │   └── RunError              a run or profile directory that cannot be opened
+    │   ├── RunError              a run or profile directory that cannot be opened
+    │   └── OutputError           what was made cannot be written: disk full, read-only
     └── DataError             exit 3: the data is unusable
 
 Every message says what was expected, what came, where, and what to do, in one or two lines.
@@ -35,6 +36,10 @@ class DetectorError(RequestError):
 
 class RunError(RequestError):
     """A run or profile directory is missing, incomplete or from another version."""
+
+
+class OutputError(RequestError):
+    """What was made cannot be written: the disk is full, or the folder read-only."""
 
 
 class DataError(XaiError):

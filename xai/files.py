@@ -1,45 +1,136 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and what is said where they cannot be written."""
 
 from __future__ import annotations
 
+import errno
 import os
+import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from xai.exceptions import RequestError
+from xai.exceptions import OutputError, RequestError
+
+_PART = ".xai-part"
+"""Ending of a file that is being written."""
+
+_ADVICE = {
+    errno.ENOSPC: "free some space or choose another folder with --out",
+    errno.EDQUOT: "free some of your quota or choose another folder with --out",
+    errno.EFBIG: "raise the limit of a file's size (ulimit -f) or choose another folder with --out",
+    errno.EROFS: "choose a folder with --out that can be written",
+    errno.EACCES: "choose a folder with --out that you may write to",
+    errno.EPERM: "choose a folder with --out that you may write to",
+    errno.EIO: "look at the disk, or choose another folder with --out",
+}
+"""Reasons of a system that does not write, and what to do about each."""
 
 
-def make_folder(path: Path) -> None:
-    """Make a folder to write to, with those above it, where it is not there.
+def make_folder(path: Path, name: str = "*") -> None:
+    """Make a folder to write to, with those above it, where it is not there; remove what a killed run left half made.
+
+    Args:
+        path: the folder.
+        name: of the file that is to be written; all if left out.
 
     Raises:
         RequestError: it cannot be made; a file may lie there.
+        OutputError: it may not be written to.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
+        if told := output_error(error, path):
+            raise told from error
         reason = (error.strerror or str(error)).lower()
         raise RequestError(f"expected a folder to write to at {path}, which cannot be made: {reason}") from error
+    if not os.access(path, os.W_OK | os.X_OK):  # said before the work
+        number = errno.EROFS if os.statvfs(path).f_flag & os.ST_RDONLY else errno.EACCES
+        told = output_error(OSError(number, os.strerror(number)), path)
+        assert told is not None
+        raise told
+    tidy(path, name)
+
+
+def tidy(folder: Path, name: str = "*") -> None:
+    """Remove what a killed process left of files that it was writing to a folder.
+
+    Args:
+        folder: only what lies in it itself.
+        name: of the file that was being written; all if left out.
+    """
+    for path in folder.glob(f".{name}.*{_PART}"):
+        path.unlink(missing_ok=True)
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a private temporary file beside ``path`` that takes its place when the block ends well.
 
-    Readers see either the old file or the whole new one; a block that raises leaves the old one and nothing else.
+    Readers see either the old file or the whole new one; a block that raises leaves the old one and nothing else. A
+    process that is killed leaves the temporary file, which ``tidy`` removes.
+
+    Raises:
+        OutputError: the disk is full, or the folder cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_PART, dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            # mkstemp's mode is for the owner alone; a finished file may be read by whom the user's mask allows.
+            mask = os.umask(0)
+            os.umask(mask)
+            temporary.chmod(0o666 & ~mask)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Say in a sentence why a file or folder cannot be written.
+
+    Raises:
+        OutputError: the disk is full, or the folder cannot be written.
+    """
     try:
-        yield temporary
-        # mkstemp's mode is for the owner alone; a finished file may be read by whom the user's mask allows.
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        yield
+    except Exception as error:
+        told = output_error(error, path)
+        if told is None:
+            raise
+        raise told from error
+
+
+def output_error(error: Exception, path: Path | None = None) -> OutputError | None:
+    """Return an error of the system that kept something from being written as one for the user, None for any other.
+
+    Args:
+        error: what was raised; polars raises errors of its own, whose text ends with the system's number.
+        path: what was to be written; the error's own file if left out.
+    """
+    number = error.errno if isinstance(error, OSError) else None
+    if number is None and (found := re.search(r"\(os error (\d+)\)", str(error))):
+        number = int(found[1])
+    if number not in _ADVICE:
+        return None
+    named = getattr(error, "filename", None)
+    place = path or (Path(os.fsdecode(named)) if isinstance(named, str | bytes) else None)
+    reason = os.strerror(number).lower() + _free(place, number)
+    return OutputError(
+        f"expected to write {place or 'a file'}, the system refused: {reason}; {_ADVICE[number]}, then run the same "
+        "command again: what is done is kept"
+    )
+
+
+def _free(path: Path | None, number: int) -> str:
+    """Return how much room there is, where that is the reason."""
+    if path is None or number != errno.ENOSPC:
+        return ""
+    folder = next((parent for parent in path.absolute().parents if parent.is_dir()), Path("/"))
+    return f" ({shutil.disk_usage(folder).free / 1e6:,.1f} MB free)"

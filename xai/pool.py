@@ -19,6 +19,7 @@ from xai import batch, own, provenance, tables
 from xai.dataset import photos
 from xai.dataset.reported import read_production
 from xai.exceptions import DataError
+from xai.files import replacing
 from xai.types import Detections, Detector, Pixels, Progress
 
 IMAGES, OBJECTS, STAMP = "pool_images.parquet", "pool_objects.parquet", "pool.sha256"
@@ -105,7 +106,8 @@ def tag(
         raise DataError(f"expected photos in {root}, none of {len(pool.images):,} can be read")
     tables.write(pool.images, folder / IMAGES)
     tables.write(pool.objects, folder / OBJECTS)
-    kept.write_text(stamp)
+    with replacing(kept) as temporary:
+        temporary.write_text(stamp)
     return pool
 
 

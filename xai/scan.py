@@ -21,6 +21,7 @@ import polars as pl
 
 from xai import dataset, own, tables
 from xai.dataset import photos
+from xai.files import make_folder, writing
 from xai.shard import IMAGE_ATTRIBUTES, OBJECT_ATTRIBUTES, Engine, Split, Work, make
 from xai.types import Dataset, Detector, PredictedOnly, Progress
 
@@ -142,7 +143,7 @@ def _fingerprint(
 
 def _tidy(folder: Path, count: int) -> None:
     """Remove what a killed scan left aside, and shards of a data set that was larger."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     kept = {f"{index:05d}" for index in range(count)}
     for path in list(folder.iterdir()):
         if path.is_dir() and path.name not in kept:
@@ -160,11 +161,16 @@ def _is_made(target: Path, stamp: str) -> bool:
 
 
 def _write(shard: Split, target: Path, stamp: str) -> None:
-    aside = Path(tempfile.mkdtemp(prefix=".shard-", dir=target.parent))
-    for name in ("images", "objects", "predictions", "issues", "features"):
-        getattr(shard, name).write_parquet(aside / f"{name}.parquet")
-    (aside / STAMP).write_text(stamp, encoding="ascii")
-    aside.rename(target)
+    with writing(target):
+        aside = Path(tempfile.mkdtemp(prefix=".shard-", dir=target.parent))
+        try:
+            for name in ("images", "objects", "predictions", "issues", "features"):
+                getattr(shard, name).write_parquet(aside / f"{name}.parquet")
+            (aside / STAMP).write_text(stamp, encoding="ascii")
+            aside.rename(target)
+        except BaseException:
+            shutil.rmtree(aside, ignore_errors=True)
+            raise
 
 
 def _read(folder: Path, count: int, data: Dataset) -> Split:

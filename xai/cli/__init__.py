@@ -16,6 +16,7 @@ from xai.cli import after, data, runs
 from xai.cli.app import app
 from xai.cli.voice import shown
 from xai.exceptions import DataError, XaiError
+from xai.files import output_error
 
 _ORDER = ("demo", "triage", "report", "explain", "tag", "profile", "check", "compare", "history", "collect", "sample")
 """The main job first; commands that are not here come last."""
@@ -35,6 +36,12 @@ def main() -> None:
         hint = "" if recipe is None else f" (what to check first: xai recipe {recipe})"
         Console(stderr=True, highlight=False).print(f"[bold red]error:[/] {shown(error)}{hint}", soft_wrap=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        told = output_error(error)
+        if told is None:
+            raise
+        Console(stderr=True, highlight=False).print(f"[bold red]error:[/] {shown(told)}", soft_wrap=True)
+        sys.exit(told.exit_code)
     except StoreError as error:
         Console(stderr=True, highlight=False).print(f"[bold red]error:[/] {shown(error)}", soft_wrap=True)
         sys.exit(DataError.exit_code)

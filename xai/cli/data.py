@@ -13,7 +13,7 @@ from rich.console import Console
 from xai.cli.app import app
 from xai.cli.voice import Device, Json, Quiet, Seed, Voice, Workers, command_line, overrides_of, shown
 from xai.exceptions import DataError, RequestError
-from xai.files import make_folder
+from xai.files import make_folder, replacing
 
 
 @app.command()
@@ -79,7 +79,7 @@ def tag(
     if not photos.exists():
         raise RequestError(f"expected a photo or a folder of photos, found nothing at {photos}")
     where = None if device in (None, "cpu") else _gpu(device)
-    make_folder(out.parent)  # before the photos, so that nobody waits for tags that cannot be written
+    make_folder(out.parent, out.name)  # before the photos, so that nobody waits for tags that cannot be written
     voice = Voice(quiet, json_)
     with voice.progress() as progress:
         frame = attributes.tag(
@@ -87,10 +87,11 @@ def tag(
         )
     if not frame.height:
         raise DataError(f"expected photos (JPEG, PNG, WebP, TIFF or BMP) in {photos}, found none")
-    if out.suffix == ".csv":
-        frame.write_csv(out)
-    else:
-        frame.write_parquet(out)
+    with replacing(out) as temporary:
+        if out.suffix == ".csv":
+            frame.write_csv(temporary)
+        else:
+            frame.write_parquet(temporary)
     unread = frame.filter(frame["status"] != "ok").height
     if voice.json:
         voice.emit({"event": "tag", "path": str(out), "photos": frame.height, "unreadable": unread})

@@ -22,6 +22,7 @@ from xai.evidence.masks import blurred, inpainted
 from xai.evidence.pictures import write_overlay
 from xai.evidence.targets import forward_func, to_input
 from xai.evidence.trial import BATCH_SIZE, boxes_of, by_photo, labels_of
+from xai.files import replacing
 from xai.types import Boxes, Detector, Pixels, Prepared, Progress, no_progress
 
 Floats = NDArray[np.float32]
@@ -239,16 +240,16 @@ def _to_photo(values: Floats, prepared: Prepared) -> Floats:
 
 
 def _store(saliency: Floats, error: Floats, pixels: Pixels, box: Boxes, stem: Path, *, drawn: bool = True) -> None:
-    stem.parent.mkdir(parents=True, exist_ok=True)
     scale = float(np.abs(saliency).max()) or 1.0
     factor = np.tile([saliency.shape[1] / pixels.shape[1], saliency.shape[0] / pixels.shape[0]], 2)
-    np.savez_compressed(
-        stem.with_suffix(".npz"),
-        saliency=(saliency / scale).astype(np.float16),
-        standard_error=(error / scale).astype(np.float16),
-        scale=np.float64(scale),
-        box=box * factor,
-    )
+    with replacing(stem.with_suffix(".npz")) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(
+            file,
+            saliency=(saliency / scale).astype(np.float16),
+            standard_error=(error / scale).astype(np.float16),
+            scale=np.float64(scale),
+            box=box * factor,
+        )
     if drawn:
         write_overlay(pixels, saliency, box, stem.with_suffix(".png"))
 

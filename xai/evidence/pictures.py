@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from xai.files import replacing
 from xai.types import Boxes, Pixels
 
 if TYPE_CHECKING:
@@ -115,5 +116,5 @@ def _shrink(pixels: Pixels) -> Pixels:
 def _write(pixels: Pixels, path: Path, kind: str, options: list[int]) -> None:
     """Encode and write; OpenCV's own writer cannot name files outside of ASCII everywhere."""
     _, encoded = cv2.imencode(kind, cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), options)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(encoded.tobytes())
+    with replacing(path) as temporary:
+        temporary.write_bytes(encoded.tobytes())

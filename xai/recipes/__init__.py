@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from xai.exceptions import ConfigError, DataError, DetectorError, RequestError, RunError, XaiError
+from xai.exceptions import ConfigError, DataError, DetectorError, OutputError, RequestError, RunError, XaiError
 
 PACKAGED = Path(__file__).parent
 OWN = "XAI_RECIPES"
@@ -20,6 +20,7 @@ _ERRORS: Mapping[type[XaiError], str] = {
     ConfigError: "config",
     DetectorError: "detector",
     RunError: "run",
+    OutputError: "output",
     DataError: "data",
 }
 """Kind of error → the recipe that its message ends with."""

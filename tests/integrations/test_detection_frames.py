@@ -53,6 +53,29 @@ def test_what_is_missing_in_a_table_is_named(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("kind", ["polars", "pandas"])
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("score", np.nan, r"finite numbers in every row; 1 of 3 have none, the first is row 1 \(b/2\.jpg\).* = nan 2"),
+        ("x2", np.inf, "finite numbers"),
+        ("score", 1.5, "a score of 0 to 1"),
+        ("x1", 12.5, "x1 < x2 and y1 < y2"),
+        ("y2", 2.5, "x1 < x2 and y1 < y2"),
+    ],
+)
+def test_what_no_detector_says_is_refused(kind: str, column: str, value: float, message: str, tmp_path: Path) -> None:
+    row = pl.int_range(pl.len()) == 1
+    frame = ROWS.with_columns(pl.when(row).then(pl.lit(value)).otherwise(column).alias(column))
+    # pandas has no other null than NaN: there it counts as a value that is missing
+    expected = "column score has 1 without" if kind == "pandas" and np.isnan(value) else message
+    with pytest.raises(RequestError, match=expected):
+        frames.write_detections(frame if kind == "polars" else frame.to_pandas(), tmp_path)
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(RequestError, match="numbers in the column score, got String"):
+        frames.write_detections(ROWS.cast({"score": pl.String}), tmp_path)
+
+
 def test_classes_without_a_detection_are_kept(tmp_path: Path) -> None:
     written = frames.write_detections(ROWS.clear(), tmp_path, names=["car", "bus"])
     assert [item["name"] for item in json.loads(written.annotations.read_text())["categories"]] == ["car", "bus"]

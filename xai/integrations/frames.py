@@ -66,7 +66,8 @@ def write_detections(
         names: the detector's classes; those that the table names if left out.
 
     Raises:
-        RequestError: a column is missing, a value is, or a label is not among the names.
+        RequestError: a column is missing, a value is, or a label is not among the names; a score is not in 0–1, a box
+            is not finite or its corners are swapped.
     """
     table = frame if isinstance(frame, pl.DataFrame) else pl.from_pandas(frame)
     missing = [name for name in COLUMNS if name not in table.columns]
@@ -78,6 +79,7 @@ def write_detections(
         raise RequestError(
             f"expected a value in every row, column {empty[0]} has {table[empty[0]].null_count()} without"
         )
+    _refuse_impossible(table)
     known = list(names) if names is not None else table["label"].cast(pl.String).unique().sort().to_list()
     codes = {name: code for code, name in enumerate(known, 1)}
     strange = [label for label in table["label"].cast(pl.String).unique().sort() if label not in codes]
@@ -104,6 +106,29 @@ def write_detections(
         with replacing(path) as temporary:
             temporary.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
     return written
+
+
+def _refuse_impossible(table: pl.DataFrame) -> None:
+    """Refuse detections that no detector makes: as numbers of a file they would be lost, or refused by a later run."""
+    wrong = [name for name in ("score", *_BOX) if not (table[name].dtype.is_numeric() or not len(table))]
+    if wrong:
+        raise RequestError(f"expected numbers in the column {wrong[0]}, got {table[wrong[0]].dtype}")
+    numbers = table.with_columns(pl.col("score", *_BOX).cast(pl.Float64))
+    score = pl.col("score")
+    ruled_out = {
+        "finite numbers": ~pl.all_horizontal(pl.col("score", *_BOX).is_finite()),
+        "a score of 0 to 1": ~score.is_between(0, 1),
+        "x1 < x2 and y1 < y2": (pl.col("x1") >= pl.col("x2")) | (pl.col("y1") >= pl.col("y2")),
+    }
+    for expected, impossible in ruled_out.items():
+        bad = numbers.with_row_index("row").filter(impossible)
+        if len(bad):
+            row = bad.row(0, named=True)
+            values = " ".join(f"{row[name]:g}" for name in ("score", *_BOX))
+            raise RequestError(
+                f"expected {expected} in every row; {len(bad):,} of {len(table):,} have none, the first is row "
+                f"{row['row']} ({row['image_id']}): score x1 y1 x2 y2 = {values}. Correct or drop them"
+            )
 
 
 def from_supervision(detections: Mapping[str, sv.Detections], *, names: Sequence[str] | None = None) -> pl.DataFrame:

@@ -8,16 +8,16 @@ from xai import lazy
 
 if TYPE_CHECKING:
     from xai.detect.candidates import summarise
-    from xai.detect.detector import load
     from xai.detect.error_rows import errors
     from xai.detect.matching import match
     from xai.detect.mechanism import mechanisms
+    from xai.detect.memory import load
 
 __all__ = ["errors", "load", "match", "mechanisms", "summarise"]
 
 _HOMES = {
     "errors": "xai.detect.error_rows",
-    "load": "xai.detect.detector",
+    "load": "xai.detect.memory",
     "match": "xai.detect.matching",
     "mechanisms": "xai.detect.mechanism",
     "summarise": "xai.detect.candidates",

@@ -15,8 +15,10 @@ from rendered import write_config, write_world
 
 import xai
 from xai import config as configs
+from xai import tables
 from xai.exceptions import ConfigError, RequestError
 from xai.integrations import ray as ours
+from xai.shard import Split
 
 HAS_RAY = importlib.util.find_spec("ray") is not None
 
@@ -52,6 +54,13 @@ def test_a_cluster_without_gpu_refuses_cuda_and_one_with_too_few_cpus_the_worker
     with pytest.raises(RequestError, match="expected at most the 2 CPUs of the Ray cluster for an actor, got 3"):
         ours.shares({"CPU": 2.0}, 3, "cpu")
     assert ours.shares({"CPU": 4.0, "GPU": 2.0}, 4, "auto") == ours.Share(actors=1, cpus=4, gpus=1)
+
+
+def test_a_shard_without_detections_comes_back_as_it_was_sent() -> None:
+    empty = {name: tables.empty(tables.TABLES[name]) for name in SCANNED}
+    made = ours._unpacked(ours._packed(Split(**empty)))
+    assert_frame_equal(made.features, tables.features([]))
+    assert_frame_equal(made.images, empty["images"])
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from attributes import remote
 from xai.cli.app import app
 from xai.cli.voice import Device, Json, Quiet, Seed, Voice, Workers, command_line, overrides_of, shown
 from xai.exceptions import DataError, RequestError
@@ -76,7 +77,7 @@ def tag(
         return
     if out is None or out.suffix not in {".parquet", ".csv"}:
         raise RequestError(f"expected --out FILE.parquet or FILE.csv, got {out or 'none'}")
-    if not photos.exists():
+    if not remote.address(photos) and not photos.exists():
         raise RequestError(f"expected a photo or a folder of photos, found nothing at {photos}")
     where = None if device in (None, "cpu") else _gpu(device)
     make_folder(out.parent, out.name)  # before the photos, so that nobody waits for tags that cannot be written

@@ -12,15 +12,18 @@ not begun a third time: its photos are tried one by one, and those that end thei
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import pickle
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import islice
 from types import ModuleType
 from typing import Any
+
+import polars as pl
 
 from xai import detect, extras, own
 from xai.config import Config, DetectorConfig
@@ -193,10 +196,10 @@ def _run(
             num_gpus=share.gpus,
         )
         for row in dataset.iter_rows():
-            made = pickle.loads(row["made"])  # written by our own actors
+            made: dict[str, bytes] | Exception | None = pickle.loads(row["made"])  # written by our own actors
             if isinstance(made, Exception):
                 raise made
-            yield by_index[row["index"]], made
+            yield by_index[row["index"]], None if made is None else _unpacked(made)
     finally:
         context.enable_progress_bars = shown
         logger.setLevel(level)
@@ -243,20 +246,35 @@ class Scanner:
         import ray
 
         index = int(row["index"])
-        made: Split | Exception | None = self._error
+        made: dict[str, bytes] | Exception | None = self._error
         if made is None and ray.get(self._tries.begin.remote(index)) <= TRIES:
             work, told = pickle.loads(row["work"])  # written by `_run`
             try:
-                made = make(
+                split = make(
                     work,
                     detector=told or self._detector,
                     workers=self._settings.threads,
                     attributes=self._attributes,
                     advance=lambda count: None,
                 )
+                made = _packed(split)
             except Exception as error:  # Ray would try again for ever, or wrap it
                 made = _told(error)
         return {"index": index, "made": pickle.dumps(made)}
+
+
+def _packed(split: Split) -> dict[str, bytes]:
+    """Return tables as Parquet: as pickles, polars cannot read those of no features again."""
+    packed: dict[str, bytes] = {}
+    for part in fields(split):
+        buffer = io.BytesIO()
+        getattr(split, part.name).write_parquet(buffer)
+        packed[part.name] = buffer.getvalue()
+    return packed
+
+
+def _unpacked(packed: dict[str, bytes]) -> Split:
+    return Split(**{name: pl.read_parquet(data) for name, data in packed.items()})
 
 
 def _told(error: Exception) -> Exception:

@@ -21,7 +21,9 @@ _RING = 0.5
 
 # OpenCV stretches the 100 units of L* over 255 levels; a* and b* have a level each.
 _LAB_UNITS = np.array([100 / 255, 1.0, 1.0] * 2)
-_FEW_BOXES, _MANY_BOXES = 32, 300
+_FEW_BOXES, _MANY_BOXES = 32, 500
+# Steps along each side to which the corners of more boxes than that are moved, outwards.
+_STEPS = 1024
 
 # Bottom edges this part of the lower box's height apart are level, and the boxes' order is unknown.
 _LEVEL = 0.02
@@ -54,7 +56,7 @@ def truncation(views: Views) -> Floats:
         views: B photos with N boxes.
 
     Returns:
-        (N,) in 0–1; 0 where the box touches no edge.
+        (N,) in 0–1; 0 where the box touches no edge; NaN for boxes without area, as those outside of the photo.
 
     Example:
         >>> photo = np.zeros((100, 200, 3), dtype=np.uint8)
@@ -67,7 +69,7 @@ def truncation(views: Views) -> Floats:
     touches = np.concatenate([boxes[:, :2] <= gap, boxes[:, 2:] >= size - gap], axis=1)
     width, height = (boxes[:, 2:] - boxes[:, :2]).T
     on_edge = (touches * np.stack([height, width, height, width], axis=1)).sum(axis=1)
-    return divide(on_edge, 2 * (width + height))
+    return divide(np.where(box_area(boxes) > 0, on_edge, np.nan), 2 * (width + height))
 
 
 def crowding(views: Views) -> Floats:
@@ -278,9 +280,13 @@ def _covered(boxes: Boxes) -> Floats:
 
 
 def _covered_many(boxes: Boxes) -> Floats:
-    """(n,) the same by coordinate compression."""
-    if len(boxes) > _MANY_BOXES:  # the grid grows with the square of the boxes; whole pixels bound it by the photo
-        boxes = np.round(boxes)
+    """(n,) the same by coordinate compression; of more than ``_MANY_BOXES`` to a step of ``_STEPS``."""
+    area = box_area(boxes)
+    if len(boxes) > _MANY_BOXES:  # the grid of all corners would grow with the square of the boxes
+        low, high = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
+        step_size = np.where(high > low, high - low, 1.0) / _STEPS
+        coarse = (boxes - np.tile(low, 2)) / np.tile(step_size, 2)
+        boxes = np.concatenate([np.floor(coarse[:, :2] + 0.01), np.ceil(coarse[:, 2:] - 0.01)], axis=1)
     xs, column = np.unique(boxes[:, [0, 2]], return_inverse=True)
     ys, row = np.unique(boxes[:, [1, 3]], return_inverse=True)
     (left, right), (top, bottom) = column.reshape(-1, 2).T, row.reshape(-1, 2).T
@@ -291,7 +297,7 @@ def _covered_many(boxes: Boxes) -> Floats:
     shared = np.zeros((len(ys), len(xs)))
     shared[1:, 1:] = ((covering >= 2) * np.outer(np.diff(ys), np.diff(xs))).cumsum(axis=0).cumsum(axis=1)
     inside = shared[bottom, right] - shared[top, right] - shared[bottom, left] + shared[top, left]
-    return np.clip(divide(inside, box_area(boxes)), 0.0, 1.0)
+    return np.clip(divide(inside, np.where(area > 0, box_area(boxes), 0.0)), 0.0, 1.0)
 
 
 def _areas(boxes: Boxes) -> Floats:

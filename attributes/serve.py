@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import pickle
-import signal
 import sys
 import traceback
-from typing import BinaryIO
 
 import cv2
 
@@ -16,24 +14,32 @@ from attributes.workers import READY, Row
 
 
 def serve() -> None:
-    """Answer tasks from standard input until it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the caller closes the pipe once it has stopped
+    """Answer tasks from standard input until None comes or it ends."""
     cv2.setNumThreads(1)
+    try:
+        os.fstat(2)
+    except OSError:  # closed, as of a daemon: the next file opened would take its place and be written to as errors
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
     with os.fdopen(os.dup(1), "wb") as answers:
         os.dup2(2, 1)  # what a library prints must not end among the answers
-        _answer(READY, answers)
-        while True:
-            try:
-                task = pickle.load(sys.stdin.buffer)
-            except EOFError:
-                return
-            try:
-                told: list[Row] | str = tag_batch(*task)
-            except Exception:  # a fault of the code, not of a photo: the caller raises it
-                told = traceback.format_exc()
-            _answer(told, answers)
+        try:
+            answers.write(READY)
+            answers.flush()
+            while (task := pickle.load(sys.stdin.buffer)) is not None:
+                answers.write(_answer(task))
+                answers.flush()
+        except (EOFError, BrokenPipeError):
+            return  # the caller has gone
 
 
-def _answer(value: object, answers: BinaryIO) -> None:
-    answers.write(pickle.dumps(value))
-    answers.flush()
+def _answer(task: tuple[str, list[str], list[str]]) -> bytes:
+    """Rows, or what was raised, for the caller to raise it."""
+    try:
+        rows: list[Row] = tag_batch(*task)
+        return pickle.dumps(rows)
+    except Exception as error:
+        try:
+            return pickle.dumps(pickle.loads(pickle.dumps(error)))
+        except Exception:  # an exception that cannot be sent
+            return pickle.dumps(RuntimeError(f"a process that tags raised\n{traceback.format_exc()}"))

@@ -121,10 +121,13 @@ def object_sharpness(views: Views) -> Floats:
             continue
         gray = views.reduced[index].detail
         boxes = views.boxes_at(index, gray.shape)
+        parts = [boxes[start : start + _BOXES_AT_ONCE] for start in range(0, len(boxes), _BOXES_AT_ONCE)]
         # Boxes that overlap or fill the photo are more to look at, cut out one by one, than the photo.
-        measured = _sum_in_photo if box_area(boxes).sum() > gray.size else _sum_in_boxes
-        for start in range(0, len(boxes), _BOXES_AT_ONCE):
-            sums.append(measured(gray, boxes[start : start + _BOXES_AT_ONCE]))
+        if box_area(boxes).sum() > gray.size:
+            edges = find_edges(gray[None], _FIFTHS_IN_BOXES)
+            sums += [_sum_in_photo(edges, part) for part in parts]
+        else:
+            sums += [_sum_in_boxes(gray, part) for part in parts]
         sides.append((boxes[:, 2:] - boxes[:, :2]).min(axis=1))
     values = _from_energy(np.concatenate(sums), _FIFTHS_IN_BOXES)
     return np.where(np.concatenate(sides) >= MIN_SIDE, values, np.nan)
@@ -248,9 +251,8 @@ def _sum_in_boxes(gray: Gray, boxes: Boxes) -> Floats:
     return sums
 
 
-def _sum_in_photo(gray: Gray, boxes: Boxes) -> Floats:
-    """(n, 7) the same by looking at the whole photo, whose edge pixels each box picks from."""
-    edges = find_edges(gray[None], _FIFTHS_IN_BOXES)
+def _sum_in_photo(edges: Edges, boxes: Boxes) -> Floats:
+    """(n, 7) the same of the edge pixels of the whole photo, of which each box picks its own."""
     row, column = np.divmod(edges.position, edges.width)
     inside = (column + 0.5 >= boxes[:, :1]) & (column + 0.5 < boxes[:, 2:3])
     inside &= (row + 0.5 >= boxes[:, 1:2]) & (row + 0.5 < boxes[:, 3:])

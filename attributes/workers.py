@@ -6,6 +6,7 @@ fails in scripts that do not expect it, or copy a process whose threads hold loc
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pickle
 import subprocess
@@ -13,19 +14,30 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from queue import SimpleQueue
+from threading import Timer
 from typing import Any
 
 Row = dict[str, object]
 Task = tuple[str, list[str], list[str]]
 """Folder, names of attributes, paths of photos in the folder."""
 
-READY = "ready"
-"""What a process answers first."""
+READY = b"\0photos can be tagged\n"
+"""How a process's answers begin, after whatever its start may have printed."""
 
 CRASHES = "photo_crashes"
 """Status of a photo that ended two processes."""
 
-_START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from attributes.serve import serve; serve()"
+STARTING, ENDING = 60.0, 5.0
+"""Seconds that a process may take to start, and to end once it is told to."""
+
+MOST_CRASHES = 8
+"""Photos in a row that end their process from which on photos are hardly the reason."""
+
+# An interrupt from the keyboard reaches all processes of a terminal; the caller alone decides what ends.
+_START = (
+    "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); import json, sys; "
+    "sys.path[:] = json.loads(sys.argv[1]); from attributes.serve import serve; serve()"
+)
 
 
 class WorkerError(Exception):
@@ -44,18 +56,24 @@ class Worker:
 
         Raises:
             WorkerError: the process ended, and will be started again by the next task.
-            RuntimeError: it cannot be started, or the task raised what the message tells.
+            RuntimeError: it cannot be started.
+            Exception: whatever the task raised.
         """
         process = self._started()
-        assert process.stdin is not None
+        assert process.stdin
+        assert process.stdout
         try:
             process.stdin.write(pickle.dumps(task))
             process.stdin.flush()
-            answer: list[Row] | str = _next(process)
+            answer: list[Row] | Exception = pickle.load(process.stdout)  # written by ``attributes.serve`` alone
         except (OSError, EOFError, pickle.UnpicklingError) as error:
-            raise WorkerError(f"expected rows of {len(task[2])} photos, the process ended ({self.close()})") from error
-        if isinstance(answer, str):
-            raise RuntimeError(f"expected rows of {len(task[2])} photos, a process that tags raised\n{answer}")
+            how = self.close()
+            raise WorkerError(f"expected rows of {len(task[2])} photos, the process ended ({how})") from error
+        except BaseException:
+            self.close()  # the next task must not be given what is still to be read
+            raise
+        if isinstance(answer, Exception):
+            raise answer
         return answer
 
     def close(self) -> int | None:
@@ -67,23 +85,31 @@ class Worker:
         process, self._process = self._process, None
         if process is None:
             return None
-        for pipe in (process.stdin, process.stdout):
-            try:
-                if pipe is not None:
-                    pipe.close()
-            except BrokenPipeError:  # what was still to be written has no reader any more
-                continue
-        return process.wait()
+        assert process.stdin
+        assert process.stdout
+        with contextlib.suppress(OSError):  # it may have ended
+            # Told in words: a process that was forked from this one meanwhile may hold the pipe open.
+            process.stdin.write(pickle.dumps(None))
+            process.stdin.flush()
+        with contextlib.suppress(OSError):
+            process.stdin.close()
+        process.stdout.close()
+        try:
+            return process.wait(ENDING)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return process.wait()
 
     def _started(self) -> subprocess.Popen[bytes]:
         if self._process is None:
-            command = [sys.executable, "-c", _START, json.dumps(sys.path)]
-            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            path = [entry for entry in sys.path if isinstance(entry, str)]
             try:
-                ready = _next(self._process)
-            except (EOFError, pickle.UnpicklingError):
-                ready = None
-            if ready != READY:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-c", _START, json.dumps(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+                )
+            except OSError as error:
+                raise RuntimeError(f"expected to start {sys.executable}, {error}; workers=1 needs none") from error
+            if not _is_ready(self._process):
                 code = self.close()
                 raise RuntimeError(
                     f"expected a process that tags photos, {sys.executable} ended with {code}; workers=1 needs none"
@@ -91,25 +117,50 @@ class Worker:
         return self._process
 
 
+def possible() -> bool:
+    """Whether this interpreter can be started again: not where it is a part of another program."""
+    return bool(sys.executable) and not getattr(sys, "frozen", False)
+
+
 @contextmanager
 def workers(count: int) -> Iterator[Callable[[str, Sequence[str], Sequence[str]], list[Row]]]:
     """Give a function that tags photos in one of ``count`` processes; as many threads may call it at once.
 
     A photo that ends a process is tried alone once more, and where that ends it too has a row that says so.
+
+    Raises:
+        RuntimeError: from the function given: ``MOST_CRASHES`` photos in a row ended their process.
     """
     idle: SimpleQueue[Worker] = SimpleQueue()
     everyone = [Worker() for _ in range(count)]
     for worker in everyone:
         idle.put(worker)
+    crashes: list[str] = []  # in a row
+
+    def alone(worker: Worker, root: str, names: Sequence[str], image_id: str) -> list[Row]:
+        try:
+            rows = worker.ask((root, [*names], [image_id]))
+        except WorkerError as error:
+            crashes.append(image_id)
+            if len(crashes) >= MOST_CRASHES:
+                raise RuntimeError(
+                    f"expected photos that can be read, each of {len(crashes)} in a row ended its process, the last "
+                    f"{image_id}: {error}. A library or too little memory is the reason rather than the photos"
+                ) from error
+            return [{"image_id": image_id, "status": CRASHES}]
+        crashes.clear()
+        return rows
 
     def tag(root: str, names: Sequence[str], image_ids: Sequence[str]) -> list[Row]:
         worker = idle.get()
         try:
-            return worker.ask((root, [*names], [*image_ids]))
+            rows = worker.ask((root, [*names], [*image_ids]))
         except WorkerError:
-            return [row for image_id in image_ids for row in _alone(worker, root, names, image_id)]
+            return [row for image_id in image_ids for row in alone(worker, root, names, image_id)]
         finally:
             idle.put(worker)
+        crashes.clear()
+        return rows
 
     try:
         yield tag
@@ -118,13 +169,11 @@ def workers(count: int) -> Iterator[Callable[[str, Sequence[str], Sequence[str]]
             worker.close()
 
 
-def _alone(worker: Worker, root: str, names: Sequence[str], image_id: str) -> list[Row]:
+def _is_ready(process: subprocess.Popen[Any]) -> bool:
+    """Read what a process prints until it can be asked; it is ended if that takes too long."""
+    limit = Timer(STARTING, process.kill)
+    limit.start()
     try:
-        return worker.ask((root, [*names], [image_id]))
-    except WorkerError:
-        return [{"image_id": image_id, "status": CRASHES}]
-
-
-def _next(process: subprocess.Popen[bytes]) -> Any:
-    assert process.stdout is not None
-    return pickle.load(process.stdout)  # written by ``attributes.serve`` alone
+        return any(line.endswith(READY) for line in iter(process.stdout.readline, b""))  # type: ignore[union-attr]
+    finally:
+        limit.cancel()

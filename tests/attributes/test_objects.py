@@ -67,6 +67,18 @@ def test_crowding_of_fractions_of_pixels_and_of_many_boxes() -> None:
     np.testing.assert_allclose(crowding(Views([blank()], [many])), 1.0, atol=0.05)
 
 
+def test_crowding_of_many_small_boxes_hardly_depends_on_their_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(0)
+    corners = generator.uniform(0, 1, (objects._MANY_BOXES + 1, 2)) * [WIDTH - 6, HEIGHT - 6]
+    boxes = np.concatenate([corners, corners + generator.uniform(0.4, 6, corners.shape)], axis=1)
+    coarse = crowding(Views([blank()], [boxes]))
+    monkeypatch.setattr(objects, "_MANY_BOXES", len(boxes))
+    exact = crowding(Views([blank()], [boxes]))
+    assert 0.1 < exact.mean() < 0.6
+    assert np.abs(coarse - exact).max() < 0.25  # a box of 0.4 px has two steps
+    assert np.abs(coarse - exact).mean() < 0.03
+
+
 def test_object_size() -> None:
     boxes = np.array([[0.0, 0, WIDTH, HEIGHT], [0, 0, WIDTH / 2, HEIGHT / 2], [-50, -50, 0, 0]])
     np.testing.assert_allclose(object_size(Views([blank()], [boxes])), [1.0, 0.5, 0.0])
@@ -76,6 +88,11 @@ def test_truncation_is_the_share_of_the_outline_on_the_edge() -> None:
     boxes = np.array([[0.0, 30, 40, 70], [160, 80, 200, 120], [0, 0, 200, 120], [3, 3, 197, 117], [1.5, 50, 60, 90]])
     values = truncation(Views([blank()], [boxes]))
     np.testing.assert_allclose(values, [0.25, 0.5, 1.0, 0.0, 40 / (2 * (58.5 + 40))])
+
+
+def test_a_box_outside_of_the_photo_is_not_cut() -> None:
+    boxes = np.array([[-50.0, 20, -10, 80], [-50, -50, -10, -10], [-50, 20, 10, 80]])
+    np.testing.assert_allclose(truncation(Views([blank()], [boxes])), [np.nan, np.nan, 60 / 140])
 
 
 def test_brightness_of_each_box() -> None:
@@ -142,7 +159,19 @@ def test_position_from_centre_to_corner() -> None:
     np.testing.assert_allclose(object_position(Views([blank()], [boxes])), expected)
 
 
-def test_tiny_boxes_are_measured_without_bias() -> None:
+@pytest.mark.parametrize(("side", "of_luma", "of_contrast"), [(8, 0.25, 0.3), (16, 0.13, 0.16), (32, 0.07, 0.09)])
+def test_small_boxes_of_large_photos_take_in_little_of_what_is_around(
+    side: int, of_luma: float, of_contrast: float
+) -> None:
+    photo = blank(640, 480, 40)
+    photo[101 : 101 + side, 201 : 201 + side] = 220  # not on the grid of the reduced photo
+    views = Views([photo], [np.array([[201.0, 101, 201 + side, 101 + side]])])
+    full = cv2.cvtColor(np.array([[[40] * 3, [220] * 3]], dtype=np.uint8), cv2.COLOR_RGB2LAB)[0, :, 0] * (100 / 255)
+    assert object_brightness(views)[0] == pytest.approx(220 / 255, rel=of_luma)
+    assert object_contrast(views)[0] == pytest.approx(full[1] - full[0], rel=of_contrast)
+
+
+def test_tiny_boxes_are_measured_without_bias_where_nothing_is_reduced() -> None:
     generator = np.random.default_rng(0)
     photo = generator.integers(0, 256, (240, 320, 3), dtype=np.uint8)
     corners = generator.integers(0, 230, (500, 2)).astype(float)

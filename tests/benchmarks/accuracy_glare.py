@@ -70,12 +70,12 @@ def severity(ledger: Ledger, folder: Path) -> None:
     ledger.add("glare severity: VOC photos told as strong", strong, 0.03, "lower", "white cars, snow, skies, stages")
     none = float(np.mean(severities[0] < MILD))
     ledger.add("glare severity: glare photos told as none", none, None, "lower", note)
-    ledger.add(
-        "glare: bin wrong", (strong + none) / 2, ATTRIBUTES["glare"].bin_error, "lower", "mean of the two shares above"
-    )
     # Nobody says how much glare a photo has: those taken into the sun count as strong, everyday ones as none.
     truth = np.repeat([bin_of("glare", np.array(STRONG)), 0], [len(part) for part in severities])
-    judge_each(ledger, "glare", truth, bin_of("glare", np.concatenate(severities)))
+    told = bin_of("glare", np.concatenate(severities))
+    note = "photos into the sun are strong, VOC photos none; no photo counts as mild"
+    ledger.add("glare: bin wrong", float(np.mean(told != truth)), ATTRIBUTES["glare"].bin_error, "lower", note)
+    judge_each(ledger, "glare", truth, told)
 
 
 def planted(ledger: Ledger, folder: Path) -> None:

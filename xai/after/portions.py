@@ -12,7 +12,7 @@ from scipy import sparse
 from xai.coverage.bins import Catalog, UserBins, bin_names, catalog_or_default, fit_user_bins
 from xai.coverage.intervals import Bools, indicator
 from xai.coverage.joint import Codes
-from xai.coverage.onehot import MAX_LABELS
+from xai.coverage.onehot import most_frequent
 from xai.coverage.sample import Sample, sample
 from xai.run import Run
 
@@ -86,9 +86,8 @@ def count_cells(unit: str, codes: Mapping[str, Codes], keys: pl.Series, catalog:
 
 def with_labels(cells: Cells, held: Sample) -> Cells:
     """Add the most frequent labels."""
-    labels = held.objects["label"].drop_nulls().value_counts().sort(["count", "label"], descending=[True, False])
-    top = labels["label"].head(MAX_LABELS).to_list()
-    columns = [(held.objects["label"] == name).fill_null(False).to_numpy() for name in top]
+    top = most_frequent(held)
+    columns = [held.label == held.labels.index(name) for name in top]
     names = (*cells.names, *(("label", name) for name in top))
     return replace(cells, names=names, inside=np.column_stack([cells.inside, *columns]))
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import reduce
 
-import polars as pl
+import numpy as np
 
-from xai.coverage.intervals import Floats, Integers
+from xai.coverage.assess import Counts
+from xai.coverage.intervals import Floats, Integers, Moments, added, sum_rows
 from xai.coverage.kinds import Kinds, Rows
 from xai.coverage.sample import Sample, Side, strata
 
@@ -48,42 +50,57 @@ class Layout:
 def _positions(sample: Sample, labels: list[str]) -> Integers:
     """Return (n,) the position of each object's label, −1 where it is not among them."""
     order = {name: place for place, name in enumerate(labels)}
-    codes = sample.objects["label"].replace_strict(order, default=-1, return_dtype=pl.Int64)
-    return codes.fill_null(-1).to_numpy()
+    places = np.array([*(order.get(name, -1) for name in sample.labels), -1], dtype=np.int32)
+    return places[sample.label]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cells:
-    """The bins of one attribute on one side, counted.
+    """The bins of one attribute on one side, counted for G labels and K bins.
 
     Attributes:
-        kinds: objects that the detector was asked about, by draw.
-        held: (R, K) those objects by draw and bin.
-        lost: (R, K) misses among them.
-        by_draw: (R', K) scored objects by draw.
-        by_photo: (R'', K) scored objects by photo.
-        lost_by_photo: (R'', K) misses among them.
+        asked: objects that the detector was asked about, by draw and stratum.
+        rates: what the bins' miss rates need, (G, K).
+        shares: what their shares need.
+        counts: objects and photos.
+        miss_photos: (G, K) photos with misses.
     """
 
-    kinds: Kinds
-    held: Floats
-    lost: Floats
-    by_draw: Floats
-    by_photo: Floats
-    lost_by_photo: Floats
+    asked: Kinds
+    rates: Moments
+    shares: Moments
+    counts: Counts
+    miss_photos: Floats
 
     @classmethod
     def of(cls, layout: Layout, attribute: str, bins: int) -> Cells:
         """Count the bins of an attribute."""
         side = layout.side
         stratum = layout.strata[attribute != "object_size"]
-        kinds = Kinds.of(layout.asked, side.asked.codes[attribute], bins, side.asked.miss, stratum)
-        held, lost = kinds.by_bin(bins)
+        asked = Kinds.of(layout.asked, side.asked.codes[attribute], bins, side.asked.miss, stratum)
         sample = side.sample
 
-        def counted(rows: Rows) -> tuple[Floats, Floats]:
-            return Kinds.of(rows, sample.codes[attribute], bins, sample.miss, None).by_bin(bins)
+        def counted(rows: Rows) -> Kinds:
+            return Kinds.of(rows, sample.codes[attribute], bins, sample.miss, None)
 
-        by_draw = (held, lost) if layout.draws is layout.asked else counted(layout.draws)
-        by_photo = by_draw if layout.photos is layout.draws else counted(layout.photos)
-        return cls(kinds, held, lost, by_draw[0], *by_photo)
+        draws = asked if layout.draws is layout.asked else counted(layout.draws)
+        photos = draws if layout.photos is layout.draws else counted(layout.photos)
+        of_asked = _tallied(asked, bins)
+        of_draws = of_asked if draws is asked else _tallied(draws, bins)
+        of_photos = of_draws if photos is draws else _tallied(photos, bins)
+        return cls(asked, of_asked[0], of_draws[1], *of_photos[2:])
+
+
+def _tallied(kinds: Kinds, bins: int) -> tuple[Moments, Moments, Counts, Floats]:
+    """Return ``rates shares counts miss_photos`` with the rows of ``kinds`` as draws or photos."""
+    parts = [
+        (
+            Moments.of(held, lost, groups),
+            Moments.of(held.sum(axis=1, keepdims=True), held, groups),
+            Counts.of_rows(held, groups),
+            sum_rows(lost > 0, groups),
+        )
+        for held, lost, groups in kinds.by_bin(bins)
+    ]
+    rates, shares, counts, lost = zip(*parts, strict=True)
+    return added(rates), added(shares), added(counts), reduce(np.add, lost)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from xai import tables
 from xai.coverage.bins import Catalog, UserBins, bin_codes, fit_column, is_of_photos, is_users
@@ -36,7 +37,7 @@ class Columns:
     objects: Frame
     kept: pl.Series
     among: pl.Series | None
-    photo: Integers
+    photo: NDArray[np.int32]
     image_ids: pl.Series
 
     @classmethod
@@ -58,9 +59,8 @@ class Columns:
         names = pl.concat([ids["image_id"], runs["image_id"]]).unique(maintain_order=True)
         places = pl.DataFrame({"image_id": names}).with_row_index("photo")
         photo = runs.join(places, on="image_id", how="left", maintain_order="left")["photo"].to_numpy()
-        return cls(
-            images, objects, ids["row"], among, np.repeat(photo.astype(np.int64), runs["count"].to_numpy()), names
-        )
+        of_each = np.repeat(photo.astype(np.int32), runs["count"].to_numpy())
+        return cls(images, objects, ids["row"], among, of_each, names)
 
     def names(self, catalog: Catalog, user: Sequence[str] | UserBins) -> list[str]:
         """Return the measured columns among attributes of the catalog and the user's."""
@@ -75,6 +75,11 @@ class Columns:
     def of_photos(self, name: str, catalog: Catalog) -> bool:
         """Tell whether objects take a column from their photo."""
         return is_of_photos(name, catalog) and name in self.images.collect_schema()
+
+    def keys(self) -> pl.DataFrame:
+        """Return ``image_id object_id label`` of the objects (n)."""
+        keys = tables.columns(self.objects, "image_id", "object_id", "label")
+        return keys if self.among is None else keys.filter(self.among)
 
     def values(self, name: str, catalog: Catalog) -> pl.Series:
         """Return a column (n,); null where the photo that tells it is not kept."""
@@ -100,7 +105,7 @@ class Columns:
         present = np.bincount(self.photo, minlength=len(self.image_ids)) > 0
         known = [name for name in ("image_id", "group") if name in self.images.collect_schema()]
         told = tables.draws(self.image_ids.filter(pl.Series(present)), tables.columns(self.images, *known))
-        code = np.zeros(len(self.image_ids), dtype=np.int64)
+        code = np.zeros(len(self.image_ids), dtype=np.int32)
         code[present] = told.to_numpy()
         return code[self.photo]
 

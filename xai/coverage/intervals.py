@@ -7,8 +7,11 @@ alike in everything that is asked may share a row: then (P, n) holds how many of
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import reduce
 from itertools import pairwise
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +19,18 @@ from scipy import sparse, special, stats
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
-Integers = NDArray[np.int64]
+Integers = NDArray[np.integer[Any]]
+Sums = TypeVar("Sums", bound="HasSlots")
+
+
+class HasSlots(Protocol):
+    """A record of arrays."""
+
+    __slots__: tuple[str, ...]
+
+
+_FIGURES = 2**22
+"""Figures of rows that are held at a time."""
 
 MIN_EVENTS = 5
 """Fewer misses (or finds, or photos with either) than this in a cell: no variance of its own is trusted."""
@@ -89,6 +103,34 @@ class Moments:
 def _alike(sums: list[Floats]) -> list[Floats]:
     """Bring all to the shape of the second."""
     return [np.broadcast_to(total, sums[1].shape).astype(np.float64) for total in sums]
+
+
+def added(parts: Iterable[Sums]) -> Sums:
+    """Add up records of sums, field by field."""
+
+    def add(one: Sums, other: Sums) -> Sums:
+        return type(one)(*(getattr(one, name) + getattr(other, name) for name in one.__slots__))
+
+    return reduce(add, parts)
+
+
+def split_rows(
+    table: sparse.csr_array, group: Integers, groups: int, width: int
+) -> Iterator[tuple[sparse.csr_array, sparse.csr_array]]:
+    """Yield some rows at a time, with the (G, r) indicator of their groups, so that the figures of rows stay few.
+
+    Args:
+        table: (R, C).
+        group: (R,) codes 0–G−1.
+        groups: G.
+        width: figures that are made of each row.
+    """
+    rows, step = len(group), max(_FIGURES // max(width, 1), 1)
+    if rows <= step:
+        yield table, indicator(group, groups)
+        return
+    for start in range(0, rows, step):
+        yield table[start : start + step], indicator(group[start : start + step], groups)
 
 
 def indicator(codes: NDArray[np.integer], count: int) -> sparse.csr_array:

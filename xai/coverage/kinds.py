@@ -6,12 +6,13 @@ over the objects of a draw is a product with a small matrix.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
 
-from xai.coverage.intervals import Bools, Floats, Integers, indicator
+from xai.coverage.intervals import Bools, Floats, Integers, split_rows
 from xai.coverage.joint import Codes
 from xai.coverage.ratios import Grouping
 
@@ -21,24 +22,20 @@ class Rows:
     """Units (draws or photos) in groups (labels, or all objects in one): a unit is a row in each group that it is in.
 
     Attributes:
-        order: (m,) objects that belong to a group, row after row.
+        order: (m,) objects that belong to a group, row after row; None for all as they stand.
         first: (R + 1,) where each row starts among them.
         of_row: (R,) group of each row.
-        of_object: (m,) group of each object in ``order``.
+        of_object: (m,) group of each object in ``order``; None where there is one group.
         groups: G.
         units: in all, those without an object of any group included.
-        sums: (G, R) indicator, which sums over the rows of each group.
-        in_order: whether ``order`` is that of the objects themselves.
     """
 
-    order: Integers
+    order: Integers | None
     first: Integers
     of_row: Integers
-    of_object: Integers
+    of_object: Integers | None
     groups: int
     units: int
-    sums: sparse.csr_array
-    in_order: bool
 
     @classmethod
     def of(cls, unit: Integers, group: Integers | None = None, groups: int = 1) -> Rows:
@@ -50,19 +47,21 @@ class Rows:
             groups: G.
         """
         units = int(unit.max(initial=-1)) + 1
-        if group is None:
-            order = np.argsort(unit, kind="stable")
-            of_object = np.zeros(len(unit), dtype=np.int64)
-        else:
-            kept = np.flatnonzero(group >= 0)
+        order = of_object = None
+        if group is not None:
+            kept = np.flatnonzero(group >= 0).astype(np.int32)
             order = kept[np.lexsort((unit[kept], group[kept]))]
             of_object = group[order]
-        keys = of_object * max(units, 1) + unit[order]
-        starts = np.flatnonzero(np.diff(keys, prepend=-1))
-        of_row = of_object[starts]
-        sums = indicator(of_row, groups)
-        in_order = len(order) == len(unit) and bool((order == np.arange(len(order))).all())
-        return cls(order, np.append(starts, len(order)), of_row, of_object, groups, units, sums, in_order)
+        elif not (unit[:-1] <= unit[1:]).all():
+            order = np.argsort(unit, kind="stable").astype(np.int32)
+        ordered = unit if order is None else unit[order]
+        starts = np.ones(len(ordered), dtype=np.bool_)
+        starts[1:] = ordered[1:] != ordered[:-1]
+        if of_object is not None:
+            starts[1:] |= of_object[1:] != of_object[:-1]
+        first = np.flatnonzero(starts)
+        of_row = np.zeros(len(first), dtype=np.int64) if of_object is None else of_object[first].astype(np.int64)
+        return cls(order, np.append(first, len(ordered)), of_row, of_object, groups, units)
 
     def count(self, kind: Integers, kinds: int) -> sparse.csr_array:
         """Return the (R, kinds) matrix of how many objects of each kind a row holds; ``kind`` (m,) in ``order``."""
@@ -102,16 +101,16 @@ class Kinds:
         """
         layers = 1 if stratum is None else int(stratum.max(initial=0)) + 1
         total = rows.groups * bins * layers * 2
-        place = code.astype(np.int64) * (2 * layers)
+        place = code.astype(np.int32) * np.int32(2 * layers)
         if stratum is not None:
-            place += 2 * stratum
+            place += 2 * stratum.astype(np.int32)
         place += miss
-        place = place if rows.in_order else place[rows.order]
-        if rows.groups > 1:
-            place = place + rows.of_object * (bins * layers * 2)
+        place = place if rows.order is None else place[rows.order]
+        if rows.of_object is not None:
+            place += rows.of_object.astype(np.int32) * np.int32(bins * layers * 2)
         seen = np.bincount(place, minlength=total) > 0
         occurring = np.flatnonzero(seen)
-        position = np.cumsum(seen) - 1
+        position = np.cumsum(seen, dtype=np.int32) - 1
         group, rest = np.divmod(occurring, bins * layers * 2)
         bin_, rest = np.divmod(rest, layers * 2)
         counts = rows.count(position[place], len(occurring))
@@ -121,8 +120,10 @@ class Kinds:
         """Return (C, K) which kind lies in which of the first ``bins`` bins."""
         return np.asarray(self.code[:, None] == np.arange(bins))
 
-    def by_bin(self, bins: int) -> tuple[Floats, Floats]:
-        """Return (R, K) objects and misses of each row in each bin."""
+    def by_bin(self, bins: int) -> Iterator[tuple[Floats, Floats, sparse.csr_array]]:
+        """Yield (r, K) objects and misses of some rows in each bin, with the (G, r) indicator of their groups."""
         inside = self.inside(bins).astype(np.float64)
-        both = self.counts @ np.concatenate([inside, inside * self.miss[:, None]], axis=1)
-        return both[:, :bins], both[:, bins:]
+        wanted = np.concatenate([inside, inside * self.miss[:, None]], axis=1)
+        for counts, groups in split_rows(self.counts, self.grouping.of_row, self.grouping.count, wanted.shape[1]):
+            both = counts @ wanted
+            yield both[:, :bins], both[:, bins:], groups

@@ -11,8 +11,8 @@ from xai.coverage.intervals import MIN_EVENTS, Bools, Floats, Integers, Moments,
 from xai.coverage.joint import Codes
 from xai.coverage.ratios import Ratios, design_effect, of_variance
 
-_CHUNK = 32
-"""Slices that are spread out over all objects at a time."""
+_MOST, _SPREAD = 32, 2**24
+"""Slices that are spread out over all objects at a time, and slices × objects."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,13 +46,18 @@ class Members:
         """Return the same of some objects."""
         return Members(self.codes[:, keep], self.attribute, self.place)
 
+    def chunk(self) -> int:
+        """Return how many slices are spread out over the objects at a time."""
+        return min(max(_SPREAD // max(int(self.codes.shape[1]), 1), 1), _MOST)
+
     def held(self, combination: Integers, unit: Integers, miss: Bools) -> Held:
         """Count slices (K, 3) by units (n,) that stand side by side, without holding all objects of all at once."""
+        size = self.chunk()
         parts = [
-            Held.of(self.of(combination[start : start + _CHUNK]), unit, miss)
-            for start in range(0, len(combination), _CHUNK)
+            Held.of(self.of(combination[start : start + size]), unit, miss)
+            for start in range(0, len(combination), size)
         ]
-        which = [part.which + place * _CHUNK for place, part in enumerate(parts)]
+        which = [part.which + place * size for place, part in enumerate(parts)]
         return Held(
             np.concatenate([np.empty(0, dtype=np.int64), *which]),
             np.concatenate([np.empty(0, dtype=np.int64), *(part.unit for part in parts)]),
@@ -135,8 +140,9 @@ def within_parents(
     order = np.argsort(parent_of, kind="stable")
     draws = int(draw.max(initial=-1)) + 1
     ratios, rates = [], []
-    for start in range(0, len(order), _CHUNK):
-        some = order[start : start + _CHUNK]
+    size = members.chunk()
+    for start in range(0, len(order), size):
+        some = order[start : start + size]
         used, local = np.unique(parent_of[some], return_inverse=True)
         whole = Held.of(members.of(unique[used]), draw, miss)
         part = Held.of(members.of(combination[some]), draw, miss)

@@ -42,7 +42,7 @@ class Conditions:
         columns = np.zeros((len(sample.photo), len(self.pairs)), dtype=np.bool_)
         for position, (attribute, name) in enumerate(self.pairs):
             if attribute == "label":
-                columns[:, position] = (sample.objects["label"] == name).fill_null(False).to_numpy()
+                columns[:, position] = sample.label == sample.labels.index(name) if name in sample.labels else False
             elif attribute in sample.codes:
                 columns[:, position] = sample.codes[attribute] == bin_names(attribute, catalog, user).index(name)
         return columns
@@ -66,8 +66,8 @@ class Conditions:
                 name: int(place) for (owner, name), place in zip(self.pairs, places, strict=True) if owner == attribute
             }
             if attribute == "label":
-                labels = sample.objects["label"].replace_strict(here, default=int(sizes[code]), return_dtype=pl.UInt8)
-                codes[code] = labels.fill_null(int(sizes[code])).to_numpy()
+                told = np.array([*(here.get(name, int(sizes[code])) for name in sample.labels), sizes[code]], np.uint8)
+                codes[code] = told[sample.label]
             elif attribute in sample.codes:
                 names = bin_names(attribute, catalog, user)
                 told = np.array([here.get(name, int(sizes[code])) for name in names], dtype=np.uint8)
@@ -96,15 +96,20 @@ def conditions(sample: Sample, catalog: Catalog, user: UserBins, *, among: Colle
         for position, name in enumerate(bin_names(attribute, catalog, user)[:-1])
         if name != OTHER and (codes == position).any()
     ]
-    labels = sample.objects["label"].drop_nulls().value_counts().sort(["count", "label"], descending=[True, False])
-    if len(labels) > 1:
-        pairs += [("label", name) for name in labels["label"].head(MAX_LABELS).to_list()]
+    if len(sample.labels) > 1:
+        pairs += [("label", name) for name in most_frequent(sample)]
     order = {attribute: code for code, attribute in enumerate(dict.fromkeys(attribute for attribute, _ in pairs))}
     return Conditions(
         tuple(order[attribute] for attribute, _ in pairs),
         tuple(f"{attribute}={name}" for attribute, name in pairs),
         tuple(pairs),
     )
+
+
+def most_frequent(sample: Sample) -> list[str]:
+    """Return at most ``MAX_LABELS`` labels, by falling frequency and name."""
+    counts = np.bincount(sample.label, minlength=len(sample.labels))[: len(sample.labels)]
+    return [sample.labels[place] for place in np.argsort(-counts, kind="stable")[:MAX_LABELS]]
 
 
 def listed(combinations: Integers, names: tuple[str, ...]) -> pl.Series:

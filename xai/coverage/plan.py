@@ -64,13 +64,11 @@ def plan(
     adds = np.zeros((len(photos), len(patterns)), dtype=np.int64)
     adds[column, held.which] = held.size.astype(np.int64)
     chosen, counts = cover(adds, wanted["collect"].to_numpy())
-    first = np.zeros(sample.photos, dtype=np.int64)
-    first[sample.photo[::-1]] = np.arange(len(sample.photo))[::-1]
     shown = np.zeros(len(sample.photo), dtype=np.bool_)
     for row in rows:
         shown |= members.of(row[None])[0]
     objects = np.bincount(sample.photo[shown], minlength=sample.photos)[photos[chosen]]
-    names = sample.objects["image_id"].gather(first[photos[chosen]])
+    names = sample.source.image_ids.gather(photos[chosen])
     spelled = [" & ".join(pattern) for pattern in patterns]
     found = pl.DataFrame(
         {
@@ -106,7 +104,7 @@ def cover(adds: Integers, needed: Integers) -> tuple[Integers, Integers]:
     best = np.sort(np.argsort(-useful, kind="stable")[:MOST_ROWS])
     greedy = _without_surplus(distinct, wanted, _greedily(distinct, wanted))
     some = np.union1d(best, np.flatnonzero(greedy))
-    whole = np.zeros(len(distinct), dtype=np.int64)
+    whole: Integers = np.zeros(len(distinct), dtype=np.int64)
     if wanted.any():
         part = distinct[some]
         found = linprog(np.ones(len(some)), A_ub=-part.T, b_ub=-wanted, method="highs")
@@ -116,7 +114,7 @@ def cover(adds: Integers, needed: Integers) -> tuple[Integers, Integers]:
     times = whole if whole.sum() < greedy.sum() else greedy
     chosen = np.flatnonzero(times)
     chosen = chosen[np.lexsort((first[chosen], -times[chosen]))]
-    return first[chosen].astype(np.int64), times[chosen]
+    return first[chosen], times[chosen]
 
 
 def _greedily(adds: Integers, needed: Integers) -> Integers:

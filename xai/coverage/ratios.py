@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 from scipy import sparse, special
 
 from xai.coverage.exact import Table, exact_ratios
-from xai.coverage.intervals import MIN_EVENTS, Bools, Floats, Integers, indicator, sum_rows, t_quantile
+from xai.coverage.intervals import (
+    MIN_EVENTS,
+    Bools,
+    Floats,
+    Integers,
+    added,
+    indicator,
+    split_rows,
+    sum_rows,
+    t_quantile,
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,51 +108,70 @@ def compare(
     icc: float,
     confidence: float = 0.95,
     groups: Grouping | None = None,
-    counted: tuple[Floats, Floats] | None = None,
 ) -> list[Ratios]:
-    """Return ``risk_ratios`` under each stratification, as (G, T) for G groups; arguments as there.
-
-    ``counted`` are (P, T) objects of each photo inside each cell, and misses among them, where these are known already
-    and every compared object lies in one cell.
-    """
+    """Return ``risk_ratios`` under each stratification, as (G, T) for G groups; arguments as there."""
     if groups is None:
         groups = Grouping(np.zeros(photos.shape[0], dtype=np.int64), np.zeros(len(miss), dtype=np.int64), 1)
     inner = (inside & compared).astype(np.float64)
     both = np.broadcast_to(compared, inner.shape).astype(np.float64)
     lost = miss.astype(np.float64)[:, None]
-    all_of = compared.astype(np.float64)
-    if counted is None:
-        parts = photos @ np.concatenate([inner, inner * lost, all_of, all_of * lost], axis=1)
-        width = inner.shape[1]
-        held_in, lost_in, rest = parts[:, :width], parts[:, width : 2 * width], parts[:, 2 * width :]
-        held, lost_all = np.split(rest, 2, axis=1)
-    else:
-        held_in, lost_in = counted
-        held, lost_all = (part @ np.ones((part.shape[1], 1)) for part in counted)
-    by_photo = _ByPhoto(held_in, lost_in, held - held_in, lost_all - lost_in, indicator(groups.of_row, groups.count))
-    misses_few, finds_few = by_photo.few()
+    told = _Told(inner, compared.astype(np.float64), lost, photos, groups)
+    sums = added(part.sums() for part in told.by_photo())
+    misses_few, finds_few = sums.few()
     few = misses_few | finds_few
-    clusters = by_photo.clusters()
     weight = np.asarray(photos.sum(axis=0))[:, None]
+    thin = []
+    if few.any():
+        thin = [design_effect(*squares, icc) for squares in added(part.squares() for part in told.by_photo()).sides]
     results = []
     for stratum in strata:
         codes = np.zeros(len(miss), dtype=np.int64) if stratum is None else stratum
         width = int(codes.max(initial=0)) + 1
         codes = groups.of_kind * width + codes
-        sums = indicator(codes, groups.count * width)
-        totals = (sums @ (weight * part) for part in (inner * lost, inner, (both - inner) * lost, both - inner))
+        of_stratum = indicator(codes, groups.count * width)
+        totals = (of_stratum @ (weight * part) for part in (inner * lost, inner, (both - inner) * lost, both - inner))
         table = Table(*(part.reshape(groups.count, width, -1).swapaxes(0, 1) for part in totals))
-        result = _linearised(
-            table, inner, both - inner, lost, groups.of_kind, codes, photos, by_photo.groups, clusters, 1 - confidence
-        )
+        result = _linearised(table, told, both - inner, codes, sums, 1 - confidence)
         if few.any():
-            thin = by_photo.effects(icc)
             counts = table.cells(few).thinned(thin[0][few], thin[1][few])
             exact = exact_ratios(counts, misses_few[few], finds_few[few], 1 - confidence)
             result.ratio[few] = np.where(np.isinf(result.ratio[few]), exact.ratio, result.ratio[few])
             result.low[few], result.high[few], result.p_value[few] = exact.low, exact.high, exact.p_value
         results.append(result)
     return results
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Told:
+    """What is compared, by kind of object: n rows.
+
+    Attributes:
+        inner: (n, T) inside a cell.
+        compared: (n, T) or (n, 1).
+        lost: (n, 1).
+        photos: (P, n).
+        groups: of photos and kinds.
+    """
+
+    inner: Floats
+    compared: Floats
+    lost: Floats
+    photos: sparse.csr_array
+    groups: Grouping
+
+    def rows(self) -> Iterator[tuple[sparse.csr_array, sparse.csr_array]]:
+        """Yield the (p, n) rows of some photos, with the (G, p) indicator of their groups."""
+        yield from split_rows(self.photos, self.groups.of_row, self.groups.count, 4 * self.inner.shape[1])
+
+    def by_photo(self) -> Iterator[_ByPhoto]:
+        """Count some photos' objects at a time."""
+        width = self.inner.shape[1]
+        wanted = [self.inner, self.inner * self.lost, self.compared, self.compared * self.lost]
+        for photos, groups in self.rows():
+            parts = photos @ np.concatenate(wanted, axis=1)
+            held_in, lost_in = parts[:, :width], parts[:, width : 2 * width]
+            held, lost_all = np.split(parts[:, 2 * width :], 2, axis=1)
+            yield _ByPhoto(held_in, lost_in, held - held_in, lost_all - lost_in, groups)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -153,26 +184,52 @@ class _ByPhoto:
     lost_out: Floats
     groups: sparse.csr_array
 
-    def clusters(self) -> tuple[Floats, Floats]:
-        """Return (G, T) photos that hold compared objects, and those of the smaller side."""
+    def sums(self) -> _Sums:
+        """Return how many photos hold what."""
         inside, outside = self.held_in > 0, self.held_out > 0
-        all_, left, right = (sum_rows(part, self.groups) for part in (inside | outside, inside, outside))
-        return all_, np.minimum(left, right)
+        parts = (
+            inside | outside, inside, outside, self.lost_in > 0, self.lost_out > 0,
+            self.held_in > self.lost_in, self.held_out > self.lost_out,
+        )  # fmt: skip
+        return _Sums(*(sum_rows(part, self.groups) for part in parts))
+
+    def squares(self) -> _Squares:
+        """Return what design effects need."""
+        parts = (self.held_in, self.held_in**2, self.held_out, self.held_out**2)
+        return _Squares(*(sum_rows(part, self.groups) for part in parts))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sums:
+    """Photos (G, T) with compared objects, with some inside and outside the cell, with misses and with finds there."""
+
+    compared: Floats
+    inside: Floats
+    outside: Floats
+    lost_in: Floats
+    lost_out: Floats
+    found_in: Floats
+    found_out: Floats
 
     def few(self) -> tuple[Bools, Bools]:
         """Whether misses (G, T), and whether finds, of a side come from fewer than ``MIN_EVENTS`` photos."""
-        sides = ((self.held_in, self.lost_in), (self.held_out, self.lost_out))
-        lost = [sum_rows(lost > 0, self.groups) for _, lost in sides]
-        found = [sum_rows(held > lost, self.groups) for held, lost in sides]
-        return np.min(lost, axis=0) < MIN_EVENTS, np.min(found, axis=0) < MIN_EVENTS
+        lost, found = np.minimum(self.lost_in, self.lost_out), np.minimum(self.found_in, self.found_out)
+        return lost < MIN_EVENTS, found < MIN_EVENTS
 
-    def effects(self, icc: float) -> tuple[Floats, Floats]:
-        """Return the pooled design effects of both sides, (G, T)."""
-        sides = (self.held_in, self.held_out)
-        left, right = (
-            design_effect(sum_rows(side, self.groups), sum_rows(side**2, self.groups), icc) for side in sides
-        )
-        return left, right
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Squares:
+    """Objects (G, T) inside and outside each cell, and the sums over photos of their squares."""
+
+    inside: Floats
+    inside_squares: Floats
+    outside: Floats
+    outside_squares: Floats
+
+    @property
+    def sides(self) -> tuple[tuple[Floats, Floats], tuple[Floats, Floats]]:
+        """Objects and squares of both sides."""
+        return (self.inside, self.inside_squares), (self.outside, self.outside_squares)
 
 
 def design_effect(size: Floats, squares: Floats, icc: float) -> Floats:
@@ -180,19 +237,9 @@ def design_effect(size: Floats, squares: Floats, icc: float) -> Floats:
     return np.asarray(1 + (squares / np.maximum(size, 1) - np.minimum(size, 1)) * icc)
 
 
-def _linearised(
-    table: Table,
-    inner: Floats,
-    outer: Floats,
-    lost: Floats,
-    group: Integers,
-    codes: Integers,
-    photos: sparse.csr_array,
-    groups: sparse.csr_array,
-    clusters: tuple[Floats, Floats],
-    alpha: float,
-) -> Ratios:
+def _linearised(table: Table, told: _Told, outer: Floats, codes: Integers, sums: _Sums, alpha: float) -> Ratios:
     """Mantel–Haenszel ratios (Greenland & Robins, Biometrics 1985) and the influence of photos, as ``risk_ratios``."""
+    group, lost = told.groups.of_kind, told.lost
     total = table.size_in + table.size_out
     with np.errstate(divide="ignore", invalid="ignore"):
         weight_in = np.where(total > 0, table.size_out / total, 0.0)
@@ -206,10 +253,11 @@ def _linearised(
             return np.asarray(values.swapaxes(0, 1).reshape(-1, values.shape[2])[codes])
 
         own = by_kind(risk)
-        influence = inner * by_kind(weight_in) * (lost - own)
+        influence = told.inner * by_kind(weight_in) * (lost - own)
         influence -= outer * by_kind(weight_out) * (ratio[group] * lost - own)
-        squares = sum_rows((photos @ (influence / upper[group])) ** 2, groups)
-    return of_variance(ratio, squares, *clusters, alpha)
+        influence /= upper[group]
+        squares = reduce(np.add, (sum_rows((photos @ influence) ** 2, groups) for photos, groups in told.rows()))
+    return of_variance(ratio, squares, sums.compared, np.minimum(sums.inside, sums.outside), alpha)
 
 
 def of_variance(ratio: Floats, squares: Floats, clusters: Floats, smaller: Floats, alpha: float) -> Ratios:

@@ -26,7 +26,10 @@ class Sample:
     draw, a photo without a group is its own.
 
     Attributes:
-        objects: ``image_id object_id label``.
+        source: the data set, read again for what few ask for.
+        rows: (n,) which of its objects these are; None for all in order.
+        labels: their names, sorted.
+        label: (n,) position of each object's label among them, their number for none.
         bins: measured attribute → names of its bins, ``unknown`` last.
         codes: measured attribute → (n,) position of each object's bin among them, image attributes inherited.
         image_codes: column that tells of photos → the same for the photos that were read, without objects too.
@@ -38,7 +41,10 @@ class Sample:
         draws_are_photos: whether every photo is a draw of its own.
     """
 
-    objects: pl.DataFrame
+    source: Columns
+    rows: Integers | None
+    labels: tuple[str, ...]
+    label: Integers
     bins: Mapping[str, tuple[str, ...]]
     codes: Mapping[str, Codes]
     image_codes: Mapping[str, Codes]
@@ -54,6 +60,12 @@ class Sample:
         wanted = {*catalog, *user}
         return replace(self, codes={name: values for name, values in self.codes.items() if name in wanted})
 
+    @property
+    def objects(self) -> pl.DataFrame:
+        """``image_id object_id label`` of the objects."""
+        keys = self.source.keys()
+        return keys if self.rows is None else keys[self.rows]
+
     def named(self) -> pl.DataFrame:
         """Return ``objects`` with the bin of every attribute, columns of type Enum."""
         told = (named(pl.Series(name, code), self.bins[name]) for name, code in self.codes.items())
@@ -61,19 +73,20 @@ class Sample:
 
     def where(self, keep: Bools) -> Sample:
         """Return the sample with some of the objects; photos and draws keep their codes."""
-        return self if keep.all() else self._rows(np.flatnonzero(keep))
+        return self if keep.all() else self._take(np.flatnonzero(keep))
 
     def in_draws(self) -> Sample:
         """Return the sample with the objects of each draw, and within it of each photo, side by side."""
         steps = np.diff(self.draw)
         if ((steps > 0) | ((steps == 0) & (np.diff(self.photo) >= 0))).all():
             return self
-        return self._rows(np.lexsort((self.photo, self.draw)))
+        return self._take(np.lexsort((self.photo, self.draw)))
 
-    def _rows(self, rows: Integers) -> Sample:
+    def _take(self, rows: Integers) -> Sample:
         return replace(
             self,
-            objects=self.objects[rows],
+            rows=rows if self.rows is None else self.rows[rows],
+            label=self.label[rows],
             codes={name: values[rows] for name, values in self.codes.items()},
             photo=self.photo[rows],
             draw=self.draw[rows],
@@ -135,9 +148,15 @@ def sample(images: Frame, objects: Frame, catalog: Catalog, user: UserBins, *, d
     among = None if scored.all() else scored
     columns = Columns.of(images, objects, among, readable=True)
     names = columns.names(catalog, user)
-    keys = tables.columns(objects, "image_id", "object_id", "label")
+    label = tables.columns(objects, "label")["label"]
+    label = label if among is None else label.filter(among)
+    labels = label.unique().drop_nulls().sort().to_list()
+    draw = columns.draws()
     return Sample(
-        objects=keys if among is None else keys.filter(among),
+        source=columns,
+        rows=None,
+        labels=tuple(labels),
+        label=label.cast(pl.Enum(labels)).to_physical().cast(pl.Int32).fill_null(len(labels)).to_numpy(),
         bins={name: tuple(bin_names(name, catalog, user)) for name in names},
         codes={name: columns.codes(name, catalog, user) for name in names},
         image_codes={
@@ -145,7 +164,7 @@ def sample(images: Frame, objects: Frame, catalog: Catalog, user: UserBins, *, d
         },
         photo=columns.photo,
         photos=len(columns.image_ids),
-        draw=columns.draws(),
+        draw=columns.photo if np.array_equal(draw, columns.photo) else draw,
         miss=outcome.is_in(list(MISSES)).fill_null(False).to_numpy() & detected,
         asked=outcome.is_not_null().to_numpy() & detected,
         draws_are_photos="group" not in images.collect_schema(),
@@ -160,10 +179,11 @@ def strata(sample: Sample, *, size: bool, label: bool) -> Integers | None:
         size: by object size, where it was measured.
         label: by label.
     """
-    code = sample.codes.get("object_size") if size else None
-    code = np.zeros(len(sample.photo), dtype=np.int64) if code is None else code.astype(np.int64)
+    code = np.zeros(len(sample.photo), dtype=np.int32)
+    if size and "object_size" in sample.codes:
+        code += sample.codes["object_size"]
     if label:
-        labels = sample.objects["label"].cast(pl.Categorical).to_physical().to_numpy().astype(np.int64)
-        code = code * (int(labels.max(initial=0)) + 1) + labels
-    values, compact = np.unique(code, return_inverse=True)
-    return compact.astype(np.int64) if len(values) > 1 else None
+        code *= len(sample.labels) + 1
+        code += sample.label
+    seen = np.bincount(code) > 0
+    return (np.cumsum(seen, dtype=np.int32) - 1)[code] if seen.sum() > 1 else None

@@ -38,6 +38,9 @@ SPLIT_MISSES = 300
 SAME = 0.8
 """Two slices whose members overlap by this much (Jaccard index) are one."""
 
+_BYTES = 2**16
+"""Bits of eight times as many objects that are counted at a time."""
+
 _TOGETHER = 5
 """Slices that are adjusted at a time: objects are counted by who is in which of them."""
 
@@ -130,8 +133,7 @@ def _fold(found: Counted, members: Members, miss: Bools) -> Integers:
         return np.empty(0, dtype=np.int64)
     packed = np.concatenate([np.packbits(members.of(row[None]), axis=1) for row in found.combination])
     flags = np.packbits(miss)
-    overlap = _overlaps(packed)
-    lost = _overlaps(packed & flags)
+    overlap, lost = _overlaps(packed, np.full_like(flags, 255)), _overlaps(packed, flags)
     size, misses = np.diagonal(overlap), np.diagonal(lost)
     conditions_of = np.zeros((len(size), len(members.attribute)), dtype=np.bool_)
     for place in range(3):
@@ -152,13 +154,14 @@ def _fold(found: Counted, members: Members, miss: Bools) -> Integers:
     return np.flatnonzero(alive & ~twin.any(axis=1))
 
 
-def _overlaps(packed: NDArray[np.uint8]) -> Floats:
-    """Return (K, K) how many objects two slices share, of (K, n / 8) bits."""
-    counts = np.empty((len(packed), len(packed)))
-    for place, row in enumerate(packed):
-        shared = np.bitwise_count(packed[: place + 1] & row).sum(axis=1, dtype=np.int64)
-        counts[place, : place + 1] = counts[: place + 1, place] = shared
-    return counts
+def _overlaps(packed: NDArray[np.uint8], among: NDArray[np.uint8]) -> Floats:
+    """Return (K, K) how many of some objects two slices share, of (K, n / 8) and (n / 8,) bits."""
+    counts = np.zeros((len(packed), len(packed)))
+    for start in range(0, packed.shape[1], _BYTES):
+        part = packed[:, start : start + _BYTES] & among[start : start + _BYTES]
+        for place, row in enumerate(part):
+            counts[place, : place + 1] += np.bitwise_count(part[: place + 1] & row).sum(axis=1, dtype=np.int64)
+    return np.tril(counts) + np.tril(counts, -1).T
 
 
 def _figures(
@@ -249,7 +252,9 @@ def _adjusted(members: Members, found: Counted, grid: Conditions, side: Side, cr
             for start in range(0, len(group) if layers is not None else 0, _TOGETHER):
                 some = group[start : start + _TOGETHER]
                 bits = np.arange(len(some))
-                code = (members.of(found.combination[some]) << bits[:, None]).sum(axis=0)
+                code = np.zeros(len(sample.photo), dtype=np.uint8)
+                for bit, inside_one in enumerate(members.of(found.combination[some])):
+                    code |= inside_one.astype(np.uint8) << np.uint8(bit)
                 kinds = Kinds.of(rows, code, 1 << len(some), sample.miss, layers)
                 inside = (kinds.code[:, None] >> bits & 1).astype(np.bool_)
                 everything = np.ones((len(inside), 1), dtype=np.bool_)

@@ -12,7 +12,7 @@ from xai.coverage import collect
 from xai.coverage.assess import ELEVATED_RATIO, FAMILIES, Counts, assess
 from xai.coverage.bins import UNKNOWN, Catalog, UserBins, bin_names, is_of_photos
 from xai.coverage.cells import Cells, Layout
-from xai.coverage.intervals import Bools, Floats, Integers, Moments, Rates, false_discovery, rates_of, sum_rows
+from xai.coverage.intervals import Bools, Floats, Integers, Rates, false_discovery, rates_of
 from xai.coverage.misread import COLUMNS, Misread, misread, widen_rates, widen_ratios, widen_shares
 from xai.coverage.ratios import Ratios, compare
 from xai.coverage.sample import Sample, Side
@@ -81,8 +81,8 @@ def tabulate(
 
 
 def _frequent_labels(sample: Sample) -> list[str]:
-    counts = sample.objects["label"].value_counts().filter(pl.col("count") >= MIN_LABEL_OBJECTS)
-    return sorted(counts["label"].drop_nulls().to_list())
+    counts = np.bincount(sample.label, minlength=len(sample.labels))
+    return [name for name, count in zip(sample.labels, counts, strict=False) if count >= MIN_LABEL_OBJECTS]
 
 
 def _family(
@@ -175,26 +175,22 @@ _FIGURES: dict[str, pl.DataType | type[pl.DataType]] = {
 
 
 def _counts(layout: Layout, attribute: str, cells: Cells, count_photos: bool) -> Counts:
-    counts = Counts.of_rows(cells.by_photo, layout.photos.sums)
-    return counts.with_photos(layout.side.sample.image_codes[attribute]) if count_photos else counts
+    codes = layout.side.sample.image_codes
+    return cells.counts.with_photos(codes[attribute]) if count_photos else cells.counts
 
 
 def _share_bounds(layout: Layout, cells: Cells, told: Misread, side: str) -> dict[str, Floats | Bools]:
     """Return ``SIDE_share_low`` and ``SIDE_share_high``."""
-    held = cells.by_draw
-    moments = Moments.of(held.sum(axis=1, keepdims=True), held, layout.draws.sums)
-    found = rates_of(moments, 1.0, 0.025, layout.draws.units)
+    found = rates_of(cells.shares, 1.0, 0.025, layout.draws.units)
     low, high = widen_shares(found.low, found.high, told)
     return {f"{side}_share_low": low, f"{side}_share_high": high}
 
 
 def _risk(layout: Layout, cells: Cells, told: Misread) -> dict[str, Floats | Bools]:
     """Misses, miss rates and risk ratios per label and bin (G, K); ratios of the last bin, ``unknown``, are NaN."""
-    groups = layout.asked.sums
-    rate = rates_of(Moments.of(cells.held, cells.lost, groups), layout.side.correlation, 0.025, layout.asked.units)
-    misses = sum_rows(cells.lost, groups)
-    crude, adjusted = _compared(layout, cells, [None, cells.kinds.stratum])
-    objects = sum_rows(cells.held, groups)
+    rate = rates_of(cells.rates, layout.side.correlation, 0.025, layout.asked.units)
+    objects, misses = cells.rates.size, cells.rates.lost
+    crude, adjusted = _compared(layout, cells, [None, cells.asked.stratum])
     rate_low, rate_high = _widened_rates(rate, objects, misses, told)
     size = objects[:, :-1]
     crude_low, crude_high = _widened(crude, size, told)
@@ -203,7 +199,7 @@ def _risk(layout: Layout, cells: Cells, told: Misread) -> dict[str, Floats | Boo
         share = misses / misses.sum(axis=1, keepdims=True)
     return {
         "miss_count": misses,
-        "miss_photos": sum_rows(cells.lost_by_photo > 0, layout.photos.sums),
+        "miss_photos": cells.miss_photos,
         "miss_share": share,
         "miss_rate": rate.rate,
         "miss_rate_low": rate_low,
@@ -220,11 +216,10 @@ def _risk(layout: Layout, cells: Cells, told: Misread) -> dict[str, Floats | Boo
 
 def _compared(layout: Layout, cells: Cells, strata: list[Integers | None]) -> list[Ratios]:
     """Compare each known bin with the other known ones, under each stratification."""
-    known = cells.kinds.inside(cells.held.shape[1] - 1)
+    kinds, icc = cells.asked, layout.side.correlation
+    known = kinds.inside(cells.rates.size.shape[1] - 1)
     compared = np.asarray(known.any(axis=1))[:, None]
-    kinds, icc = cells.kinds, layout.side.correlation
-    counted = np.ascontiguousarray(cells.held[:, :-1]), np.ascontiguousarray(cells.lost[:, :-1])
-    return compare(known, compared, kinds.miss, kinds.counts, strata, icc=icc, groups=kinds.grouping, counted=counted)
+    return compare(known, compared, kinds.miss, kinds.counts, strata, icc=icc, groups=kinds.grouping)
 
 
 def _widened_rates(rate: Rates, objects: Floats, misses: Floats, told: Misread) -> tuple[Floats, Floats]:
@@ -245,13 +240,12 @@ def _widened(found: Ratios, size: Floats, told: Misread) -> tuple[Floats, Floats
 
 def _training_risk(layout: Layout, cells: Cells) -> dict[str, Floats | Bools]:
     """Miss rate per bin among the training objects that the detector was asked about, and whether it is elevated."""
-    groups = layout.asked.sums
-    size, misses = sum_rows(cells.held, groups), sum_rows(cells.lost, groups)
+    size, misses = cells.rates.size, cells.rates.lost
     with np.errstate(invalid="ignore"):
         rate = misses / size
     if not len(layout.side.asked.photo):
         return {"train_miss_rate": rate, "train_elevated": np.zeros(rate.shape, dtype=np.bool_)}
-    (ratios,) = _compared(layout, cells, [cells.kinds.stratum])
+    (ratios,) = _compared(layout, cells, [cells.asked.stratum])
     elevated = (ratios.ratio >= ELEVATED_RATIO) & (ratios.low > 1) & (size[:, :-1] >= RARE_COUNT)
     return {
         "train_miss_rate": rate,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from attributes import exif, remote
+from attributes import exif, links, remote
 from attributes.arrays import Pixels
 from attributes.formats import MAX_PIXELS, DecodeError, decode_bmp, decode_png, decode_webp, unreadable
 from attributes.frames import displayed_pixels
@@ -85,15 +85,23 @@ class Photo:
         return (self.height, self.width) if turned else (self.width, self.height)
 
 
-def read(path: Path) -> Photo:
+def read(path: Path, *, within: Path | None = None) -> Photo:
     """Read one JPEG, PNG, WebP, TIFF or BMP file, on this machine or at a URL (``remote.place``).
 
+    Args:
+        path: the file.
+        within: a folder that no link may lead out of (``links.leaves``).
+
     Raises:
-        DecodeError: the file is missing, empty, not a photo, truncated, or too large to decode safely.
+        DecodeError: the file is missing, empty, not a photo, truncated, or too large to decode safely; a link leads out
+            of the folder.
         StoreError: of a URL: nobody answers.
     """
+    far = remote.address(path)
+    if within is not None and not far and links.leaves(path, within):
+        raise DecodeError(links.CODE, f"{links.MESSAGE}: {path}")
     try:
-        data = _remote(path) if remote.address(path) else _local(path)
+        data = _remote(path) if far else _local(path)
     except FileNotFoundError as error:
         raise DecodeError("photo_missing", f"expected a photo, found no file: {path}") from error
     except OSError as error:

@@ -11,7 +11,7 @@ from polars.testing import assert_frame_equal
 from rendered import write_config, write_world
 
 import xai
-from xai import pipeline, scan, tables
+from xai import pipeline, scan, shard, tables
 from xai.exceptions import ConfigError, DataError
 
 TABLES = [name for name in tables.TABLES if name != "issues"]
@@ -94,9 +94,9 @@ def test_a_killed_run_resumes_with_the_same_rows(world: Path, monkeypatch: pytes
     with pytest.raises(xai.exceptions.RunError, match="to the end"):
         xai.Run(world / "killed")
     decoded: list[str] = []
-    process = scan.batch.process
+    process = shard.batch.process
     monkeypatch.setattr(
-        scan.batch, "process", lambda root, ids, **rest: decoded.extend(ids) or process(root, ids, **rest)
+        shard.batch, "process", lambda root, ids, **rest: decoded.extend(ids) or process(root, ids, **rest)
     )
     xai.triage(config, out=world / "killed")
     assert len(decoded) <= 8, "finished shards are not scanned again"
@@ -115,9 +115,9 @@ def test_only_shards_that_a_change_touches_are_scanned_again(world: Path, monkey
     )
     xai.triage(config, out=world / "moved")
     decoded: list[str] = []
-    process = scan.batch.process
+    process = shard.batch.process
     monkeypatch.setattr(
-        scan.batch, "process", lambda root, ids, **rest: decoded.extend(ids) or process(root, ids, **rest)
+        shard.batch, "process", lambda root, ids, **rest: decoded.extend(ids) or process(root, ids, **rest)
     )
     xai.triage(config, out=world / "moved")
     assert not decoded

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import math
 import os
-import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
 from attributes import frames
 from attributes.decode import DecodeError, read
-from xai import evidence, tables, verdict
+from xai import evidence, journal, tables, verdict
 from xai.config import Config
 from xai.evidence import tilted
+from xai.evidence.kept import Kept, not_kept
 from xai.evidence.upright import FORWARDS, SCHEMA, which_way_up
 from xai.exceptions import RunError
+from xai.loading import loaders
 from xai.rules import MISSES
 from xai.scan import Split
-from xai.types import Detector, Pixels, PredictedOnly, Progress
+from xai.types import Boxes, Detector, Pixels, PredictedOnly, Progress
 
 _CORNERS = ("x1", "y1", "x2", "y2")
 
@@ -46,6 +48,7 @@ def ask_upright(
     root: Path,
     errors: pl.DataFrame,
     progress: Progress,
+    kept: Kept = not_kept,
 ) -> Asked:
     """Ask the detector which way up the photos of misses are whose ``rotation`` could not be told.
 
@@ -57,10 +60,11 @@ def ask_upright(
     photos = _blind(config, evaluation, errors, "rotation", UPRIGHT_SHARE * FORWARDS)
     told = which_way_up(
         photos,
-        load_pixels=lambda image_id: read(root / image_id).pixels,
+        load_pixels=loaders(root, evaluation.images)[0],
         detector=detector,
         as_is=_surety(evaluation),
         progress=progress,
+        kept=kept,
     )
     return Asked(told, FORWARDS * len(photos))
 
@@ -72,6 +76,7 @@ def ask_level(
     root: Path,
     errors: pl.DataFrame,
     progress: Progress,
+    kept: Kept = not_kept,
 ) -> Asked:
     """Ask the detector how far the photos of misses are tilted whose ``roll`` could not be told.
 
@@ -82,10 +87,11 @@ def ask_level(
     photos = _blind(config, evaluation, errors, "roll", LEVEL_SHARE * tilted.FORWARDS)
     told, forwards = tilted.how_level(
         photos,
-        load_pixels=lambda image_id: read(root / image_id).pixels,
+        load_pixels=loaders(root, evaluation.images)[0],
         detector=detector,
         as_is=_surety(evaluation),
         progress=progress,
+        kept=kept,
     )
     return Asked(told, forwards)
 
@@ -122,6 +128,7 @@ def experiment(
     progress: Progress,
     *,
     spent: int = 0,
+    kept: journal.Journal | None = None,
 ) -> pl.DataFrame:
     """Keep the misses' photos, repair and map them within the budget; return the lines of evidence that this adds.
 
@@ -135,9 +142,11 @@ def experiment(
         root: folder of the photos.
         errors: all errors of the run.
         lines: lines of ``verdict.rank``, which say what is worth trying.
-        folder: the run directory; ``gallery/``, ``maps/`` and ``repairs/`` are made anew.
+        folder: the run directory; ``gallery/``, ``maps/`` and ``repairs/`` are made anew, or gone on with where the
+            journal knows them.
         progress: told how far each stage is.
         spent: forwards of the budget that are gone.
+        kept: the journal; none where nothing is to be taken from an earlier try.
     """
     keys = ["image_id", "object_id"]
     misses = (
@@ -146,16 +155,19 @@ def experiment(
         .join(evaluation.objects, on=keys)
         .join(evaluation.images.drop("split"), on="image_id")
     )
-    for name in ("gallery", "maps", "repairs"):
-        shutil.rmtree(folder / name, ignore_errors=True)
-    as_displayed, as_stored = _loaders(root)
+    as_displayed, as_stored = loaders(root, evaluation.images)
     placed = misses.filter(pl.col("x1").is_not_null())
-    if isinstance(detector, PredictedOnly) or not len(placed):
-        evidence.keep_photos(misses, load_pixels=as_displayed, folder=folder)
-        return tables.empty(tables.TABLES["evidence"])
     stored = config.detector.exif == "ignore"
+    only_kept = isinstance(detector, PredictedOnly) or not len(placed)
+    plan, controls = (None, None)
+    if config.explain.repairs and not only_kept:
+        plan, controls = _plan(config, lines, errors, placed)
+    # What is kept as displayed at the end, and was shown as stored, cannot be gone on with half way.
+    known = journal.begin(kept, folder, [misses, plan, controls], spent, resume=not stored)
+    if isinstance(detector, PredictedOnly) or not len(placed):
+        evidence.keep_photos(misses, load_pixels=as_displayed, folder=folder, kept=known)
+        return tables.empty(tables.TABLES["evidence"])
     objects = evaluation.objects.filter(pl.col("x1").is_not_null())
-    plan, controls = _plan(config, lines, errors, placed) if config.explain.repairs else (None, None)
     tried = evidence.explain(
         _stored_boxes(placed) if stored else placed,
         plan=plan,
@@ -169,10 +181,11 @@ def experiment(
         seed=config.seed,
         folder=folder,
         progress=progress,
+        kept=known,
     )
     if stored:
-        _turn_back(misses, as_displayed, folder)
-    _keep_others(misses.filter(pl.col("x1").is_null()), as_displayed, folder)
+        _turn_back(misses, as_displayed, folder, known)
+    _keep_others(misses.filter(pl.col("x1").is_null()), as_displayed, folder, known)
     return tried
 
 
@@ -183,6 +196,7 @@ def stress(
     train: Split | None,
     root: Path,
     progress: Progress,
+    kept: Kept = not_kept,
 ) -> pl.DataFrame:
     """Lose found objects by graded conditions within ``explain.stress`` forwards; ``tables.BESIDE["stress"]``.
 
@@ -199,13 +213,14 @@ def stress(
         evaluation.objects.filter(pl.col("outcome") == "found"),
         evaluation.images,
         (train.images, train.objects) if train else None,
-        load_pixels=_loaders(root)[0],
+        load_pixels=loaders(root, evaluation.images)[0],
         detector=detector,
         budget=config.explain.stress,
         recall=config.promise.recall or 0.9,
         match_iou=config.match.iou,
         seed=config.seed,
         progress=progress,
+        kept=kept,
     )
 
 
@@ -240,7 +255,7 @@ def map_miss(
     image_id = str(miss["image_id"][0])
     told = images.filter(pl.col("image_id") == image_id)
     try:
-        photo = read(root / image_id)
+        photo = read(root / image_id, within=root)
     except DecodeError as error:
         raise RunError(f"the photo of the miss cannot be read any more: {error}") from error
     if photo.sha256 != told["sha256"][0]:
@@ -271,29 +286,22 @@ def map_miss(
     return mapped.evidence
 
 
-def _loaders(root: Path) -> tuple[Callable[[str], Pixels], Callable[[str], Pixels]]:
-    """Return what loads a photo as displayed, and as stored."""
-
-    def as_displayed(image_id: str) -> Pixels:
-        return read(root / image_id).pixels
-
-    def as_stored(image_id: str) -> Pixels:
-        photo = read(root / image_id)
-        return frames.stored_pixels(photo.pixels, photo.exif_orientation)
-
-    return as_displayed, as_stored
-
-
-def _turn_back(misses: pl.DataFrame, load_pixels: Callable[[str], Pixels], folder: Path) -> None:
+def _turn_back(misses: pl.DataFrame, load_pixels: Callable[[str], Pixels], folder: Path, kept: Kept) -> None:
     """Make photos and heat maps that were kept as the detector saw them agree with the boxes of the tables."""
-    kept = [path.stem for path in (folder / "gallery").glob("*.jpg")]
-    _keep_others(misses.filter(pl.col("error_id").is_in(kept)), load_pixels, folder)
+    shown = [path.stem for path in (folder / "gallery").glob("*.jpg")]
+    for path in (folder / "gallery").glob("*.jpg"):
+        path.unlink()  # as stored
+    _keep_others(misses.filter(pl.col("error_id").is_in(shown)), load_pixels, folder, kept)
     mapped = [path.stem for path in (folder / "maps").glob("*.npz")]
     for miss in misses.filter(pl.col("error_id").is_in(mapped)).iter_rows(named=True):
         box = np.array([miss[corner] for corner in _CORNERS])
-        evidence.turn_map(
-            folder / "maps" / miss["error_id"], load_pixels(miss["image_id"]), box, miss["exif_orientation"]
+        kept(
+            "turn map", miss["image_id"], partial(_turn_map, folder / "maps" / miss["error_id"], miss, box, load_pixels)
         )
+
+
+def _turn_map(stem: Path, miss: Mapping[str, Any], box: Boxes, load_pixels: Callable[[str], Pixels]) -> None:
+    evidence.turn_map(stem, load_pixels(miss["image_id"]), box, miss["exif_orientation"])
 
 
 def _plan(
@@ -305,9 +313,9 @@ def _plan(
     return plan, verdict.controls(lines, plan, errors, config.explain.budget)
 
 
-def _keep_others(misses: pl.DataFrame, load_pixels: Callable[[str], Pixels], folder: Path) -> None:
+def _keep_others(misses: pl.DataFrame, load_pixels: Callable[[str], Pixels], folder: Path, kept: Kept) -> None:
     if len(misses):
-        evidence.keep_photos(misses, load_pixels=load_pixels, folder=folder)
+        evidence.keep_photos(misses, load_pixels=load_pixels, folder=folder, kept=kept)
 
 
 def _stored_boxes(objects: pl.DataFrame) -> pl.DataFrame:

@@ -54,7 +54,7 @@ def keep(nearest: pl.DataFrame, errors: pl.DataFrame, trained: pl.DataFrame, roo
     crops: dict[tuple[str, int], Pixels] = {}
     for part in wanted.partition_by("train_image_id", maintain_order=True):
         try:
-            pixels = read(root / str(part["train_image_id"][0])).pixels
+            pixels = read(root / str(part["train_image_id"][0]), within=root).pixels
         except DecodeError:
             continue
         for row in part.iter_rows(named=True):

@@ -18,6 +18,7 @@ from xai import (
     coverage,
     dataset,
     detect,
+    journal,
     label_frames,
     labels,
     lookalikes,
@@ -32,7 +33,7 @@ from xai import (
 )
 from xai import run as runs
 from xai.config import Config, load
-from xai.dataset import metadata
+from xai.dataset import metadata, watch
 from xai.exceptions import DataError
 from xai.experiments import ask_level, ask_upright, experiment, stress
 from xai.files import make_folder
@@ -76,6 +77,7 @@ def triage(
     clock = _Clock()
     with clock("read"):
         asked = question.read(config)
+        read_labels = [watch.seen(data) for data in (asked.data, asked.audit) if data]
         detector = detect.load(config.detector, config.device, image_ids=asked.image_ids)
     with clock("scan train"):
         train = reference.reference(config, detector, folder / "shards" / "train", progress)
@@ -104,10 +106,11 @@ def triage(
         parts = _promises_of_parts(config, asked, evaluation, audit, found)
     with clock("explain"):
         compared = evaluation.objects if found.compared is None else found.compared
-        upright = ask_upright(config, detector, evaluation, asked.data.root, errors, progress)
+        kept = journal.open_journal(config, folder, asked.data.split)
+        upright = ask_upright(config, detector, evaluation, asked.data.root, errors, progress, kept)
         images, bins = verdict.with_upright(evaluation.images, found.bins, upright.told)
         turned = replace(evaluation, images=images)
-        level = ask_level(config, detector, turned, asked.data.root, errors, progress)
+        level = ask_level(config, detector, turned, asked.data.root, errors, progress, kept)
         images, bins = verdict.with_level(images, bins, level.told)
 
         def rank(objects: pl.DataFrame, bins: pl.DataFrame) -> pl.DataFrame:
@@ -134,6 +137,7 @@ def triage(
             folder,
             progress,
             spent=upright.forwards + level.forwards,
+            kept=kept,
         )
         hiding, bins = verdict.with_hidden(compared, bins, errors, tried)
         if hiding is not compared:
@@ -162,7 +166,10 @@ def triage(
             nms_iou=config.detector.nms_iou,
         )
     with clock("stress"):
-        curves = stress(config, detector, evaluation, train.tables if train else None, asked.data.root, progress)
+        curves = stress(config, detector, evaluation, train.tables if train else None, asked.data.root, progress, kept)
+        kept.finish()
+        changed = [journal.lost_photos(kept, asked.data.split), *map(watch.changes, read_labels)]
+        evaluation = replace(evaluation, issues=tables.stack([evaluation.issues, *changed], tables.ISSUES))
     with clock("write"):
         splits = [*([train.tables] if train else []), evaluation, *([audit] if audit else [])]
         made = {name: _stacked(splits, name) for name in SCANNED}

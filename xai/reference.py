@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from attributes import remote
 from xai import dataset, detect, engines, own, provenance, run_json, tables
 from xai.config import Config, TrainData
+from xai.dataset import watch
 from xai.exceptions import ConfigError
 from xai.files import make_folder
 from xai.integrations import mlflow
@@ -73,6 +75,7 @@ def reference(
         info = {**loaded.info, "is_training_set": section.is_training_set}
         return replace(loaded, is_training_set=section.is_training_set, info=info)
     as_read = _read(section)
+    labels = watch.seen(as_read)
     data = name_as_detector(as_read, config.data.classes, detector.names)
     asked = [] if isinstance(detector, PredictedOnly) else draw(data.image_ids, section.detect, config.seed)
     split = scan(
@@ -88,6 +91,7 @@ def reference(
         attributes=own.load(config.data.attributes),
         engine=engines.engine(config, detector),
     )
+    split = replace(split, issues=tables.stack([split.issues, watch.changes(labels)], tables.ISSUES))
     return Reference(
         split, bool(asked), section.is_training_set, describe(as_read, split, section.format, section.is_training_set)
     )
@@ -134,7 +138,7 @@ def describe(data: Dataset, split: Split, format: str | None, is_training_set: b
     """Return what ``run.json`` says of a data set; its digest is of the labels as they were read."""
     read = split.images.filter(pl.col("status") == "ok")
     return {
-        "path": str(data.root),
+        "path": remote.address(data.root) or str(data.root),
         "format": format,
         "sha256": dataset.digest(data.labels, read.select("image_id", "sha256")),
         "is_training_set": is_training_set,

@@ -311,7 +311,7 @@ def _samples(pool: Pool) -> list[tuple[Pixels, Boxes, list[str]]]:
         image_id = readable[int(place * step)]
         objects = pool.objects.filter(pl.col("image_id") == image_id)
         try:
-            pixels = read(pool.root / image_id).pixels
+            pixels = read(pool.root / image_id, within=pool.root).pixels
         except DecodeError:  # gone or damaged since it was tagged
             continue
         boxes = objects.select("x1", "y1", "x2", "y2").to_numpy().astype(np.float64)

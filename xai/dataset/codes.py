@@ -77,6 +77,16 @@ CODES: Mapping[str, Code] = {
     "photo_crashes": Code(
         "error", "the file ended the process that read it, twice; it is left out", "save it anew with another program"
     ),
+    "photo_changed": Code(
+        "warning",
+        "the photo was gone, or another, when the detector was to see it again; its misses were not experimented on",
+        "run the same command again once the photos stay as they are",
+    ),
+    "label_changed": Code(
+        "warning",
+        "the label file changed while the run went on; the run is of what was read at its beginning",
+        "run the same command again",
+    ),
     "photo_too_large": Code("error", "the photo is too large to decode safely", "scale it down"),
     "photo_format_mismatch": Code(
         "warning", "the file is a photo of another format than its name says; it was read", "rename or convert the file"
@@ -115,7 +125,9 @@ CODES: Mapping[str, Code] = {
         "the labels fit what is detected once they are turned with the photo, and were not moved",
         "set label_frame: stored if all labels were drawn so, or draw them on the photo as displayed",
     ),
-    "path_leaves_root": Code("error", "a listed path lies outside the data set", "list paths inside the data set"),
+    "path_leaves_root": Code(
+        "error", "a listed path or a link leads out of the data set", "copy the files into it; XAI_FOLLOW_LINKS=1"
+    ),
     "path_not_unicode": Code("error", "the file's name is not valid UTF-8; it is left out", "rename the file"),
     "listed_twice": Code("info", "the split lists the photo more than once; it counts once", "remove the repetition"),
     # the data set

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ import polars as pl
 from xai import tables
 from xai.evidence.geometric import Repaired, identity, move
 from xai.evidence.hidden import PARTS, SCHEMA, part_lines, seen, with_parts
+from xai.evidence.kept import Kept, not_kept
 from xai.evidence.repair import PLACEBOS, REPAIRS, TURN_PLACEBO, Repair, RepairContext, turn_but_not_upright
 from xai.evidence.trial import Answers, ask, boxes_of, by_photo, labels_of
 from xai.types import Boxes, Detector, Pixels, Progress, no_progress
@@ -57,6 +59,7 @@ def run_experiments(
     progress: Progress = no_progress,
     done: Callable[[pl.DataFrame], None] | None = None,
     keep: Callable[[str, str, Repaired], None] | None = None,
+    kept: Kept = not_kept,
 ) -> Spent:
     """Test planned causes by repairing them, against placebos, on the very misses that they are to explain.
 
@@ -90,6 +93,7 @@ def run_experiments(
         progress: told after each photo.
         done: gets each photo's lines as soon as they are known.
         keep: gets ``error_id``, cause and photo of the repair that brought each miss nearest to being found.
+        kept: keeps the lines of each photo; nothing is spent on a photo that cannot be read any more.
 
     Raises:
         ValueError: the plan names a repair that does not exist, or a miss has a class that the detector lacks.
@@ -108,21 +112,24 @@ def run_experiments(
     reached: list[str] = []
     for index, part in enumerate(queue):
         image_id = str(part["image_id"][0])
-        spent = _photo(
+        work = partial(
+            _photo,
             part,
             plans[image_id],
             boxes_by_photo.get(image_id, part),
-            pixels=load_pixels(image_id),
+            load_pixels=load_pixels,
             detector=detector,
             match_iou=match_iou,
             budget=left,
             keep=keep,
         )
-        left -= spent.forwards
-        found.append(spent.evidence)
-        reached += [image_id] * (spent.forwards > 0)
+        rows, forwards = kept("experiment", image_id, work) or ([], 0)
+        lines = pl.DataFrame(rows, schema=dict(EVIDENCE), orient="row")
+        left -= forwards
+        found.append(lines)
+        reached += [image_id] * (forwards > 0)
         if done is not None:
-            done(spent.evidence)
+            done(lines)
         progress("experiment", index + 1, len(queue))
     return Spent(tables.stack(found, EVIDENCE), budget_per_miss * len(misses) - left, tuple(reached))
 
@@ -149,20 +156,21 @@ def _photo(
     plan: pl.DataFrame,
     objects: pl.DataFrame,
     *,
-    pixels: Pixels,
+    load_pixels: Callable[[str], Pixels],
     detector: Detector,
     match_iou: float,
     budget: int,
     keep: Callable[[str, str, Repaired], None] | None,
-) -> Spent:
-    """Try the placebos and the planned repairs of one photo's misses."""
+) -> tuple[list[Row], int]:
+    """Try the placebos and the planned repairs of one photo's misses; return their lines and the forwards."""
+    pixels = load_pixels(str(misses["image_id"][0]))
     controls = set(plan.filter("control").select("error_id", "cause").iter_rows())
     boxes, labels = boxes_of(misses), labels_of(misses, detector)
     shared = [_Variant("original", None, None, Repaired(pixels, identity(), boxes[0]))]
     shared += [_Variant(name, None, None, make(pixels, boxes[0], RepairContext())) for name, make in PLACEBOS.items()]
     own = _repairs(plan, misses, objects, pixels, room=budget - len(shared))
     if not own:
-        return Spent(tables.empty(EVIDENCE), 0)
+        return [], 0
     variants = shared + own
     # Parts of the objects are asked about in the untouched photo and the placebos; after repairs nobody reads them.
     placed = np.stack([with_parts(_placed(variant, boxes)) for variant in variants])
@@ -178,8 +186,7 @@ def _photo(
                 best = max(tried, key=lambda i: (answers.found[i, row], answers.target[i, row]))
                 keep(error_id, variants[best].name, variants[best].repaired)
     rows = _rows(variants, answers, misses["error_id"].to_list(), controls)
-    lines = pl.DataFrame(rows, schema=dict(EVIDENCE), orient="row")
-    return Spent(tables.stack([lines, part_lines(parts)], EVIDENCE), len(variants))
+    return [*rows, *part_lines(parts).rows()], len(variants)
 
 
 def _repairs(

@@ -8,6 +8,7 @@ it is, once for all its misses.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from xai import tables
 from xai.evidence.geometric import Repaired, identity, move
+from xai.evidence.kept import Kept, not_kept
 from xai.evidence.repair import PLACEBOS, RepairContext
 from xai.evidence.trial import ask, boxes_of, by_photo, labels_of
 from xai.types import Boxes, Detector, Pixels, Progress, no_progress
@@ -50,6 +52,7 @@ def parts_seen(
     detector: Detector,
     match_iou: float,
     progress: Progress = no_progress,
+    kept: Kept = not_kept,
 ) -> pl.DataFrame:
     """Ask the detector which part of each missed object it sees.
 
@@ -61,6 +64,7 @@ def parts_seen(
         detector: the detector.
         match_iou: IoU at which a detection finds an object.
         progress: told after each photo.
+        kept: keeps the answer about each photo.
 
     Returns:
         A row for each miss of which a part is seen: the ``side`` at which it lies, and how close the ``whole`` and that
@@ -69,15 +73,23 @@ def parts_seen(
     rows: list[tuple[str, str, float, float]] = []
     photos = by_photo(misses)
     for index, photo in enumerate(photos):
-        pixels, boxes = load_pixels(str(photo["image_id"][0])), boxes_of(photo)
-        shown = [Repaired(pixels, identity(), boxes[0])]
-        shown += [make(pixels, boxes[0], RepairContext()) for make in PLACEBOS.values()]
-        asked = np.stack([with_parts(move(boxes, item.matrix)) for item in shown])
-        labels = np.repeat(labels_of(photo, detector), PARTS)
-        answers = ask(detector, [item.pixels for item in shown], asked, labels, match_iou=match_iou)
-        rows += seen(photo["error_id"].to_list(), answers.target)
+        told = kept("parts", str(photo["image_id"][0]), partial(_photo, photo, load_pixels, detector, match_iou))
+        rows += told or []
         progress("parts", index + 1, len(photos))
     return pl.DataFrame(rows, schema=SCHEMA, orient="row")
+
+
+def _photo(
+    misses: pl.DataFrame, load_pixels: Callable[[str], Pixels], detector: Detector, match_iou: float
+) -> list[tuple[str, str, float, float]]:
+    """Ask about the misses of one photo."""
+    pixels, boxes = load_pixels(str(misses["image_id"][0])), boxes_of(misses)
+    shown = [Repaired(pixels, identity(), boxes[0])]
+    shown += [make(pixels, boxes[0], RepairContext()) for make in PLACEBOS.values()]
+    asked = np.stack([with_parts(move(boxes, item.matrix)) for item in shown])
+    labels = np.repeat(labels_of(misses, detector), PARTS)
+    answers = ask(detector, [item.pixels for item in shown], asked, labels, match_iou=match_iou)
+    return seen(misses["error_id"].to_list(), answers.target)
 
 
 def with_parts(boxes: Boxes) -> Boxes:

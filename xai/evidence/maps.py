@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -18,6 +19,7 @@ from xai import tables
 from xai.evidence.drise import DRISE
 from xai.evidence.experiment import EVIDENCE, Spent
 from xai.evidence.faithfulness import Faithfulness, insertion_deletion, random_difference
+from xai.evidence.kept import Kept, not_kept
 from xai.evidence.masks import blurred, inpainted
 from xai.evidence.pictures import write_overlay
 from xai.evidence.targets import forward_func, to_input
@@ -63,6 +65,7 @@ def explain_maps(
     seed: int = 0,
     all_pictures: bool = False,
     progress: Progress = no_progress,
+    kept: Kept = not_kept,
 ) -> Spent:
     """Make heat maps (``drise.DRISE``) for the first misses; those of one photo share its masked forwards.
 
@@ -94,6 +97,7 @@ def explain_maps(
         all_pictures: draw also the maps that are no better than random, which would mislead people who do not read
             the figures beside them.
         progress: told after each photo.
+        kept: keeps the lines of each photo.
     """
     parts = by_photo(misses.head(n_maps))
     parts, masks = _afford(parts, budget, n_masks)
@@ -101,8 +105,8 @@ def explain_maps(
     for index, part in enumerate(parts):
         image_id = str(part["image_id"][0])
         objects = neighbours.filter(pl.col("image_id") == image_id)
-        pixels = load_pixels(image_id)
-        rows, asked = _photo(part, boxes_of(objects), pixels, detector, masks, seed, out_dir, all_pictures)
+        work = partial(_photo, part, boxes_of(objects), load_pixels, detector, masks, seed, out_dir, all_pictures)
+        rows, asked = kept("heat maps", image_id, work) or ([], 0)
         found.append(pl.DataFrame(rows, schema=dict(EVIDENCE), orient="row"))
         forwards += asked
         progress("heat maps", index + 1, len(parts))
@@ -147,7 +151,7 @@ def turn_map(stem: Path, pixels: Pixels, box: Boxes, orientation: int | None) ->
 def _photo(
     misses: pl.DataFrame,
     objects: Boxes,
-    pixels: Pixels,
+    load_pixels: Callable[[str], Pixels],
     detector: Detector,
     n_masks: int,
     seed: int,
@@ -155,6 +159,7 @@ def _photo(
     all_pictures: bool,
 ) -> tuple[list[Row], int]:
     """Map, judge and store the misses of one photo; return their lines and the forwards that it took."""
+    pixels = load_pixels(str(misses["image_id"][0]))
     prepared = detector.prepare([pixels])[0]
     boxes = boxes_of(misses)
     labels = torch.as_tensor(labels_of(misses, detector))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -11,6 +12,7 @@ from xai import tables
 from xai.evidence.experiment import EVIDENCE, run_experiments
 from xai.evidence.geometric import Repaired
 from xai.evidence.hidden import FORWARDS, part_lines, parts_seen
+from xai.evidence.kept import Kept, not_kept
 from xai.evidence.maps import explain_maps
 from xai.evidence.pictures import write_gallery_photo, write_repaired
 from xai.types import Detector, Pixels, Progress, no_progress
@@ -33,6 +35,7 @@ def explain(
     seed: int,
     folder: Path,
     progress: Progress = no_progress,
+    kept: Kept = not_kept,
 ) -> pl.DataFrame:
     """Repair and map misses within the budget, and keep their photos.
 
@@ -50,13 +53,14 @@ def explain(
         folder: the run directory; gets ``gallery/``, ``maps/`` and ``repairs/ERROR_ID.CAUSE.jpg``, the repair that
             brought the miss nearest to being found.
         progress: told how far each stage is.
+        kept: keeps the lines of each photo; pictures that are in the folder are taken for those of an earlier try.
 
     Returns:
         Lines of evidence: those of ``experiment.run_experiments`` and ``maps.explain_maps``, and ``part`` lines also of
         misses for which nothing was planned.
     """
     ordered = _by_priority(misses, plan)
-    waiting = _Gallery(ordered.head(GALLERY), folder / "gallery", load_pixels)
+    waiting = _Gallery(ordered.head(GALLERY), folder / "gallery", load_pixels, kept)
     left = budget * len(misses)
     lines = []
     shown = set(ordered["error_id"].head(GALLERY))
@@ -75,6 +79,7 @@ def explain(
             budget_per_miss=budget,
             match_iou=match_iou,
             progress=progress,
+            kept=kept,
             keep=keep,
         )
         left -= tried.forwards
@@ -87,6 +92,7 @@ def explain(
             detector=detector,
             match_iou=match_iou,
             progress=progress,
+            kept=kept,
         )
         left -= FORWARDS * len(photos)
         lines.append(part_lines(told))
@@ -100,6 +106,7 @@ def explain(
         out_dir=folder / "maps",
         seed=seed,
         progress=progress,
+        kept=kept,
     )
     waiting.finish()
     return tables.stack([*lines, mapped.evidence], EVIDENCE)
@@ -110,9 +117,11 @@ def _with_controls(plan: pl.DataFrame, controls: pl.DataFrame) -> pl.DataFrame:
     return pl.concat(marked, how="diagonal_relaxed")
 
 
-def keep_photos(misses: pl.DataFrame, *, load_pixels: Callable[[str], Pixels], folder: Path) -> None:
-    """Keep the photos of misses for the report where there is no model to ask; folders and limit as in ``explain``."""
-    _Gallery(misses.sort("error_id").head(GALLERY), folder / "gallery", load_pixels).finish()
+def keep_photos(
+    misses: pl.DataFrame, *, load_pixels: Callable[[str], Pixels], folder: Path, kept: Kept = not_kept
+) -> None:
+    """Keep the photos of misses for the report where there is no model to ask; the rest as in ``explain``."""
+    _Gallery(misses.sort("error_id").head(GALLERY), folder / "gallery", load_pixels, kept).finish()
 
 
 def _by_priority(misses: pl.DataFrame, plan: pl.DataFrame | None) -> pl.DataFrame:
@@ -127,11 +136,18 @@ def _by_priority(misses: pl.DataFrame, plan: pl.DataFrame | None) -> pl.DataFram
 class _Gallery:
     """Keeps the photos of misses as they are loaded for other ends, and the rest at the end."""
 
-    def __init__(self, misses: pl.DataFrame, folder: Path, load_pixels: Callable[[str], Pixels]) -> None:
-        pairs = misses.group_by("image_id", maintain_order=True).agg("error_id").iter_rows()
+    def __init__(self, misses: pl.DataFrame, folder: Path, load_pixels: Callable[[str], Pixels], kept: Kept) -> None:
+        there = [path.stem for path in folder.glob("*.jpg") if path.stat().st_size]
+        pairs = (
+            misses.filter(~pl.col("error_id").is_in(there))
+            .group_by("image_id", maintain_order=True)
+            .agg("error_id")
+            .iter_rows()
+        )
         self.waiting: dict[str, list[str]] = dict(pairs)
         self.folder = folder
         self.load_pixels = load_pixels
+        self.kept = kept
 
     def load(self, image_id: str) -> Pixels:
         """Load a photo; at the first time also write it into the gallery for each of its misses."""
@@ -143,4 +159,8 @@ class _Gallery:
     def finish(self) -> None:
         """Load the photos that nothing else asked for."""
         for image_id in list(self.waiting):
-            self.load(image_id)
+            self.kept("gallery", image_id, partial(self._write, image_id))
+
+    def _write(self, image_id: str) -> list[None]:
+        self.load(image_id)
+        return []

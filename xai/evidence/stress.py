@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import albumentations
 import cv2
@@ -21,6 +22,7 @@ from attributes import measure
 from xai import tables
 from xai.evidence import geometric
 from xai.evidence.geometric import Repaired, identity, move
+from xai.evidence.kept import Kept, not_kept
 from xai.evidence.trial import ask, boxes_of, by_photo, labels_of
 from xai.types import Boxes, Detector, Pixels, Progress, no_progress
 
@@ -179,6 +181,7 @@ def stress(
     match_iou: float,
     seed: int,
     progress: Progress = no_progress,
+    kept: Kept = not_kept,
 ) -> pl.DataFrame:
     """Draw photos with found objects and lose these objects by graded conditions.
 
@@ -193,6 +196,7 @@ def stress(
         match_iou: IoU at which a detection finds an object.
         seed: of the draw and of random changes.
         progress: told after each photo.
+        kept: keeps the answer about each photo.
 
     Returns:
         Columns of ``tables.BESIDE["stress"]``: a row for every condition and dose. ``breaks`` is the dose at which
@@ -207,8 +211,10 @@ def stress(
     values: dict[tuple[str, float], list[float]] = {}
     for step, index in enumerate(chosen):
         part = photos[index]
-        pixels = load_pixels(str(part["image_id"][0]))
-        _photo(part, pixels, detector, match_iou, seed + index, tallies, values)
+        work = partial(_photo, part, load_pixels, detector, match_iou, seed + index)
+        for name, dose, size, still, told in kept("stress", str(part["image_id"][0]), work) or []:
+            tallies.setdefault((name, dose), []).append((size, still))
+            values.setdefault((name, dose), []).extend(told)
         progress("stress", step + 1, count)
     if not tallies:
         return tables.empty(STRESS)
@@ -222,26 +228,27 @@ def stress(
 
 def _photo(
     objects: pl.DataFrame,
-    pixels: Pixels,
+    load_pixels: Callable[[str], Pixels],
     detector: Detector,
     match_iou: float,
     seed: int,
-    tallies: dict[tuple[str, float], list[tuple[int, int]]],
-    values: dict[tuple[str, float], list[float]],
-) -> None:
-    """Stress one photo by all conditions and doses; add (objects, still found) and what the attribute then is."""
+) -> list[tuple[str, float, int, int, list[float]]]:
+    """Stress one photo by all conditions and doses: objects, how many stay found, and what the attribute then is."""
+    pixels = load_pixels(str(objects["image_id"][0]))
     boxes, labels = boxes_of(objects), labels_of(objects, detector)
     keys = [(name, dose) for name, condition in CONDITIONS.items() for dose in condition.doses]
     made = [CONDITIONS[name].change(pixels, boxes, dose, seed) for name, dose in keys]
     placed = np.stack([move(boxes, item.matrix) for item in made])
     answers = ask(detector, [item.pixels for item in made], placed, labels, match_iou=match_iou)
-    for row, (key, item) in enumerate(zip(keys, made, strict=True)):
-        tallies.setdefault(key, []).append((len(boxes), int(answers.found[row].sum())))
-        attribute = CONDITIONS[key[0]].attribute
+    rows = []
+    for row, ((name, dose), item) in enumerate(zip(keys, made, strict=True)):
+        attribute, value = CONDITIONS[name].attribute, np.empty(0)
         if attribute is not None:
             told = measure([item.pixels], [placed[row]], names=[attribute])
             value = {**told.images, **told.objects}[attribute]
-            values.setdefault(key, []).extend(np.abs(value) if attribute == "roll" else value)
+        value = np.abs(value) if attribute == "roll" else value
+        rows.append((name, dose, len(boxes), int(answers.found[row].sum()), value.tolist()))
+    return rows
 
 
 def _places(images: pl.DataFrame | None = None, objects: pl.DataFrame | None = None) -> dict[str, Floats]:

@@ -8,12 +8,14 @@ that what is told is evidence for a verdict and must not reach the counts of the
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from xai.evidence.geometric import rotate
+from xai.evidence.kept import Kept, not_kept
 from xai.evidence.trial import surety
 from xai.types import Detector, Pixels, Progress, no_progress
 
@@ -48,6 +50,7 @@ def how_level(
     detector: Detector,
     as_is: Mapping[str, float],
     progress: Progress = no_progress,
+    kept: Kept = not_kept,
 ) -> tuple[pl.DataFrame, int]:
     """Ask the detector about photos levelled by several angles.
 
@@ -57,6 +60,7 @@ def how_level(
         load_pixels: ``image_id`` → photo in the displayed frame.
         detector: the detector.
         progress: told after each photo.
+        kept: keeps the answer about each photo.
 
     Returns:
         A row for each photo that it takes for tilted: ``roll`` in degrees as the attribute has it (positive: the camera
@@ -65,13 +69,21 @@ def how_level(
     """
     rows, forwards = [], 0
     for index, image_id in enumerate(image_ids):
-        confidence, asked = _confidence(detector, load_pixels(image_id), as_is.get(image_id, 0.0))
+        told, asked = kept("how level", image_id, partial(_ask, image_id, load_pixels, detector, as_is)) or ([], 0)
         forwards += asked
-        roll = tilt(confidence)
+        confidence = np.array(told)
+        roll = tilt(confidence) if asked else None
         if roll is not None:
             rows.append((image_id, roll, float(confidence[0]), float(confidence.max())))
         progress("how level", index + 1, len(image_ids))
     return pl.DataFrame(rows, schema=SCHEMA, orient="row"), forwards
+
+
+def _ask(
+    image_id: str, load_pixels: Callable[[str], Pixels], detector: Detector, as_is: Mapping[str, float]
+) -> tuple[list[float], int]:
+    confidence, asked = _confidence(detector, load_pixels(image_id), as_is.get(image_id, 0.0))
+    return confidence.tolist(), asked
 
 
 def tilt(confidence: Floats) -> float | None:

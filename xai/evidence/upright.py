@@ -9,6 +9,7 @@ anyway, object by object. A detector that was trained on photos of any turn is a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from attributes import upright
 from attributes.reduced import SMALL, fit
+from xai.evidence.kept import Kept, not_kept
 from xai.evidence.trial import surety
 from xai.types import Detector, Pixels, Progress, no_progress
 
@@ -48,6 +50,7 @@ def which_way_up(
     detector: Detector,
     as_is: Mapping[str, float],
     progress: Progress = no_progress,
+    kept: Kept = not_kept,
 ) -> pl.DataFrame:
     """Ask the detector about the turns of photos.
 
@@ -57,22 +60,31 @@ def which_way_up(
         load_pixels: ``image_id`` → photo in the displayed frame.
         detector: the detector.
         progress: told after each photo.
+        kept: keeps the answer about each photo.
 
     Returns:
         A row for each photo of which both together can tell: ``rotation`` is the clockwise turn that brings it upright,
         ``alone`` the probability of that turn by the photo alone, ``together`` by both, 0–1.
     """
-    rows = []
+    rows: list[tuple[str, float, float, float]] = []
     for index, image_id in enumerate(image_ids):
-        pixels = load_pixels(image_id)
-        if min(pixels.shape[:2]) >= upright.SMALLEST:
-            alone = upright.confidence(upright.describe(fit(pixels, SMALL)))
-            both = together(alone, _confidence(detector, pixels, as_is.get(image_id, 0.0)))
-            turns = int(both.argmax())
-            if both[turns] >= LEAST:
-                rows.append((image_id, 90.0 * turns, float(alone[turns]), float(both[turns])))
+        ask = partial(_ask, image_id, load_pixels, detector, as_is.get(image_id, 0.0))
+        rows += kept("which way up", image_id, ask) or []
         progress("which way up", index + 1, len(image_ids))
     return pl.DataFrame(rows, schema=SCHEMA, orient="row")
+
+
+def _ask(
+    image_id: str, load_pixels: Callable[[str], Pixels], detector: Detector, as_is: float
+) -> list[tuple[str, float, float, float]]:
+    """The photo's row, none where both together cannot tell."""
+    pixels = load_pixels(image_id)
+    if min(pixels.shape[:2]) < upright.SMALLEST:
+        return []
+    alone = upright.confidence(upright.describe(fit(pixels, SMALL)))
+    both = together(alone, _confidence(detector, pixels, as_is))
+    turns = int(both.argmax())
+    return [(image_id, 90.0 * turns, float(alone[turns]), float(both[turns]))] if both[turns] >= LEAST else []
 
 
 def together(alone: Floats, confidence: Floats) -> Floats:

@@ -1,0 +1,63 @@
+"""What experiments found out is kept photo by photo, and taken again by the next try."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from attributes.decode import DecodeError
+from xai.journal import Journal
+
+
+def ask(journal: Journal, *names: str) -> list[str]:
+    """Ask about photos; return those that were not known."""
+    asked: list[str] = []
+    for name in names:
+        told = journal("parts", name, lambda name=name: asked.append(name) or [(name, 0.1 + 0.2, float("inf"), None)])
+        assert [list(row) for row in told] == [[name, 0.1 + 0.2, float("inf"), None]]
+    return asked
+
+
+def test_a_second_try_asks_only_what_the_first_did_not(tmp_path: Path) -> None:
+    file = tmp_path / "run" / "eval.jsonl"
+    assert ask(Journal(file, "one"), "a", "b") == ["a", "b"]
+    assert ask(Journal(file, "one"), "a", "b", "c") == ["c"]
+    assert ask(Journal(file, "two"), "a") == ["a"], "what all depends on has changed"
+    assert [path.name for path in file.parent.iterdir()] == ["eval.jsonl"]
+
+
+@pytest.mark.parametrize("left", ["", '["parts", "c', "\0\0\0\n", '{"a": 1}\n', "[]\n", "3\n"])
+def test_what_a_killed_try_left_half_written_is_dropped(left: str, tmp_path: Path) -> None:
+    file = tmp_path / "eval.jsonl"
+    ask(Journal(file, "one"), "a", "b")
+    with file.open("a") as end:
+        end.write(left)
+    assert ask(Journal(file, "one"), "a", "b", "c") == ["c"]
+    assert [json.loads(line)[1] for line in file.read_text().splitlines()] == ["one", "a", "b", "c"]
+
+
+def test_photos_that_are_gone_are_told_and_not_kept(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "eval.jsonl", "one")
+
+    def gone() -> None:
+        raise DecodeError("photo_missing", "no file")
+
+    assert journal("parts", "a", gone) is None
+    assert journal.gone == {"a": "no file"}
+    assert ask(Journal(tmp_path / "eval.jsonl", "one"), "a") == ["a"]
+
+
+def test_what_belongs_to_another_plan_is_forgotten(tmp_path: Path) -> None:
+    file = tmp_path / "eval.jsonl"
+    journal = Journal(file, "one")
+    ask(journal, "a")
+    assert not journal.begun("plan")
+    assert journal.under("plan")("maps", "a", lambda: 1) == 1
+    again = Journal(file, "one")
+    assert again.begun("plan")
+    assert again.under("plan")("maps", "a", lambda: 2) == 1
+    assert not again.begun("other")
+    assert not Journal(file, "one").begun("plan")
+    unused = Journal(file, "one")
+    unused.finish()
+    assert ask(Journal(file, "one"), "a") == ["a"], "nobody asked for it any more"

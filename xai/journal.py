@@ -1,0 +1,179 @@
+"""The journal of a run's experiments: what was found out photo by photo, so that a killed run goes on behind it.
+
+One line of JSON a photo and stage, written as soon as it is known. The first line holds the stamp of what all depends
+on; a journal of another stamp is begun anew. A line that a killed process or a full disk cut off is dropped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from attributes.decode import DecodeError
+from xai.config import Config
+from xai.dataset import codes
+from xai.evidence.kept import Kept, not_kept
+from xai.files import replacing, tidy, writing
+from xai.scan import STAMP
+
+
+class Journal:
+    """Answers of earlier runs of the same stamp, and of this one.
+
+    Attributes:
+        gone: photos that could not be read any more → why.
+    """
+
+    def __init__(self, path: Path, stamp: str) -> None:
+        """Open the journal, or begin it.
+
+        Args:
+            path: its file.
+            stamp: of all that the answers depend on.
+        """
+        self.gone: dict[str, str] = {}
+        self._path = path
+        self._told: dict[tuple[str, str], Any] = {}
+        self._used: set[tuple[str, str]] = set()
+        self._stamp = stamp
+        if not self._load():
+            self._rewrite()
+
+    def __call__(self, stage: str, image_id: str, work: Callable[[], Any]) -> Any:
+        """Return what was told before, or do the work and write it down; as ``evidence.kept.Kept``."""
+        key = (stage, image_id)
+        self._used.add(key)
+        if key in self._told:
+            return self._told[key]
+        told = self.unkept(stage, image_id, work)
+        if image_id not in self.gone:
+            self._told[key] = told
+            with writing(self._path), self._path.open("ab") as file:
+                file.write(_line(key, told))
+        return told
+
+    def unkept(self, stage: str, image_id: str, work: Callable[[], Any]) -> Any:
+        """Do the work, write nothing down; as ``evidence.kept.Kept``."""
+        try:
+            return work()
+        except DecodeError as error:
+            self.gone[image_id] = str(error)
+            return None
+
+    def under(self, digest: str) -> Kept:
+        """Return what keeps answers that depend also on what the digest is of."""
+        return lambda stage, image_id, work: self(f"{digest}/{stage}", image_id, work)
+
+    def begun(self, digest: str) -> bool:
+        """Tell whether anything was begun under a digest, and forget all that stands under others."""
+        others = [key for key in self._told if "/" in key[0] and not key[0].startswith(f"{digest}/")]
+        for key in others:
+            del self._told[key]
+        if others:
+            self._rewrite()
+        return any(key[0].startswith(f"{digest}/") for key in self._told)
+
+    def finish(self) -> None:
+        """Drop what no stage of this run asked for."""
+        unused = self._told.keys() - self._used
+        if unused:
+            self._told = {key: told for key, told in self._told.items() if key not in unused}
+            self._rewrite()
+
+    def _load(self) -> bool:
+        """Read what is there and cut off a line that was not finished; False where it is of another stamp."""
+        if not self._path.is_file():
+            return False
+        whole = 0
+        with self._path.open("rb") as file:
+            for line in file:
+                told = _parsed(line)
+                if told is None or (not whole and told[0] != ("stamp", self._stamp)):
+                    break
+                if whole:
+                    self._told[told[0]] = told[1]
+                whole += len(line)
+        if whole:
+            with writing(self._path):
+                os.truncate(self._path, whole)
+        return bool(whole)
+
+    def _rewrite(self) -> None:
+        with replacing(self._path) as temporary, temporary.open("wb") as file:
+            file.write(_line(("stamp", self._stamp), None))
+            file.writelines(_line(key, told) for key, told in self._told.items())
+
+
+PICTURES = ("gallery", "maps", "repairs")
+"""Folders of what experiments leave besides their lines."""
+
+
+def open_journal(config: Config, folder: Path, split: str) -> Journal:
+    """Open the journal of a run's experiments; it is begun anew where a photo, a label or the detector changed.
+
+    Args:
+        config: of the run.
+        folder: the run directory, with the shards of the split.
+        split: whose misses are explained.
+    """
+    asked = {"explain": config.explain.model_dump(mode="json"), "seed": config.seed}
+    total = hashlib.sha256(json.dumps(asked, sort_keys=True).encode())
+    for stamp in sorted((folder / "shards" / split).glob(f"*/{STAMP}")):
+        total.update(stamp.read_bytes())
+    return Journal(folder / "shards" / f"{split}.jsonl", total.hexdigest())
+
+
+def begin(kept: Journal | None, folder: Path, told: Sequence[pl.DataFrame | None], spent: int, *, resume: bool) -> Kept:
+    """Return what keeps experiments; pictures of other ones are removed.
+
+    Args:
+        kept: the journal, None for none.
+        folder: the run directory.
+        told: misses and plans that the experiments depend on.
+        spent: forwards of the budget that are gone.
+        resume: whether to go on with what an earlier try left.
+    """
+    total = hashlib.sha256(str(spent).encode())
+    for frame in told:
+        total.update(b"none" if frame is None else frame.write_json().encode())
+    digest = total.hexdigest()
+    if kept is None or not resume or not kept.begun(digest) or not (folder / "gallery").is_dir():
+        for name in PICTURES:
+            shutil.rmtree(folder / name, ignore_errors=True)
+        if kept is not None:
+            kept.begun("")
+    for name in PICTURES:
+        tidy(folder / name)
+    if kept is None:
+        return not_kept
+    return kept.under(digest) if resume else kept.unkept
+
+
+def lost_photos(journal: Journal, split: str) -> pl.DataFrame:
+    """Return an issue for each photo that could not be shown to the detector again."""
+    return codes.table(
+        codes.issue("photo_changed", why, split=split, image_id=image_id, file=image_id)
+        for image_id, why in sorted(journal.gone.items())
+    )
+
+
+def _parsed(line: bytes) -> tuple[tuple[str, str], Any] | None:
+    """Return key and value of a line, None for what is no whole line of a journal."""
+    try:
+        entry = json.loads(line) if line.endswith(b"\n") else None
+    except ValueError:
+        return None
+    if not isinstance(entry, list) or len(entry) != 3 or not all(isinstance(part, str) for part in entry[:2]):
+        return None
+    return (entry[0], entry[1]), entry[2]
+
+
+def _line(key: tuple[str, str], told: Any) -> bytes:
+    return json.dumps([*key, told]).encode() + b"\n"

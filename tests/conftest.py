@@ -1,6 +1,7 @@
 """Shared by all tests: where the real photos are, and an environment that never reaches for the network."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,14 @@ settings.register_profile("repeatable", derandomize=True)
 collect_ignore_glob = ["benchmarks/*"]
 
 SHARED_DATA = Path(__file__).resolve().parents[1] / "../shared/data"
+
+
+@pytest.fixture(scope="module")
+def follow_links() -> Iterator[None]:
+    """Let links in data sets lead anywhere: what they bring in is the test's own."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("XAI_FOLLOW_LINKS", "1")
+        yield
 
 
 @pytest.fixture(scope="session")

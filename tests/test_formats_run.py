@@ -11,6 +11,8 @@ from rendered import write_config, write_world
 import xai
 from xai import config, dataset
 
+pytestmark = pytest.mark.usefixtures("follow_links")
+
 VOC_CLASSES = {
     "aeroplane": "airplane", "diningtable": "dining table", "motorbike": "motorcycle",
     "pottedplant": "potted plant", "sofa": "couch", "tvmonitor": "tv",

@@ -183,6 +183,7 @@ def test_all_cases_without_a_box(world: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("follow_links")
 def test_real_photos(shared_data: Path, tmp_path: Path) -> None:
     """Ten real misses of a real detector as cases, then a labelled sample of 100 photos."""
     voc = shared_data / "voc" / "eval"

@@ -203,10 +203,10 @@ def _readers(root: Path, pool: ThreadPoolExecutor) -> AbstractContextManager[Thr
 def _submit(
     pool: ThreadPoolExecutor, root: Path, batch: Sequence[str], crashed: Collection[str]
 ) -> list[Future[Photo]]:
-    return [pool.submit(_refuse if image_id in crashed else read, root / image_id) for image_id in batch]
+    return [pool.submit(_refuse if image_id in crashed else read, root / image_id, within=root) for image_id in batch]
 
 
-def _refuse(path: Path) -> Photo:
+def _refuse(path: Path, *, within: Path) -> Photo:
     raise DecodeError(CRASHES, f"expected a photo, got a file that ended the process that read it, twice: {path}")
 
 

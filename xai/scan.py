@@ -19,9 +19,11 @@ from pathlib import Path
 
 import polars as pl
 
+from attributes import links
 from xai import dataset, own, tables
+from xai.begun import MARK, begun
 from xai.dataset import photos
-from xai.files import make_folder, writing
+from xai.files import make_folder, to_disk, writing
 from xai.shard import IMAGE_ATTRIBUTES, OBJECT_ATTRIBUTES, Engine, Split, Work, make
 from xai.types import Dataset, Detector, PredictedOnly, Progress
 
@@ -65,6 +67,8 @@ def scan(
     """
     if attributes:
         fingerprint = {**fingerprint, "attributes": own.fingerprint(attributes)}
+    if links.followed():
+        fingerprint = {**fingerprint, "links": "followed"}
     labels = data.labels.sort("image_id", "object_id")
     shards = [data.image_ids[start : start + SHARD_SIZE] for start in range(0, len(data.image_ids), SHARD_SIZE)]
     annotated = _annotated(data)
@@ -92,7 +96,7 @@ def scan(
             part = replace(data, image_ids=image_ids, labels=rows, issues=data.issues.clear())
             yield Work(index, part, annotated, asked, match_iou, as_stored)
 
-    engine = engine or partial(_here, detector=detector, workers=workers, attributes=attributes)
+    engine = engine or partial(_here, folder=folder, detector=detector, workers=workers, attributes=attributes)
     for index, shard in engine(missing(), advance):
         _write(shard, folder / f"{index:05d}", stamps.pop(index))
     return _read(folder, len(shards), data)
@@ -102,13 +106,15 @@ def _here(
     works: Iterable[Work],
     advance: Callable[[int], None],
     *,
+    folder: Path,
     detector: Detector | PredictedOnly | None,
     workers: int,
     attributes: Sequence[own.Own],
 ) -> Iterator[tuple[int, Split]]:
     """Make shards in this process."""
-    for work in works:
-        made = make(work, detector=detector, workers=workers, attributes=attributes, advance=advance)
+    for whole in works:
+        with begun(whole, folder) as work:
+            made = make(work, detector=detector, workers=workers, attributes=attributes, advance=advance)
         yield work.index, made
 
 
@@ -148,6 +154,8 @@ def _tidy(folder: Path, count: int) -> None:
     for path in list(folder.iterdir()):
         if path.is_dir() and path.name not in kept:
             shutil.rmtree(path)
+        elif path.suffix == MARK and path.stem not in kept:
+            path.unlink()
 
 
 def _is_made(target: Path, stamp: str) -> bool:
@@ -167,7 +175,10 @@ def _write(shard: Split, target: Path, stamp: str) -> None:
             for name in ("images", "objects", "predictions", "issues", "features"):
                 getattr(shard, name).write_parquet(aside / f"{name}.parquet")
             (aside / STAMP).write_text(stamp, encoding="ascii")
+            for path in (*aside.iterdir(), aside):
+                to_disk(path)  # after a power cut a shard that is there must be whole
             aside.rename(target)
+            to_disk(target.parent)
         except BaseException:
             shutil.rmtree(aside, ignore_errors=True)
             raise

@@ -249,15 +249,26 @@ def test_a_listed_path_that_is_no_text_costs_its_line(tmp_path: Path) -> None:
     assert data.issues.select("code", "line").rows() == [("path_not_unicode", 2)]
 
 
-def test_a_link_may_point_anywhere_and_a_list_may_not(tmp_path: Path) -> None:
+def test_neither_links_nor_lists_may_leave_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     build(tmp_path / "store", "a.jpg")
     (tmp_path / "set/images").mkdir(parents=True)
     (tmp_path / "set/labels").mkdir()
     (tmp_path / "set/images/linked.jpg").symlink_to(tmp_path / "store/a.jpg")
     (tmp_path / "set/labels/linked.txt").symlink_to(tmp_path / "store/a.txt")
     (tmp_path / "set/list.txt").write_text(f"images/linked.jpg\n../store/a.jpg\n{tmp_path}/store/a.jpg\n")
-    data = yolo.read(declare(tmp_path / "set", "val: list.txt\nnames: [car]\n"), role="eval")
-    assert (data.image_ids, len(data.labels)) == (("images/linked.jpg",), 1)
+    declared = declare(tmp_path / "set", "val: list.txt\nnames: [car]\n")
+    with pytest.raises(DataError):
+        yolo.read(declared, role="eval")
+    build(tmp_path / "set", "images/own.jpg")
+    with (tmp_path / "set/list.txt").open("a") as file:
+        file.write("images/own.jpg\n")
+    data = yolo.read(declared, role="eval")
+    assert (data.image_ids, len(data.labels)) == (("images/own.jpg",), 1)
+    assert data.issues["code"].to_list() == ["path_leaves_root"] * 2 + ["unreadable_label_file"]
+    assert "a link that leads out of it" in data.issues["message"][2]
+    monkeypatch.setenv("XAI_FOLLOW_LINKS", "1")
+    data = yolo.read(declared, role="eval")
+    assert (data.image_ids, len(data.labels)) == (("images/linked.jpg", "images/own.jpg"), 2)
     assert data.issues["code"].to_list() == ["path_leaves_root"] * 2
 
 

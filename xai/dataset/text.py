@@ -7,13 +7,19 @@ import errno
 import os
 from pathlib import Path
 
+from attributes import links
 
-def content(path: Path) -> bytes:
-    """Return a file's bytes.
+
+def content(path: Path, root: Path) -> bytes:
+    """Return the bytes of a file in a data set's folder.
 
     Raises:
-        OSError: there is no such file, it cannot be read, or it is a pipe or a device, which might never end.
+        OSError: there is no such file, it cannot be read, it is a pipe or a device, which might never end, or a link
+            leads to it that leaves the folder.
     """
+    # Labels may lie beside the folder of the photos, which is no matter of links.
+    if links.leaves(path, Path(os.path.commonpath([os.path.abspath(path), os.path.abspath(root)]))):
+        raise OSError(errno.EPERM, links.MESSAGE, os.fspath(path))
     if os.path.exists(path) and not os.path.isfile(path):
         raise OSError(errno.EINVAL, "Not a regular file", os.fspath(path))
     return path.read_bytes()

@@ -60,7 +60,7 @@ def read(path: Path, *, role: str, split: str | None = None, photos: Path | None
     for image_id, xml_file in sorted(found.items()):
         file = relative(xml_file, root)
         try:
-            annotation = voc_xml.parse(content(xml_file))
+            annotation = voc_xml.parse(content(xml_file, root))
         except (voc_xml.AnnotationError, OSError) as error:
             message = f"expected a VOC annotation, but {error}; the photo is left out"
             issues.append(codes.issue("unreadable_label_file", message, split=role, image_id=image_id, file=file))

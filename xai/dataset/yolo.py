@@ -116,7 +116,7 @@ def _listed(source: Path, root: Path, role: str, found: dict[str, None]) -> list
     there a file is found.
     """
     try:
-        lines = decoded(content(source)).splitlines()
+        lines = decoded(content(source, root)).splitlines()
     except OSError as error:
         raise DataError(f"expected a list of photos in {source}, one path a line: {error}") from error
     issues: list[codes.Row] = []
@@ -151,7 +151,7 @@ def _texts(label_files: Mapping[str, Path], root: Path, role: str) -> tuple[list
         file = relative(path, root)
         at = {"split": role, "image_id": image_id, "file": file}
         try:
-            texts.append(rows.Text(image_id, file, content(path)))
+            texts.append(rows.Text(image_id, file, content(path, root)))
         except FileNotFoundError:
             if os.path.exists(root / image_id):
                 issues.append(codes.issue("background_photo", f"no {file}: counted as a photo without objects", **at))

@@ -31,7 +31,7 @@ _CHANGES = ("ETag", "etag", "md5Hash", "content_md5", "checksum", "LastModified"
 _TIMES = ("mtime", "updated", "created")
 """What stores call that which is another once a file has changed, the surest first."""
 
-_ABSENT = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
+_ABSENT = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 """Answers of a store, as against none."""
 
 
@@ -78,8 +78,8 @@ def content(path: Path, most: int) -> bytes | int:
     """Return a file's bytes, or its size where that is over ``most``.
 
     Raises:
-        FileNotFoundError, PermissionError, IsADirectoryError: there is no such file, or it is not for us.
-        StoreError: the store did not answer, three times.
+        FileNotFoundError, IsADirectoryError: there is no such file.
+        StoreError: the store did not answer, three times, or does not let us in: then credentials may have run out.
     """
     url = _address(path)
     system, name = _system(url)
@@ -102,8 +102,8 @@ def listing(folder: Path, *, again: bool = False) -> Mapping[str, str]:
         again: ask the store; else what it last told this process is taken.
 
     Raises:
-        FileNotFoundError, PermissionError: there is no such folder, or it is not for us.
-        StoreError: the store did not answer, three times, or tells nothing that changes with a file.
+        FileNotFoundError: there is no such folder.
+        StoreError: the store did not answer, three times, or does not let us in.
     """
     url = _address(folder)
     if again or url not in _LISTED:
@@ -168,6 +168,8 @@ def _patiently(ask: Callable[[], Result], url: str) -> Result:
             return ask()
         except _ABSENT:
             raise
+        except PermissionError as error:
+            raise StoreError(f"expected to be let in at {url}, check the credentials: {error}") from error
         except Exception as error:  # every store's library has errors of its own
             if pause is None:
                 raise StoreError(f"expected an answer for {url}, asked {len(PAUSES) + 1} times: {error!r}") from error

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from attributes import remote
 from xai.exceptions import RequestError, RunError
 from xai.files import replacing
 from xai.question import SAMPLE
@@ -58,7 +59,7 @@ def sample(run: str | Path, n: int, *, seed: int | None = None) -> Drawn:
     order = np.random.default_rng(opened.info["seed"] if seed is None else seed).permutation(len(photos))
     drawn = photos[np.sort(order[:n]).tolist()]
     root = Path(opened.info["data"]["production"]["path"])
-    listed = drawn.select("image_id", path=pl.lit(root.as_posix() + "/") + pl.col("image_id"))
+    listed = drawn.select("image_id", path=pl.lit((remote.address(root) or root.as_posix()) + "/") + pl.col("image_id"))
     csv, coco = opened.path / SAMPLE, opened.path / "sample.json"
     with replacing(csv) as temporary:
         listed.write_csv(temporary)

@@ -95,7 +95,9 @@ def test_a_store_is_asked_again_and_then_given_up(
     memory: fsspec.AbstractFileSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     memory.pipe("/set/a.png", b"1")
-    answers = iter([TimeoutError("busy"), ConnectionError("reset"), None, *[TimeoutError("down")] * 3])
+    answers = iter(
+        [TimeoutError("busy"), ConnectionError("reset"), None, *[TimeoutError("down")] * 3, PermissionError("expired")]
+    )
     ask = memory.cat_file
 
     def slow(name: str) -> bytes:
@@ -107,6 +109,8 @@ def test_a_store_is_asked_again_and_then_given_up(
     monkeypatch.setattr(remote, "PAUSES", (0.0, 0.0))
     assert remote.content(place("memory://set/a.png"), 10) == b"1"
     with pytest.raises(StoreError, match=r"expected an answer for memory://set/a.png, asked 3 times: .*down"):
+        read(place("memory://set/a.png"))
+    with pytest.raises(StoreError, match=r"expected to be let in at memory:.*: expired"):
         read(place("memory://set/a.png"))
 
 

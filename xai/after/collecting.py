@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 import polars as pl
 
-from attributes import ATTRIBUTES
+from attributes import ATTRIBUTES, remote
 from attributes.decode import DecodeError, read
 from xai import augment, detect, own, tables
 from xai import config as configs
@@ -257,7 +257,7 @@ def _chosen(filled: Filled, photos: pl.DataFrame, wanted: pl.DataFrame, members:
             {
                 "rank": rank,
                 "image_id": image_id,
-                "path": (root / image_id).as_posix(),
+                "path": remote.address(root / image_id) or (root / image_id).as_posix(),
                 "gain": float(gain),
                 "gaps": " | ".join(names[gap] for gap in served),
                 "why": "; ".join(why) + (f"; and {rest} more" if rest else ""),

@@ -31,6 +31,8 @@ from xai.exceptions import RequestError, XaiError
 from xai.shard import Engine, Split, Work, make
 from xai.types import Detector, PredictedOnly
 
+_LOG = logging.getLogger("xai")
+
 ROUND = 4096
 """Shards that a pipeline is given at once, half a million photos: their names and labels lie in memory meanwhile, and
 between two pipelines the actors load the detector again."""
@@ -196,7 +198,10 @@ def _run(
             num_gpus=share.gpus,
         )
         for row in dataset.iter_rows():
-            made: dict[str, bytes] | Exception | None = pickle.loads(row["made"])  # written by our own actors
+            made: dict[str, bytes] | Exception | None
+            made, said = pickle.loads(row["answer"])  # written by our own actors
+            for text in said:
+                _LOG.warning("a Ray worker: %s", text)
             if isinstance(made, Exception):
                 raise made
             yield by_index[row["index"]], None if made is None else _unpacked(made)
@@ -224,6 +229,17 @@ class _Tries:
         return self._counts[index]
 
 
+class _Heard(logging.Handler):
+    """Keeps what is said in an actor, where nobody listens, to be sent with the next answer."""
+
+    def __init__(self, level: int) -> None:
+        super().__init__(level)
+        self.said: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.said.append(record.getMessage())
+
+
 class Scanner:
     """Makes shards in an actor, with a detector of its own."""
 
@@ -232,6 +248,8 @@ class Scanner:
         self._tries = tries
         self._settings = settings
         self._error: Exception | None = None
+        self._heard = _Heard(logging.WARNING)
+        _LOG.addHandler(self._heard)
         self._detector: Detector | PredictedOnly | None = None
         self._attributes: tuple[own.Own, ...] = ()
         try:
@@ -242,7 +260,7 @@ class Scanner:
             self._error = _told(error)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Make the shard of a row ``index``, ``work``; the answer's ``made`` holds its tables or what was raised."""
+        """Make the shard of a row ``index``, ``work``; the answer holds its tables or what was raised."""
         import ray
 
         index = int(row["index"])
@@ -260,7 +278,8 @@ class Scanner:
                 made = _packed(split)
             except Exception as error:  # Ray would try again for ever, or wrap it
                 made = _told(error)
-        return {"index": index, "made": pickle.dumps(made)}
+        said, self._heard.said = self._heard.said, []
+        return {"index": index, "answer": pickle.dumps((made, said))}
 
 
 def _packed(split: Split) -> dict[str, bytes]:

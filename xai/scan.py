@@ -99,6 +99,7 @@ def scan(
     engine = engine or partial(_here, folder=folder, detector=detector, workers=workers, attributes=attributes)
     for index, shard in engine(missing(), advance):
         _write(shard, folder / f"{index:05d}", stamps.pop(index))
+        (folder / f"{index:05d}{MARK}").unlink(missing_ok=True)  # of a local run that was killed
     return _read(folder, len(shards), data)
 
 

@@ -25,6 +25,7 @@ from typing import Any
 
 import polars as pl
 
+from attributes import links
 from xai import detect, extras, own
 from xai.config import Config, DetectorConfig
 from xai.exceptions import RequestError, XaiError
@@ -50,12 +51,14 @@ class Settings:
         device: as in the config.
         attributes: a user's own, ``python:MODULE.NAME``.
         threads: that decode and tag.
+        links: whether links may lead out of a folder, as the environment says here.
     """
 
     detector: DetectorConfig | None
     device: str
     attributes: tuple[str, ...]
     threads: int
+    links: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,9 @@ def engine(config: Config, detector: Detector | PredictedOnly | None) -> Engine:
     told = detector if isinstance(detector, PredictedOnly) else None
     live = detector is not None and told is None
     share = shares(ray.cluster_resources(), config.workers, config.device if live else "cpu")
-    settings = Settings(config.detector if live else None, config.device, config.data.attributes, share.cpus)
+    settings = Settings(
+        config.detector if live else None, config.device, config.data.attributes, share.cpus, links.followed()
+    )
 
     def make_all(works: Iterable[Work], advance: Callable[[int], None]) -> Iterator[tuple[int, Split]]:
         waiting = iter(works)
@@ -252,6 +257,7 @@ class Scanner:
         _LOG.addHandler(self._heard)
         self._detector: Detector | PredictedOnly | None = None
         self._attributes: tuple[own.Own, ...] = ()
+        os.environ[links.FOLLOW] = str(int(settings.links))
         try:
             if settings.detector is not None:
                 self._detector = detect.load(settings.detector, settings.device)

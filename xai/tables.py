@@ -253,8 +253,8 @@ def write(frame: pl.DataFrame, path: Path) -> None:
         frame.write_parquet(temporary)
 
 
-def read(folder: Path, table: str) -> pl.DataFrame:
-    """Read one table of a run, of ``TABLES`` or ``BESIDE``.
+def scan(folder: Path, table: str) -> pl.LazyFrame:
+    """Open one table of a run, of ``TABLES`` or ``BESIDE``; what is asked of it decides what is read.
 
     Raises:
         RunError: the table is not there, or lacks a column of the contract.
@@ -262,12 +262,18 @@ def read(folder: Path, table: str) -> pl.DataFrame:
     path = folder / f"{table}.parquet"
     if not path.is_file():
         raise RunError(f"expected a finished run with {path.name}, found none in {folder}: run 'xai triage' to the end")
-    frame = pl.read_parquet(path)
-    missing = [name for name in (TABLES | BESIDE)[table] if name not in frame.columns]
+    frame = pl.scan_parquet(path)
+    present = frame.collect_schema()
+    missing = [name for name in (TABLES | BESIDE)[table] if name not in present]
     if missing:
         absent = ", ".join(missing)
         raise RunError(f"{path} lacks the columns {absent}: it was written by another version; triage again")
     return frame
+
+
+def read(folder: Path, table: str) -> pl.DataFrame:
+    """Read one table of a run whole; as ``scan``."""
+    return scan(folder, table).collect()
 
 
 def columns(frame: Frame, *names: str) -> pl.DataFrame:

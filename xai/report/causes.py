@@ -11,7 +11,7 @@ import polars as pl
 from xai.report import words
 from xai.report.format import known
 from xai.report.intervals import effective_size, wilson
-from xai.report.source import Source
+from xai.report.source import Source, gathered
 from xai.rules import ELEVATED
 
 UNCLEAR = ("chance", "unexplained")
@@ -82,7 +82,7 @@ def cause_lines(source: Source) -> tuple[CauseLine, ...]:
     misses = source.misses
     named = misses.filter(pl.col("cause").is_not_null() & ~pl.col("verdict").is_in(UNCLEAR))
     overall = source.table("coverage").filter(pl.col("label").is_null())
-    repaired = source.table("evidence").filter(pl.col("kind") == "repair_found")
+    repaired = gathered(source.scan("evidence").filter(pl.col("kind") == "repair_found"))
     sizes = _effective_sizes(source)
     return tuple(
         _cause_line(str(cause), named.filter(pl.col("cause") == cause), overall, repaired, misses.height, sizes)
@@ -178,13 +178,18 @@ def _sum(values: pl.Series) -> float | None:
 
 def _effective_sizes(source: Source) -> dict[str, float]:
     """Return the independent draws that each share is counted over; of reported misses only their own."""
-    images = source.table("images")
-    sizes = {"miss_share": effective_size(source.misses["image_id"], images.filter(pl.col("split") == source.split))}
+    rows = {"miss_share": (source.misses.lazy(), source.split)}
     if source.question == "evaluate":
-        train = source.table("objects").filter(pl.col("split") == "train")
+        train = source.scan("objects").filter(pl.col("split") == "train")
         trained = train.filter(pl.col("outcome").is_null() | (pl.col("outcome") != "ignored"))
-        sizes["eval_share"] = effective_size(source.scored["image_id"], images.filter(pl.col("split") == "eval"))
-        sizes["train_share"] = effective_size(trained["image_id"], images.filter(pl.col("split") == "train"))
+        rows |= {"eval_share": (source.scored, "eval"), "train_share": (trained, "train")}
+    images = source.scan("images")
+    known = [name for name in ("image_id", "group") if name in images.collect_schema()]
+    sizes = {}
+    for name, (objects, split) in rows.items():
+        counts = gathered(objects.group_by("image_id").len("objects"))
+        photos = gathered(images.filter(pl.col("split") == split).select(known))
+        sizes[name] = effective_size(counts["image_id"], photos, counts["objects"])
     return sizes
 
 

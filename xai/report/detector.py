@@ -11,7 +11,7 @@ import polars as pl
 from xai.report import words
 from xai.report.format import known
 from xai.report.intervals import of_counts
-from xai.report.source import Source
+from xai.report.source import Source, gathered
 
 BANDS = 10
 """Bands of equal width that scores, 0 to 1, are put in."""
@@ -95,7 +95,7 @@ def calibration(source: Source) -> tuple[Band, ...]:
 
     The reliability diagram of Niculescu-Mizil and Caruana (ICML 2005); empty where no detection counts.
     """
-    counted = source.table("predictions").filter(
+    counted = source.scan("predictions").filter(
         (pl.col("split") == source.judged_split)
         & pl.col("outcome").is_in([RIGHT, *WRONG])
         & pl.col("score").is_between(0, 1)
@@ -104,8 +104,7 @@ def calibration(source: Source) -> tuple[Band, ...]:
     per_photo = banded.group_by("band", "image_id").agg(
         total=pl.len(), right=(pl.col("outcome") == RIGHT).sum(), score=pl.col("score").sum()
     )
-    scores = per_photo.group_by("band").agg(pl.col("score").sum())
-    rows = _counted(per_photo, "band").join(scores, on="band").sort("band")
+    rows = _counted(per_photo, "band", pl.col("score").sum()).sort("band")
     return tuple(_band(row) for row in rows.rows(named=True))
 
 
@@ -126,16 +125,18 @@ def spans(bands: Sequence[Band], verdict: str) -> list[tuple[float, float]]:
     return found
 
 
-def _counted(per_photo: pl.DataFrame, key: str) -> pl.DataFrame:
+def _counted(per_photo: pl.LazyFrame, key: str, *further: pl.Expr) -> pl.DataFrame:
     """Sum ``total`` and ``right`` of photos, and the products that a design effect needs."""
-    return per_photo.group_by(key).agg(
+    sums = per_photo.group_by(key).agg(
         pl.col("total").sum(),
         pl.col("right").sum(),
         pl.len().alias("photos"),
         (pl.col("total") ** 2).sum().alias("tt"),
         (pl.col("total") * pl.col("right")).sum().alias("tr"),
         (pl.col("right") ** 2).sum().alias("rr"),
+        *further,
     )
+    return gathered(sums)
 
 
 def _recall(row: Mapping[str, Any]) -> Recall:

@@ -12,7 +12,7 @@ import polars as pl
 from xai.report.causes import UNCLEAR
 from xai.report.format import known
 from xai.report.pictures import Picture, beside, embed_alike, embed_maps, embed_photos, embed_repairs
-from xai.report.source import Source
+from xai.report.source import Source, gathered
 from xai.report.summarize import Summary
 
 MAX_CARDS = 2000
@@ -20,6 +20,9 @@ MAX_CARDS = 2000
 
 EMBEDDED = 300
 """Cards whose pictures the page holds itself; pictures of the others stay in their folders beside it."""
+
+READABLE = 300
+"""Cards that are there to be read without a script; the page holds the others compressed."""
 
 STRENGTHS = {"strong": 0.7, "medium": 0.4, "weak": 0.0}
 """Name → least strength of a verdict, in falling order."""
@@ -95,6 +98,7 @@ class Gallery:
 
     Attributes:
         cards: by cause, strongest first.
+        readable, packed: those of them that the page holds as text, and those that it holds compressed.
         pictures: the distinct photos that the page holds.
         mapped, repaired, beside: cards with a heat map, with a repaired photo, with pictures beside the page.
         left_out: misses without a card.
@@ -103,6 +107,8 @@ class Gallery:
     """
 
     cards: tuple[Card, ...]
+    readable: tuple[Card, ...]
+    packed: tuple[Card, ...]
     pictures: tuple[Picture, ...]
     mapped: int
     repaired: int
@@ -140,8 +146,11 @@ def build(
     by_cause = ordered(source.misses, [line.cause for line in summary.causes])
     chosen = by_cause.sort("turn", "place").head(MAX_CARDS if max_cards is None else max_cards).sort("place")
     shown = _Pictures(source.path, chosen, EMBEDDED if embedded is None else embedded)
-    nearby = _nearby(chosen, source.table("predictions").filter(pl.col("split") == source.split))
-    evidence = _grouped(source.table("evidence").join(chosen.select("error_id"), on="error_id", how="semi"))
+    nearby = _nearby(chosen, detections(source, chosen))
+    lines = source.scan("evidence").join(
+        chosen.lazy().select("error_id"), on="error_id", how="semi", maintain_order="left"
+    )
+    evidence = _grouped(lines.collect())
     alike: dict[tuple[str, int], list[Mapping[str, Any]]] = {}
     for row in source.nearest.rows(named=True):
         alike.setdefault((row["image_id"], row["object_id"]), []).append(row)
@@ -159,8 +168,11 @@ def build(
     )
     held = sorted({place for card in cards for place in card.slices})
     pictures = [card.photo for card in cards if card.photo and card.photo.embedded]
+    as_text = set(chosen.sort("turn", "place").head(READABLE)["error_id"])
     return Gallery(
         cards=cards,
+        readable=tuple(card for card in cards if card.row["error_id"] in as_text),
+        packed=tuple(card for card in cards if card.row["error_id"] not in as_text),
         pictures=tuple({picture.key: picture for picture in pictures}.values()),
         mapped=sum(card.heat_map is not None for card in cards),
         repaired=sum(card.repaired is not None for card in cards),
@@ -171,6 +183,19 @@ def build(
         mechanisms=tuple(summary.mechanisms),
         slices=tuple((place, slices[place]["conditions"]) for place in held),
     )
+
+
+def index(gallery: Gallery) -> dict[str, list[Any]]:
+    """Return what the filters ask of each card, a list per question in the order of the cards."""
+    rows = [card.row for card in gallery.cards]
+    return {
+        **{name: [row[name] for row in rows] for name in ("error_id", "image_id", "label")},
+        "cause": [row["shown_cause"] for row in rows],
+        "mechanism": [row["mechanism"] or "unknown" for row in rows],
+        "strength": [card.strength or "" for card in gallery.cards],
+        "slices": [card.slices for card in gallery.cards],
+        "text": [" ".join(filter(None, (row["note"], row["sentence"]))) for row in rows],
+    }
 
 
 class _Pictures:
@@ -245,6 +270,13 @@ def facts(miss: pl.DataFrame, evidence: pl.DataFrame, predictions: pl.DataFrame)
     row = miss.row(0, named=True)
     nearby = _nearby(miss, predictions).get(row["error_id"], [])
     return {"row": row, "nearby": nearby, "ledger": _ledger(evidence.rows(named=True), row["cause"])}
+
+
+def detections(source: Source, misses: pl.DataFrame) -> pl.DataFrame:
+    """Return the detections in the photos of some misses."""
+    photos = misses.lazy().select("image_id").unique()
+    found = source.scan("predictions").filter(pl.col("split") == source.split)
+    return gathered(found.join(photos, on="image_id", how="semi", maintain_order="left"))
 
 
 def ordered(misses: pl.DataFrame, causes: Sequence[str]) -> pl.DataFrame:

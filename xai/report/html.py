@@ -98,6 +98,7 @@ def _context(source: Source, summary: Summary) -> dict[str, Any]:
         "slices": slices,
         "uncovered": sections.uncovered(source),
         "gallery": shown,
+        "gallery_index": gallery.index(shown),
         "strengths": gallery.STRENGTHS,
         "image_sources": "data: 'self'" if shown.beside else "data:",
         "issues": sections.issues(source),

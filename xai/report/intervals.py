@@ -26,7 +26,7 @@ def wilson(proportion: float, size: float) -> tuple[float, float]:
     return max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale)
 
 
-def effective_size(image_ids: pl.Series, images: pl.DataFrame | None = None) -> float:
+def effective_size(image_ids: pl.Series, images: pl.DataFrame | None = None, objects: pl.Series | None = None) -> float:
     """Return how many independent draws the objects of some photos are worth at least.
 
     Kish's effective sample size (Survey Sampling, 1965) with a photo's objects as copies of one draw: n² / Σ nᵢ² over
@@ -35,13 +35,15 @@ def effective_size(image_ids: pl.Series, images: pl.DataFrame | None = None) -> 
     Args:
         image_ids: (n,) the photo of each object.
         images: ``image_id`` and, where photos are drawn in groups, ``group``.
+        objects: (n,) objects that each row stands for; 1 if left out.
 
     >>> effective_size(pl.Series(["a", "a", "b", "b"])), effective_size(pl.Series(["a", "b"]))
     (2.0, 2.0)
     """
     if image_ids.is_empty():
         return 0.0
-    counts = np.bincount(draws(image_ids, images).to_numpy()).astype(np.float64)
+    weights = None if objects is None else objects.to_numpy()
+    counts = np.bincount(draws(image_ids, images).to_numpy(), weights).astype(np.float64)
     return float(counts.sum() ** 2 / (counts**2).sum())
 
 

@@ -28,8 +28,8 @@ def miss_lines(run_dir: Path, error_id: str, evidence: pl.DataFrame | None = Non
     misses = source.misses.filter(pl.col("error_id") == error_id)
     if misses.is_empty():
         raise RunError(f"expected a miss of {run_dir}, it has none with the id {error_id!r}")
-    told = source.table("evidence").filter(pl.col("error_id") == error_id) if evidence is None else evidence
-    card = gallery.facts(misses, told, source.table("predictions").filter(pl.col("split") == source.split))
+    told = source.scan("evidence").filter(pl.col("error_id") == error_id).collect() if evidence is None else evidence
+    card = gallery.facts(misses, told, gallery.detections(source, misses))
     keys = misses.select("image_id", "object_id")
     alike = (
         source.nearest.join(keys, on=["image_id", "object_id"], how="semi") if len(source.nearest) else pl.DataFrame()

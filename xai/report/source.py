@@ -16,7 +16,7 @@ from xai.report import words
 
 @dataclass(frozen=True)
 class Source:
-    """A finished run on disk; tables are read when they are first asked for.
+    """A finished run on disk; what of its tables is asked for is read then, and not the rest.
 
     Attributes:
         path: the run directory.
@@ -26,8 +26,12 @@ class Source:
     path: Path
     info: Mapping[str, Any]
 
+    def scan(self, name: str) -> pl.LazyFrame:
+        """Open one table: those of photos, objects and detections may be larger than what is to be said of them."""
+        return tables.scan(self.path, name)
+
     def table(self, name: str) -> pl.DataFrame:
-        """Read one table, once."""
+        """Read one table whole, once."""
         if name not in self._read:
             self._read[name] = tables.read(self.path, name)
         return self._read[name]
@@ -41,10 +45,12 @@ class Source:
         file = self.path / "nearest.parquet"
         if not file.is_file():
             return pl.DataFrame(schema=dict.fromkeys(("image_id", "object_id"), pl.Null))
-        trained = self.table("objects").filter(pl.col("split") == "train")
-        seen = trained.select(train_image_id="image_id", train_object_id="object_id", outcome="outcome")
         rows = pl.read_parquet(file).sort("image_id", "object_id", "rank")
-        return rows.join(seen, on=["train_image_id", "train_object_id"], how="left", maintain_order="left")
+        keys = ["train_image_id", "train_object_id"]
+        trained = self.scan("objects").filter(pl.col("split") == "train")
+        seen = trained.select(train_image_id="image_id", train_object_id="object_id", outcome="outcome")
+        seen = seen.join(rows.lazy().select(keys), on=keys, how="semi")
+        return rows.join(gathered(seen), on=keys, how="left", maintain_order="left")
 
     @cached_property
     def _read(self) -> dict[str, pl.DataFrame]:
@@ -76,36 +82,35 @@ class Source:
         """The split that rates rest on: the evaluation set, or the labelled sample of production."""
         return "audit" if self.question == "reported" else "eval"
 
-    @cached_property
-    def scored(self) -> pl.DataFrame:
+    @property
+    def scored(self) -> pl.LazyFrame:
         """The objects whose misses are explained and that count: neither ignored nor unjudged."""
         return self._scored(self.split)
 
-    @cached_property
-    def judged(self) -> pl.DataFrame:
+    @property
+    def judged(self) -> pl.LazyFrame:
         """The scored objects that rates rest on: those of the evaluation set, or of the labelled sample."""
         return self._scored(self.judged_split)
 
-    def _scored(self, split: str) -> pl.DataFrame:
-        objects = self.table("objects").filter(pl.col("split") == split)
+    def _scored(self, split: str) -> pl.LazyFrame:
+        objects = self.scan("objects").filter(pl.col("split") == split)
         return objects.filter(pl.col("outcome").is_not_null() & (pl.col("outcome") != "ignored"))
 
     @cached_property
     def misses(self) -> pl.DataFrame:
         """One row per miss: the error, its verdict where one was reached, the object's box and the photo's size."""
         keys = ["image_id", "object_id"]
-        objects = self.table("objects").filter(pl.col("split") == self.split)
-        note = [pl.col("note") if "note" in objects.columns else pl.lit(None, pl.String).alias("note")]
-        box = objects.select(*keys, "x1", "y1", "x2", "y2", *note)
-        photos = self.table("images").filter(pl.col("split") == self.split).select("image_id", "width", "height")
-        errors = self.table("errors")
+        errors = self.table("errors").filter(pl.col("kind").is_in(list(words.KINDS)))
         if "conditions" not in errors.columns:
             errors = errors.with_columns(conditions=pl.lit(None, pl.List(pl.String)))
+        objects = self.scan("objects").filter(pl.col("split") == self.split)
+        note = pl.col("note") if "note" in objects.collect_schema() else pl.lit(None, pl.String).alias("note")
+        box = objects.select(*keys, "x1", "y1", "x2", "y2", note).join(errors.lazy().select(keys), on=keys, how="semi")
+        photos = self.scan("images").filter(pl.col("split") == self.split).select("image_id", "width", "height")
         return (
-            errors.filter(pl.col("kind").is_in(list(words.KINDS)))
-            .join(self.table("verdicts").drop("mechanism"), on="error_id", how="left")
-            .join(box, on=keys, how="left")
-            .join(photos, on="image_id", how="left")
+            errors.join(self.table("verdicts").drop("mechanism"), on="error_id", how="left")
+            .join(gathered(box), on=keys, how="left")
+            .join(photos.collect(), on="image_id", how="left")
         )
 
     @property
@@ -115,6 +120,11 @@ class Source:
         if not described:
             return None
         return "training set" if described.get("is_training_set", True) else "reference set"
+
+
+def gathered(rows: pl.LazyFrame) -> pl.DataFrame:
+    """Read some rows of a large table, or sums over it, a part of the table at a time."""
+    return rows.collect(engine="streaming")
 
 
 def open_run(run_dir: Path) -> Source:

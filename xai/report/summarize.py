@@ -12,7 +12,7 @@ import polars as pl
 from xai.report import words
 from xai.report.causes import CauseLine, by_avoidable, cause_lines, counts
 from xai.report.sentences import answer_lines
-from xai.report.source import Source, open_run
+from xai.report.source import Source, gathered, open_run
 from xai.rules import DOUBTS, ELEVATED
 
 UNUSABLE = ("case_not_understood", "case_without_photo")
@@ -153,8 +153,10 @@ def summarize(run_dir: Path) -> Summary:
 def summarize_source(source: Source) -> Summary:
     """Sum up an opened run."""
     misses = source.misses
-    read = source.table("images").filter(pl.col("status") == "ok")["split"]
-    annotated = source.table("objects").filter(pl.col("split") == source.split)
+    read = gathered(source.scan("images").filter(pl.col("status") == "ok").group_by("split").len())
+    photos = dict(read.iter_rows())
+    annotated = source.scan("objects").filter(pl.col("split") == source.split)
+    objects = _count(source.scored)
     verdicts = counts(misses["verdict"])
     settings = source.config.get("report") or {}
     causes = cause_lines(source)
@@ -162,9 +164,9 @@ def summarize_source(source: Source) -> Summary:
         title=settings.get("title") or "Why did the detector miss it?",
         report=source.path / "report.html",
         question=source.question,
-        photos=int((read == source.split).sum()),
-        objects=source.scored.height,
-        ignored=annotated.height - source.scored.height,
+        photos=photos.get(source.split, 0),
+        objects=objects,
+        ignored=_count(annotated) - objects,
         misses=misses.height,
         miss_photos=misses["image_id"].n_unique(),
         kinds=counts(misses["kind"]),
@@ -177,11 +179,15 @@ def summarize_source(source: Source) -> Summary:
         mechanisms=counts(misses["mechanism"].fill_null("unknown")),
         doubts=_doubts(source),
         unusable=source.table("issues").filter(pl.col("code").is_in(UNUSABLE)).height,
-        judged_photos=int((read == source.judged_split).sum()),
+        judged_photos=photos.get(source.judged_split, 0),
         reference=source.reference,
         cost_per_miss=settings.get("cost_per_miss"),
         currency=settings.get("currency") or "",
     )
+
+
+def _count(rows: pl.LazyFrame) -> int:
+    return int(gathered(rows.select(pl.len())).item())
 
 
 def _elevated(source: Source, causes: tuple[CauseLine, ...]) -> tuple[Mapping[str, Any], ...]:

@@ -39,73 +39,125 @@
   const form = gallery?.querySelector("form.filters");
   if (!form) return;
 
-  // Each miss is text in a noscript element until it is shown; its photo likewise, shared by the misses in it.
+  // What the filters ask of each miss comes first, in columns. The misses and their photos follow at the end of the page
+  // as text, the first of them in noscript elements, the others compressed; they become elements when they are shown.
   const PAGE = 24;
   const list = gallery.querySelector(".cards");
   const none = gallery.querySelector(".none");
   const more = gallery.querySelector(".more");
+  const printed = gallery.querySelector(".printed");
   const output = form.querySelector("output");
   const fields = all("[data-filter]", form);
-  const photos = new Map(all("noscript[data-photo]", gallery).map((kept) => [kept.dataset.photo, kept]));
-  const items = all("noscript[data-miss]", list);
-  const byId = new Map(items.map((item) => [item.dataset.miss, item]));
+  const columns = JSON.parse(document.querySelector("#index").content.textContent);
+  const items = columns.error_id.map((name, place) => place);
+  const texts = new Map();
+  const photos = new Map();
+  const placed = new Set();
   const made = new Map();
   let fitting = items;
   let shown = 0;
+  const loaded = () => document.readyState !== "loading";
 
-  const parsed = (text) => {
+  const parsed = (kept) => {
     const holder = document.createElement("template");
-    holder.innerHTML = text;
+    holder.innerHTML = kept.textContent.trim();
     return holder.content.firstElementChild;
   };
-  const cardOf = (item) => {
-    let card = made.get(item);
+  // While the page is still being read, the last element may be there with half of its text.
+  const gather = (selector, key, into) => {
+    for (const kept of all(selector)) if (loaded() || kept.nextElementSibling) into.set(kept.dataset[key], kept);
+  };
+  const unpack = async (block) => {
+    const names = block.dataset.misses.split(" ");
+    let cards = names.map((name) => `<article class="card"><p class="text">Miss ${name} needs a newer browser.</p></article>`);
+    if ("DecompressionStream" in window) {
+      const bytes = Uint8Array.from(atob(block.content.textContent), (letter) => letter.charCodeAt(0));
+      const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+      cards = (await new Response(stream).text()).split(/(?=<article class="card")/);
+    }
+    names.forEach((name, place) => texts.set(name, { textContent: cards[place] }));
+    block.remove();
+  };
+  // Returns nothing where the texts are here, else a promise of them.
+  const fetched = (chosen) => {
+    const missing = () => chosen.map((place) => columns.error_id[place]).filter((name) => !texts.has(name));
+    if (!missing().length) return null;
+    gather("noscript[data-miss]", "miss", texts);
+    const names = new Set(missing());
+    if (!names.size) return null;
+    const holds = (block) => block.dataset.misses.split(" ").some((name) => names.has(name));
+    const blocks = all("template[data-misses]").filter(holds);
+    if (blocks.length) return Promise.all(blocks.map(unpack)).then(() => fetched(chosen));
+    if (!loaded()) return new Promise((done) => setTimeout(done, 20)).then(() => fetched(chosen));
+    return null;
+  };
+  const showPhotos = () => {
+    for (const use of all("use", list)) {
+      const key = use.getAttribute("href").slice("#photo-".length);
+      if (placed.has(key)) continue;
+      if (!photos.has(key)) gather("noscript[data-photo]", "photo", photos);
+      if (!photos.has(key)) continue;
+      gallery.append(parsed(photos.get(key)));
+      placed.add(key);
+      photos.get(key).remove();
+    }
+  };
+  const cardOf = (place) => {
+    let card = made.get(place);
     if (!card) {
-      card = parsed(item.textContent.trim());
-      made.set(item, card);
+      card = parsed(texts.get(columns.error_id[place]));
+      made.set(place, card);
       const tools = card.querySelector(".tools");
       if (tools) tools.hidden = false;
-      const key = card.querySelector("use")?.getAttribute("href").slice("#photo-".length);
-      const kept = photos.get(key);
-      if (kept) {
-        photos.delete(key);
-        gallery.append(parsed(kept.textContent));
-        kept.remove();
-      }
     }
     return card;
   };
   const showMore = () => {
-    list.append(...fitting.slice(shown, shown + PAGE).map(cardOf));
-    shown = Math.min(fitting.length, shown + PAGE);
-    more.hidden = shown >= fitting.length;
-    more.firstElementChild.textContent = `Show ${Math.min(PAGE, fitting.length - shown)} more`;
+    const chosen = fitting;
+    const next = chosen.slice(shown, shown + PAGE);
+    const append = () => {
+      if (fitting !== chosen || next[0] !== chosen[shown]) return;
+      list.append(...next.map(cardOf));
+      showPhotos();
+      shown += next.length;
+      more.hidden = shown >= chosen.length;
+      printed.textContent = `${counted(shown)} of ${counted(items.length)} misses are printed, those that were shown.`;
+      more.firstElementChild.textContent = `Show ${Math.min(PAGE, chosen.length - shown)} more`;
+    };
+    const waiting = fetched(next);
+    return waiting ? waiting.then(append) : append();
   };
+  const counted = (number) => String(number).replace(/\B(?=(\d{3})+$)/g, ",");
   const show = (chosen) => {
     fitting = chosen;
     shown = 0;
     list.replaceChildren();
-    showMore();
     none.hidden = chosen.length > 0;
-    output.textContent = `${chosen.length.toLocaleString("en")} of ${items.length.toLocaleString("en")} misses`;
+    output.textContent = `${counted(chosen.length)} of ${counted(items.length)} misses`;
+    return showMore();
   };
 
   // Filters; what is chosen stands in the address, so that it can be passed on.
-  const texts = new Map();
-  const textOf = (item) => {
-    if (!texts.has(item)) texts.set(item, item.dataset.q.toLowerCase());
-    return texts.get(item);
+  const searched = new Map();
+  const causes = new Map(all("[data-filter=cause] option", form).map((option) => [option.value, option.textContent]));
+  const textOf = (place) => {
+    if (!searched.has(place)) {
+      const { error_id, image_id, label, cause, text } = columns;
+      const parts = [error_id[place], image_id[place], label[place], causes.get(cause[place]), text[place]];
+      searched.set(place, parts.join(" ").toLowerCase());
+    }
+    return searched.get(place);
   };
   const fits = {
-    q: (item, value) => value.toLowerCase().split(/\s+/).every((word) => textOf(item).includes(word)),
-    slice: (item, value, field) => item.dataset.slices.split(" ").includes(field.selectedOptions[0].dataset.place),
+    q: (place, value) => value.toLowerCase().split(/\s+/).every((word) => textOf(place).includes(word)),
+    slice: (place, value, field) => columns.slices[place].includes(Number(field.selectedOptions[0].dataset.place)),
   };
   const chosenFields = () => fields.filter((field) => field.value.trim() !== "");
   const apply = () => {
     const wanted = chosenFields();
-    const test = ({ dataset: { filter } }) => fits[filter] ?? ((item, value) => item.dataset[filter] === value);
+    const test = ({ dataset: { filter } }) => fits[filter] ?? ((place, value) => columns[filter][place] === value);
     const tests = wanted.map((field) => [test(field), field.value.trim(), field]);
-    show(items.filter((item) => tests.every(([fit, value, field]) => fit(item, value, field))));
+    return show(items.filter((place) => tests.every(([fit, value, field]) => fit(place, value, field))));
   };
   const remember = () => {
     const query = chosenFields().map((field) => `${field.dataset.filter}=${encodeURIComponent(field.value.trim())}`);
@@ -120,10 +172,11 @@
   form.addEventListener("input", changed);
   form.addEventListener("reset", () => setTimeout(changed));
   form.addEventListener("submit", (event) => event.preventDefault());
-  more.addEventListener("click", () => {
-    const next = shown;
-    showMore();
-    cardOf(fitting[next]).focus({ preventScroll: true });
+  more.addEventListener("click", async () => {
+    const next = fitting[shown];
+    const waiting = showMore();
+    if (waiting) await waiting;
+    made.get(next)?.focus({ preventScroll: true });
   });
   // Pictures of a card: close look, heat map, and the repaired photo in place of the photo.
   const toggle = (button) => {
@@ -156,9 +209,11 @@
     const card = event.target.closest(".card");
     if (!card || event.altKey || event.ctrlKey || event.metaKey) return;
     if (event.key === "ArrowRight" || event.key === "ArrowLeft") {
-      if (event.key === "ArrowRight" && !card.nextElementSibling && !more.hidden) showMore();
-      const next = event.key === "ArrowRight" ? card.nextElementSibling : card.previousElementSibling;
-      next?.focus();
+      const forward = event.key === "ArrowRight";
+      const step = () => (forward ? card.nextElementSibling : card.previousElementSibling)?.focus();
+      const waiting = forward && !card.nextElementSibling && !more.hidden ? showMore() : null;
+      if (waiting) waiting.then(step);
+      else step();
       event.preventDefault();
     } else if (event.key === "e") {
       const details = card.querySelector("details");
@@ -170,9 +225,9 @@
   });
 
   // An address may name a filter (#gallery?cause=glare) or one miss (#miss-ID), which is then shown whatever the filters say.
-  const follow = () => {
-    const [place, query] = location.hash.slice(1).split("?");
-    if (place === "gallery" && query !== undefined) {
+  const follow = async () => {
+    const [target, query] = location.hash.slice(1).split("?");
+    if (target === "gallery" && query !== undefined) {
       const asked = new URLSearchParams(query);
       for (const field of fields) {
         field.value = asked.get(field.dataset.filter) ?? "";
@@ -182,17 +237,21 @@
       gallery.scrollIntoView();
       return;
     }
-    const item = byId.get(place.replace(/^miss-/, ""));
-    if (!item) return;
-    if (!cardOf(item).isConnected) {
+    const place = columns.error_id.indexOf(target.replace(/^miss-/, ""));
+    if (place === -1) return;
+    if (!made.get(place)?.isConnected) {
       for (const field of fields) field.value = "";
-      show([item, ...items.filter((other) => other !== item)]);
+      const waiting = show([place, ...items.filter((other) => other !== place)]);
+      if (waiting) await waiting;
     }
-    const card = cardOf(item);
-    card.scrollIntoView({ block: "center" });
-    card.focus({ preventScroll: true });
+    const card = made.get(place);
+    card?.scrollIntoView({ block: "center" });
+    card?.focus({ preventScroll: true });
   };
   addEventListener("hashchange", follow);
-  apply();
   follow();
+  document.addEventListener("DOMContentLoaded", () => {
+    if (list.childElementCount === 0) apply();
+  });
+  performance.mark("ready");
 })();

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import sys
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,17 +13,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from attributes import remote
+from attributes import links, remote
 from attributes.arrays import Boxes, Floats, Pixels
 from attributes.catalog import ATTRIBUTES, Attribute
 from attributes.decode import DecodeError, read
 from attributes.reduced import Reduced
 from attributes.views import Views
-from attributes.workers import Row
-from attributes.workers import workers as workers_of
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from attributes.workers import Row
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -37,7 +36,7 @@ _ROWS_APART = 1000
 what could be given back."""
 
 _EACH = 128
-"""Photos from which a process has so much to do that starting it, some 0.4 s, pays."""
+"""Photos from which a process has so much to do that starting it, some 0.25 s of a core, pays."""
 
 DEVICE_BATCH_SIZE = 64
 """The same on a GPU, where each step costs as much for one photo as for many."""
@@ -107,28 +106,34 @@ def tag(
     names: Collection[str] | None = None,
     device: str | None = None,
 ) -> pl.DataFrame:
-    """Measure the image attributes of a folder's photos, or of the files named.
+    r"""Measure the image attributes of a folder's photos, or of the files named.
 
     Memory holds a photo and a batch of reduced ones for each worker (on a device a batch), however many there are.
 
     Args:
         photos: a folder, searched with its subfolders for ``SUFFIXES``; a file; or paths.
-        workers: processes, or threads where each would have under 128 photos to tag; default the number of
+        workers: processes that tag side by side, each with some 60 MB of its own; threads where each would have under
+            128 photos to tag, where ``device`` is given and where photos come from a URL. Default: the number of
             processors.
         progress: told (done, total) after each batch.
         names: of the image attributes to measure; None measures all.
         device: as for ``measure``. Files are decoded on the CPU all the same, which tells the damaged ones.
 
     Returns:
-        One row per photo, sorted by ``image_id`` (path relative to the folder, or as given): ``image_id status width
-        height exif_orientation captured_at camera focal_length sha256`` and the image attributes, null where unknown.
+        One row per photo, sorted by path: ``image_id`` (relative to the folder, or as given; bytes of a name that are
+        no UTF-8 are written as ``\xff``) ``status width height exif_orientation captured_at camera focal_length
+        sha256`` and the image attributes, null where unknown.
         ``status`` is ``ok``, the code of ``DecodeError``, or ``photo_crashes`` for one that ended its process twice.
 
     Raises:
         FileNotFoundError: there is nothing at the path.
         ValueError: there is no image attribute of one of the names.
+        RuntimeError: a process cannot be started, or one after the other ends: no photo is the reason.
+        StoreError: a store that photos come from does not answer.
     """
     import polars as pl
+
+    from attributes import workers as processes
 
     wanted = _named(names, level="image")
     columns = [attribute.name for attribute in wanted]
@@ -140,17 +145,24 @@ def tag(
     frames = [pl.DataFrame(schema=schema)]
     rows: list[Row] = []
     done = 0
-    apart = device is None and count > 1 and len(image_ids) >= count * _EACH and bool(sys.executable)
-    tagging = workers_of(count) if apart else nullcontext(partial(tag_batch, device=device))
+    # Photos of a store are waited for, which threads do as well; and another process may not know the store.
+    far = any(remote.address(root / name) for name in image_ids[:1])
+    apart = device is None and not far and processes.possible() and count > 1 and len(image_ids) >= count * _EACH
+    tagging = processes.workers(count) if apart else nullcontext(partial(tag_batch, device=device))
     with tagging as tag_some, ThreadPoolExecutor(max_workers=count) as pool:
-        for told in in_order(pool, partial(tag_some, str(root), columns), batches, ahead=2 * count):
-            rows += told
-            if len(rows) >= _ROWS_APART:
-                frames.append(pl.DataFrame(rows, schema=schema, orient="row"))
-                rows = []
-            done += len(told)
-            if progress is not None:
-                progress(done, len(image_ids))
+        try:
+            work = partial(_tag_held, partial(tag_some, str(root), columns), root if _is_folder(photos) else None)
+            for told in in_order(pool, work, batches, ahead=2 * count):
+                rows += told
+                if len(rows) >= _ROWS_APART:
+                    frames.append(pl.DataFrame(rows, schema=schema, orient="row"))
+                    rows = []
+                done += len(told)
+                if progress is not None:
+                    progress(done, len(image_ids))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
     frames.append(pl.DataFrame(rows, schema=schema, orient="row"))
     return pl.concat(frames)
 
@@ -201,11 +213,32 @@ def _find(photos: Path | Sequence[Path]) -> tuple[Path, list[str]]:
     if remote.address(root):
         return root, sorted(name for name in remote.listing(root, again=True) if Path(name).suffix.lower() in SUFFIXES)
     if root.is_dir():
-        found = (path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+        # A link to nothing is a photo that is missing, not none.
+        found = (
+            path
+            for path in root.rglob("*")
+            if path.suffix.lower() in SUFFIXES and (path.is_file() or path.is_symlink())
+        )
         return root, sorted(path.relative_to(root).as_posix() for path in found)
     if not root.exists():
         raise FileNotFoundError(f"expected a photo or a folder of photos, found nothing at {root}")
     return root.parent, [root.name]
+
+
+def _is_folder(photos: Path | Sequence[Path]) -> bool:
+    return isinstance(photos, Path | str) and not remote.address(Path(photos)) and Path(photos).is_dir()
+
+
+def _tag_held(tag_some: Callable[[Sequence[str]], list[Row]], root: Path | None, batch: Sequence[str]) -> list[Row]:
+    """Tag the photos of a folder; of those that a link leads out to nothing but that is told."""
+    out = {name for name in batch if root is not None and links.leaves(root / name, root)}
+    told = iter(tag_some([name for name in batch if name not in out]))
+    return [{"image_id": _shown(name), "status": links.CODE} if name in out else next(told) for name in batch]
+
+
+def _shown(name: str) -> str:
+    """A path as text; bytes that are no UTF-8 are written out."""
+    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 def tag_batch(root: str, names: Sequence[str], batch: Sequence[str], device: str | None = None) -> list[Row]:
@@ -226,7 +259,7 @@ def tag_batch(root: str, names: Sequence[str], batch: Sequence[str], device: str
     reduced: list[Reduced] = []
     focal_px: list[float | None] = []
     for name in batch:
-        row: Row = {"image_id": name}
+        row: Row = {"image_id": _shown(name)}
         rows.append(row)
         try:
             photo = read(Path(root) / name)

@@ -1,6 +1,8 @@
 """Measuring batches and tagging folders: order, independence, unreadable photos, and a light import."""
 
 import csv
+import os
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -153,6 +155,19 @@ def test_tag_one_file_and_nothing(tmp_path: Path) -> None:
     assert tag(tmp_path / "none").shape == (0, 9 + len(IMAGE))
     with pytest.raises(FileNotFoundError, match="absent"):
         tag(tmp_path / "absent")
+
+
+def test_links_to_nothing_and_names_of_other_bytes_are_rows(tmp_path: Path) -> None:
+    save(tmp_path / "whole.png", scene(0))
+    (tmp_path / "gone.jpg").symlink_to(tmp_path / "away.jpg")
+    odd = os.path.join(os.fsencode(tmp_path), b"odd\xff.png")
+    try:
+        shutil.copy(tmp_path / "whole.png", odd)
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    frame = tag(tmp_path, names=["brightness"])
+    assert frame["image_id"].to_list() == ["gone.jpg", "odd\\xff.png", "whole.png"]
+    assert frame["status"].to_list() == ["photo_missing", "ok", "ok"]
 
 
 def test_public_names() -> None:

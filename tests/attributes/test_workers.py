@@ -6,11 +6,12 @@ import sys
 from pathlib import Path
 
 import cv2
+import fsspec
 import numpy as np
 import pytest
 
 from attributes import extract, tag, workers
-from attributes.workers import CRASHES, Worker, WorkerError
+from attributes.workers import CRASHES, READY, Worker, WorkerError
 
 NAMES = ["brightness", "sharpness", "glare"]
 
@@ -76,9 +77,9 @@ def test_a_process_that_is_killed_is_replaced(folder: Path) -> None:
 def test_only_the_photo_that_ends_processes_is_set_aside(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # The process is made to end at one photo, as a decoder with a fault would.
     poisoned = (
-        "import json, os, sys; sys.path[:] = json.loads(sys.argv[1]); from attributes import extract, serve; "
-        "read = extract.read; extract.read = lambda path: os.abort() if '03' in path.name else read(path); "
-        "serve.serve()"
+        "import json, os, sys; print('a start that talks', flush=True); sys.path[:] = json.loads(sys.argv[1]); "
+        "from attributes import extract, serve; read = extract.read; "
+        "extract.read = lambda path: os.abort() if '03' in path.name else read(path); serve.serve()"
     )
     monkeypatch.setattr(workers, "_START", poisoned)
     names = sorted(path.name for path in folder.iterdir())[:5]
@@ -94,13 +95,41 @@ def test_a_process_that_cannot_start_is_told(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(workers, "_START", "raise SystemExit(7)")
     with pytest.raises(RuntimeError, match=rf"expected a process that tags photos, {sys.executable} ended with 7"):
         Worker().ask(("", NAMES, []))
+    monkeypatch.setattr(workers, "_START", "import time; time.sleep(60)")
+    monkeypatch.setattr(workers, "STARTING", 0.1)
+    with pytest.raises(RuntimeError, match=f"ended with {-signal.SIGKILL}"):
+        Worker().ask(("", NAMES, []))
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with pytest.raises(RuntimeError, match="expected to start /nowhere/python"):
+        Worker().ask(("", NAMES, []))
 
 
-def test_a_fault_of_the_code_is_raised_as_without_processes(folder: Path) -> None:
+def test_when_every_photo_ends_its_process_none_is_blamed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "MOST_CRASHES", 2)
+    monkeypatch.setattr(
+        workers, "_START", f"import sys; sys.stdout.buffer.write({READY!r}); sys.stdout.flush(); sys.stdin.readline()"
+    )
+    with (
+        workers.workers(1) as tag_some,
+        pytest.raises(RuntimeError, match=r"each of 2 in a row ended its process, the last b\.jpg"),
+    ):
+        tag_some(str(folder), NAMES, ["a.jpg", "b.jpg", "c.jpg"])
+
+
+def test_what_a_task_raises_is_raised_as_without_processes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path, folder])  # no path that Python takes, and none that JSON does
     worker = Worker()
     try:
-        with pytest.raises(RuntimeError, match="expected names of image attributes, got 'glitter'"):
+        with pytest.raises(ValueError, match=r"^expected names of image attributes, got 'glitter'"):
             worker.ask((str(folder), ["glitter"], ["00 ü.jpg"]))
         assert worker.ask((str(folder), NAMES, ["00 ü.jpg"]))[0]["status"] == "ok"
     finally:
         worker.close()
+
+
+@pytest.mark.usefixtures("apart")
+def test_photos_of_a_store_need_no_process(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Worker, "_started", lambda _: pytest.fail("a process was started"))
+    store = fsspec.filesystem("memory")
+    store.put(f"{folder}/", "/tagged/", recursive=True)
+    assert tag(Path("memory:/tagged"), workers=2, names=NAMES)["status"].to_list().count("ok") == 19

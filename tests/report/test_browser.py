@@ -234,8 +234,9 @@ def test_script_in_names_does_nothing(tmp_path: Path, open_page: Open) -> None:
 
 def test_without_script_every_miss_is_shown(file: Path, misses: dict[str, Any], open_page: Open) -> None:
     tab = open_page(file, java_script_enabled=False)
-    assert tab.locator("#gallery .card").count() == len(misses)
-    assert tab.locator("#gallery .card").last.is_visible()
+    assert tab.locator("#store .card").count() == len(misses)
+    assert tab.locator("#store .card").last.is_visible()
+    assert tab.locator("#gallery a[href='#store']").is_visible()
     assert not tab.locator("form.filters").is_visible()
 
 

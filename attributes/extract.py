@@ -17,6 +17,7 @@ from attributes import links, remote
 from attributes.arrays import Boxes, Floats, Pixels
 from attributes.catalog import ATTRIBUTES, Attribute
 from attributes.decode import DecodeError, read
+from attributes.kept import Parts, stamp
 from attributes.reduced import Reduced
 from attributes.views import Views
 
@@ -105,6 +106,7 @@ def tag(
     progress: Callable[[int, int], None] | None = None,
     names: Collection[str] | None = None,
     device: str | None = None,
+    keep: Path | None = None,
 ) -> pl.DataFrame:
     r"""Measure the image attributes of a folder's photos, or of the files named.
 
@@ -118,6 +120,8 @@ def tag(
         progress: told (done, total) after each batch.
         names: of the image attributes to measure; None measures all.
         device: as for ``measure``. Files are decoded on the CPU all the same, which tells the damaged ones.
+        keep: a folder for finished parts of the table, some thousand photos each; what lies in it of the same photos is
+            taken. The caller removes it. None keeps nothing.
 
     Returns:
         One row per photo, sorted by path: ``image_id`` (relative to the folder, or as given; bytes of a name that are
@@ -140,11 +144,12 @@ def tag(
     root, image_ids = _find(photos)
     count = workers or os.cpu_count() or 1
     size = BATCH_SIZE if device is None else DEVICE_BATCH_SIZE
-    batches = (image_ids[start : start + size] for start in range(0, len(image_ids), size))
     schema = _schema(columns)
-    frames = [pl.DataFrame(schema=schema)]
+    parts = Parts(keep, stamp([*columns, str(device)], root, image_ids)) if keep is not None else None
+    frames = [pl.DataFrame(schema=schema), *(parts.read() if parts else [])]
     rows: list[Row] = []
-    done = 0
+    done = sum(map(len, frames))
+    batches = (image_ids[start : start + size] for start in range(done, len(image_ids), size))
     # Photos of a store are waited for, which threads do as well; and another process may not know the store.
     far = any(remote.address(root / name) for name in image_ids[:1])
     apart = device is None and not far and processes.possible() and count > 1 and len(image_ids) >= count * _EACH
@@ -157,6 +162,8 @@ def tag(
                 if len(rows) >= _ROWS_APART:
                     frames.append(pl.DataFrame(rows, schema=schema, orient="row"))
                     rows = []
+                    if parts is not None:
+                        parts.add(frames[-1])
                 done += len(told)
                 if progress is not None:
                     progress(done, len(image_ids))

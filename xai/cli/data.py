@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +15,7 @@ from attributes import remote
 from xai.cli.app import app
 from xai.cli.voice import Device, Json, Quiet, Seed, Voice, Workers, command_line, overrides_of, shown
 from xai.exceptions import DataError, RequestError
-from xai.files import make_folder, replacing
+from xai.files import make_folder, replacing, writing
 
 
 @app.command()
@@ -82,17 +83,24 @@ def tag(
     where = None if device in (None, "cpu") else _gpu(device)
     make_folder(out.parent, out.name)  # before the photos, so that nobody waits for tags that cannot be written
     voice = Voice(quiet, json_)
-    with voice.progress() as progress:
+    parts = out.with_name(f"{out.name}.parts")
+    with voice.progress() as progress, writing(parts):
         frame = attributes.tag(
-            photos, workers=workers, device=where, progress=lambda done, total: progress("tag", done, total)
+            photos,
+            workers=workers,
+            device=where,
+            progress=lambda done, total: progress("tag", done, total),
+            keep=parts,
         )
     if not frame.height:
+        shutil.rmtree(parts)
         raise DataError(f"expected photos (JPEG, PNG, WebP, TIFF or BMP) in {photos}, found none")
     with replacing(out) as temporary:
         if out.suffix == ".csv":
             frame.write_csv(temporary)
         else:
             frame.write_parquet(temporary)
+    shutil.rmtree(parts)
     unread = frame.filter(frame["status"] != "ok").height
     if voice.json:
         voice.emit({"event": "tag", "path": str(out), "photos": frame.height, "unreadable": unread})

@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import polars as pl
+import pytest
 from PIL import Image
 
 from xai import lookalikes
@@ -55,6 +56,20 @@ def test_strips_hold_the_nearest_first_and_gaps_are_left_out(tmp_path: Path) -> 
     first, second = strip[side // 2, side // 2], strip[side // 2, side + 4 + side // 2]
     assert first[2] > 150 > first[0]
     assert second[0] > 150 > second[2]
+
+
+def test_strips_that_are_there_are_not_cut_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nearest, errors, trained = world(tmp_path / "train")
+    read: list[str] = []
+    decode = lookalikes.read
+    monkeypatch.setattr(lookalikes, "read", lambda path, **more: read.append(path.name) or decode(path, **more))
+    for expected in (["blue.png", "red.png", "gone.png"], ["gone.png"]):
+        lookalikes.keep(nearest, errors, trained, tmp_path / "train", tmp_path / "run")
+        assert read == expected
+        read.clear()
+    photo(tmp_path / "train" / "red.png", (20, 200, 20))
+    lookalikes.keep(nearest, errors, trained, tmp_path / "train", tmp_path / "run")
+    assert "red.png" in read
 
 
 def test_nothing_is_kept_where_there_is_nothing_to_read(tmp_path: Path) -> None:

@@ -142,7 +142,8 @@ def begin(kept: Journal | None, folder: Path, told: Sequence[pl.DataFrame | None
     """
     total = hashlib.sha256(str(spent).encode())
     for frame in told:
-        total.update(b"none" if frame is None else frame.write_json().encode())
+        rows = ["none"] if frame is None else sorted(frame.write_ndjson().splitlines())  # joins keep no order
+        total.update("\n".join(rows).encode())
     digest = total.hexdigest()
     if kept is None or not resume or not kept.begun(digest) or not (folder / "gallery").is_dir():
         for name in PICTURES:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,8 @@ import numpy as np
 import polars as pl
 
 from attributes.decode import DecodeError, read
-from xai.files import replacing
+from xai.dataset.photos import stamps
+from xai.files import replacing, tidy
 from xai.rules import MISSES
 from xai.types import Pixels
 
@@ -37,10 +39,10 @@ def keep(nearest: pl.DataFrame, errors: pl.DataFrame, trained: pl.DataFrame, roo
         errors: of the run; misses in their order.
         trained: training objects with their boxes.
         root: folder of the training photos; where it is gone, as of a profile that was made elsewhere, nothing is kept.
-        folder: the run directory; its ``alike/`` is made anew.
+        folder: the run directory; its ``alike/`` is made anew, or gone on with where it is of the same crops.
     """
-    shutil.rmtree(folder / FOLDER, ignore_errors=True)
     if nearest.is_empty() or not root.is_dir():
+        shutil.rmtree(folder / FOLDER, ignore_errors=True)
         return
     keys = ["image_id", "object_id"]
     misses = errors.filter(pl.col("kind").is_in(list(MISSES))).select("error_id", *keys)
@@ -50,7 +52,12 @@ def keep(nearest: pl.DataFrame, errors: pl.DataFrame, trained: pl.DataFrame, roo
     told = nearest.filter(pl.col("rank") <= CROPS).join(misses, on=keys)
     placed = told.join(boxes, on=["train_image_id", "train_object_id"])
     first = misses["error_id"].filter(misses["error_id"].is_in(placed["error_id"].to_list())).head(MOST)
-    wanted = placed.filter(pl.col("error_id").is_in(first.to_list()))
+    wanted = placed.filter(pl.col("error_id").is_in(first.to_list())).sort("error_id", "rank")
+    stamp_of = stamps(root)
+    seen = [stamp_of(name) for name in wanted["train_image_id"]]
+    _begin(folder, hashlib.sha256(f"{root} {seen} {wanted.write_json()}".encode()).hexdigest())
+    there = {path.stem for path in (folder / FOLDER).glob("*.jpg") if path.stat().st_size}
+    wanted = wanted.filter(~pl.col("error_id").is_in(there))
     crops: dict[tuple[str, int], Pixels] = {}
     for part in wanted.partition_by("train_image_id", maintain_order=True):
         try:
@@ -60,10 +67,20 @@ def keep(nearest: pl.DataFrame, errors: pl.DataFrame, trained: pl.DataFrame, roo
         for row in part.iter_rows(named=True):
             box = [row[corner] for corner in ("x1", "y1", "x2", "y2")]
             crops[row["error_id"], row["rank"]] = crop(pixels, box)
-    for error_id in first:
+    for error_id in (name for name in first if name not in there):
         ranks = sorted(rank for name, rank in crops if name == error_id)
         if ranks:
             _write([crops[error_id, rank] for rank in ranks], folder / FOLDER / f"{error_id}.jpg")
+
+
+def _begin(run: Path, digest: str) -> None:
+    """Remove the strips of other crops, and what a killed run left half written."""
+    stamp = run / "shards" / FOLDER
+    if not stamp.is_file() or stamp.read_text(encoding="ascii") != digest:
+        shutil.rmtree(run / FOLDER, ignore_errors=True)
+        with replacing(stamp) as temporary:
+            temporary.write_text(digest, encoding="ascii")
+    tidy(run / FOLDER)
 
 
 def crop(pixels: Pixels, box: Sequence[float]) -> Pixels:

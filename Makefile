@@ -6,7 +6,7 @@ export YOLO_OFFLINE := true
 export YOLO_AUTOINSTALL := false
 export NO_ALBUMENTATIONS_UPDATE := 1
 
-.PHONY: demo test test-all lint format bench bench-coverage clean
+.PHONY: demo test test-all lint format bench bench-coverage bench-scale clean
 
 $(VENV)/.installed: pyproject.toml
 	@if command -v uv >/dev/null 2>&1; then \
@@ -38,7 +38,7 @@ format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .
 
 bench: $(VENV)/.installed  ## one JSON line per figure, a table at the end
-	@for script in $$(ls tests/benchmarks/*.py | grep -v -e harness.py -e train_ -e /accuracy_ -e '/planted_[^c]' -e /attribution_ -e /gpu_); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	@for script in $$(ls tests/benchmarks/*.py | grep -v -e harness.py -e train_ -e /accuracy_ -e '/planted_[^c]' -e /attribution_ -e /gpu_ -e /faults_); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 # SLICELINE and CLEANLAB are interpreters of environments that hold these peers; without them the peers are left out.
 bench-coverage: $(VENV)/.installed  ## coverage, novelty and label checks at the size of their targets
@@ -47,7 +47,7 @@ bench-coverage: $(VENV)/.installed  ## coverage, novelty and label checks at the
 		"label_checks.py $(if $(CLEANLAB),--cleanlab $(CLEANLAB))" novelty.py; \
 	do echo "== $$script"; $(BIN)/python tests/benchmarks/$$script || exit 1; done
 
-bench-faults: $(VENV)/.installed  ## what a run survives: kills, damaged labels, damaged photos
+bench-faults: $(VENV)/.installed  ## what a run survives: kills, faults of the machine, damaged labels and photos
 	$(BIN)/python tests/benchmarks/faults.py
 
 clean:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from harness import Ledger
 
-KINDS = ["photos", "labels", "machine", "kills"]
+KINDS = ["photos", "labels", "configs", "machine", "kills"]
 
 
 def world(folder: Path) -> Path:
@@ -39,19 +39,22 @@ def main() -> None:
     parser.add_argument("--faults", type=int, default=5, help="tries of each fault of the machine")
     parser.add_argument("--labels", type=int, default=100_000)
     parser.add_argument("--photos", type=int, default=20_000)
+    parser.add_argument("--configs", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="+", choices=KINDS, default=KINDS)
     asked = parser.parse_args()
     ledger, rng = Ledger("faults"), np.random.default_rng(asked.seed)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        if {"photos", "labels"} & set(asked.only):
+        if {"photos", "labels", "configs"} & set(asked.only):
             import faults_damage
 
             if "photos" in asked.only:
                 faults_damage.photos(ledger, asked.photos, rng)
             if "labels" in asked.only:
                 faults_damage.labels(ledger, asked.labels, folder / "labels", rng)
+            if "configs" in asked.only:
+                faults_damage.configs(ledger, asked.configs, folder / "configs", rng)
         if {"machine", "kills"} & set(asked.only):
             import faults_kills
             import faults_machine

@@ -20,8 +20,8 @@ from harness import Ledger
 from PIL import Image
 
 from attributes.decode import DecodeError, decode
-from xai import dataset
-from xai.exceptions import XaiError
+from xai import config, dataset
+from xai.exceptions import ConfigError, XaiError
 
 SLOW = 10.0
 """Seconds after which a reader counts as hanging."""
@@ -30,13 +30,14 @@ FOLDER = 500
 """Damaged label files that are read as one data set, and damaged photos that are decoded in one child."""
 
 
-def damaged(data: bytes, rng: np.random.Generator) -> bytes:
-    """Flip bits, cut, repeat, insert or overwrite a part of a file."""
+def damaged(data: bytes, rng: np.random.Generator, within: int | None = None) -> bytes:
+    """Flip bits, cut, repeat, insert or overwrite a part of a file, or of its first bytes."""
     kind = int(rng.integers(5))
     raw = bytearray(data)
-    place, length = int(rng.integers(len(raw))), int(rng.integers(1, 24))
+    reach = min(len(raw), within or len(raw))
+    place, length = int(rng.integers(reach)), int(rng.integers(1, 24))
     if kind == 0:
-        for at in rng.integers(len(raw), size=int(rng.integers(1, 12))).tolist():
+        for at in rng.integers(reach, size=int(rng.integers(1, 12))).tolist():
             raw[at] ^= 1 << int(rng.integers(8))
     elif kind == 1:
         del raw[place:]
@@ -154,6 +155,48 @@ def _coco(root: Path, count: int, rng: np.random.Generator) -> None:
     (root / "labels.json").write_bytes(damaged(json.dumps(told).encode(), rng))
 
 
+CONFIG = """# Seven out of ten keys
+data:
+  train: {path: train, format: voc, is_training_set: false, detect: 20, label_frame: auto}
+  eval: {path: eval, format: yolo, split: val}
+  classes: {aeroplane: airplane, "tv": tvmonitor}
+  max_bad: 0.05
+  attributes: ["python:mine.warmth"]
+detector: {kind: torchvision, weights: w.pt, score_threshold: 0.25, nms_iou: 0.7, image_size: 640, exif: apply}
+match: {iou: 0.5}
+promise: {recall: 0.90, confidence: 0.95}
+explain: {budget: 40, maps: 20, repairs: true, stress: 0}
+report: &title
+  title: "Why?"
+  cost_per_miss: 12.5
+seed: 7
+"""
+"""A config with most kinds of values."""
+
+
+def configs(ledger: Ledger, count: int, folder: Path, rng: np.random.Generator) -> None:
+    """Load damaged configs one by one."""
+    outcome: Counter[str] = Counter()
+    folder.mkdir(parents=True)
+    file = folder / "config.yaml"
+    for _ in range(count):
+        file.write_bytes(damaged(CONFIG.encode(), rng))
+        try:
+            with limit(SLOW):
+                config.load(file)
+            outcome["loaded"] += 1
+        except ConfigError as error:
+            outcome["refused with a message" if len(str(error)) < 3000 else "endless message"] += 1
+        except TimeoutError:
+            outcome["hang"] += 1
+        except Exception as error:  # whatever it is, it is a crash
+            outcome["crash"] += 1
+            print(f"config: {type(error).__name__}: {error}", file=sys.stderr)
+    ledger.add("damaged configs", count, None, "higher", ", ".join(f"{k} {v}" for k, v in outcome.items()))
+    wrong = outcome["crash"] + outcome["hang"] + outcome["endless message"]
+    ledger.add("configs that crash, hang or are told at length", wrong, 0, "lower")
+
+
 def photos(ledger: Ledger, count: int, rng: np.random.Generator) -> None:
     """Decode damaged photos of all formats, in children, so that a crash of a codec is seen."""
     outcome: Counter[str] = Counter()
@@ -192,7 +235,9 @@ def _decode_all(sources: list[bytes], count: int, seed: int) -> Counter[str]:
     rng = np.random.default_rng(seed)
     outcome: Counter[str] = Counter()
     for _ in range(count):
-        data = damaged(sources[int(rng.integers(len(sources)))], rng)
+        # A third of the damage lies where headers and EXIF are.
+        within = 300 if rng.random() < 1 / 3 else None
+        data = damaged(sources[int(rng.integers(len(sources)))], rng, within)
         if rng.random() < 0.1:  # the header of another format
             data = sources[int(rng.integers(len(sources)))][:64] + data[64:]
         try:

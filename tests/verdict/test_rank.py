@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -32,6 +34,17 @@ def test_only_conditions_that_the_object_shows_have_lines(evaluation: World, lin
     told = lines.filter((pl.col("name") == "darkness") & (pl.col("kind") == "risk"))["error_id"].to_list()
     assert set(expected) <= set(told)
     assert set(lines["name"]) <= {*CAUSES, "label_pose:Left", "label_pose:Right", "label_pose:Frontal"}
+
+
+@pytest.mark.parametrize(("risk", "blind", "shown"), [(0.0, False, False), (0.0, True, True), (0.8, False, True)])
+def test_glare_elsewhere_in_the_photo_is_shown_only_where_its_risk_is_elevated(
+    risk: float, blind: bool, shown: bool
+) -> None:
+    planted = world(3, 150, {("glare", "strong"): (0.15, risk)})
+    if blind:  # nobody can tell where in the photo the glare lies
+        unknown = planted.objects.with_columns(object_glare=pl.lit(None, pl.Float64))
+        planted = replace(planted, objects=unknown)
+    assert ("glare" in judge(None, planted).evidence["name"].to_list()) is shown
 
 
 def test_unusualness_is_the_tail_among_found_objects(evaluation: World, lines: pl.DataFrame) -> None:

@@ -22,6 +22,12 @@ NO_CONDITION = ("unknown", "other")
 HARMLESS_RATIO = 1.5
 """A label's own interval that ends below this overrules what is said of all labels together."""
 
+LOCAL = {"glare": ("object_glare", "none")}
+"""Attribute of photos that tells of one place in them → the object's own attribute, and the bin that says "not here".
+
+A light source and its halo lie somewhere in the photo: where they are measured not to lie on the object, they are none
+of its conditions, unless objects of such photos are shown to be missed more often all the same."""
+
 LEAST_ROOM = 0.1
 """Share of an attribute's range that severity is measured in at least."""
 
@@ -54,6 +60,7 @@ def show(
         coverage: columns of ``tables.TABLES["coverage"]`` and ``tag_error``.
 
     Returns:
+        No condition of another place in the photo (``LOCAL``).
         Columns ``error_id label cause attribute bin value tail_share edge severity scope`` and figures of the coverage
         row that applies, best told condition of a cause first. ``scope`` is null where that row is over all labels; it
         is the label where the label's own row says otherwise: elevated where all labels are not, or shown to be
@@ -71,11 +78,22 @@ def show(
     shown = pl.concat([long.join(_told_by(), on=["attribute", "bin"]), _user_causes(long)], how="diagonal")
     shown = _add_tail_share(shown, objects, images, bins)
     shown = _add_coverage(shown.drop("image_id", "object_id"), coverage)
+    shown = _without_other_places(shown, told)
     return shown.sort(
         ["error_id", "cause", "priority", "adjusted_low", "tail_share", "attribute"],
         descending=[False, False, False, True, False, False],
         nulls_last=True,
     ).drop("priority")
+
+
+def _without_other_places(shown: pl.DataFrame, told: pl.DataFrame) -> pl.DataFrame:
+    """Drop conditions of a place that the object does not lie in, where their risk is not elevated."""
+    calm = ~pl.col("assessment").is_in(list(ELEVATED)).fill_null(False)
+    for attribute, (own, nothing) in LOCAL.items():
+        if own in told.columns:
+            away = told.filter(pl.col(own) == nothing)["error_id"].to_list()
+            shown = shown.filter(~((pl.col("attribute") == attribute) & calm & pl.col("error_id").is_in(away)))
+    return shown
 
 
 def untold(errors: pl.DataFrame, bins: pl.DataFrame, coverage: pl.DataFrame) -> dict[str, list[str]]:

@@ -87,6 +87,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--detector", nargs="*", default=[], help="KEY=VALUE of the config's section detector")
     parser.add_argument("--classes", type=yaml.safe_load, default=VOC_NAMES, help="YAML: data set name: detector name")
     parser.add_argument("--conditions", nargs="+", default=list(worlds.ACCEPTED), choices=list(worlds.ACCEPTED))
+    parser.add_argument("--pairs", action="store_true", help="plant two conditions at a time; nothing else is measured")
     parser.add_argument("--half", default="report", choices=["tune", "report"])
     parser.add_argument("--worlds", type=int, default=2, help="how often conditions are planted anew")
     parser.add_argument("--planted", type=float, default=0.6, help="share of the evaluation photos with a condition")
@@ -123,17 +124,19 @@ def main() -> None:
         sources.append(worlds.clean(Path(path).resolve(), form, detector, asked.classes, asked.out))
     counter = Counter()
     counter.install()
+    conditions = [worlds.PLUS.join(pair) for pair in worlds.PAIRS] if asked.pairs else asked.conditions
+    name = f"{asked.half}-pairs" if asked.pairs else asked.half
     parts, forwards = [], 0
     started = time.perf_counter()
     for number in range(asked.worlds):
         seed = asked.seed + number
-        folder = asked.out / f"{asked.half}-{seed}" if asked.keep else Path(tempfile.mkdtemp())
+        folder = asked.out / f"{name}-{seed}" if asked.keep else Path(tempfile.mkdtemp())
         world = worlds.kept(folder)
         if world is None:
             shutil.rmtree(folder, ignore_errors=True)
             world = worlds.build(
                 sources, (folder / "data").resolve(), part=asked.half, seed=seed,
-                conditions=asked.conditions, planted=asked.planted, most=asked.most, design=asked.design,
+                conditions=conditions, planted=asked.planted, most=asked.most, design=asked.design,
                 explain={"budget": asked.budget, "maps": 0, "repairs": True}, detector=detector,
             )  # fmt: skip
             if asked.keep:
@@ -157,9 +160,13 @@ def main() -> None:
     if asked.build_only:
         return
     misses = pl.concat(parts)
-    misses.write_parquet(asked.out / f"misses-{asked.half}.parquet")
+    misses.write_parquet(asked.out / f"misses-{name}.parquet")
     ledger = Ledger("planted_causes")
     note = f"half {asked.half}, {asked.worlds} worlds, {asked.design}, {time.perf_counter() - started:.0f} s"
+    if asked.pairs:
+        measure.judge_pairs(ledger, misses, note)
+        ledger.table()
+        return
     measure.judge(ledger, misses, note)
     measure.compare(ledger, misses)
     if not asked.peer_python:

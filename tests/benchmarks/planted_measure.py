@@ -9,7 +9,7 @@ import altair as alt
 import numpy as np
 import polars as pl
 from harness import Ledger
-from planted_world import ACCEPTED
+from planted_world import ACCEPTED, PLUS
 from scipy import stats
 
 from xai.causes import CAUSES
@@ -72,6 +72,37 @@ def judge(ledger: Ledger, misses: pl.DataFrame, note: str) -> None:
     _blame(ledger, misses)
     error = calibration_error(known["said"].to_numpy(), right(known).to_numpy())
     ledger.add("expected calibration error", error, 0.08, "lower", "known misses, ten bins of equal counts")
+
+
+def both_named(misses: pl.DataFrame) -> pl.Series:
+    """Whether the cause named and its runner-up are the two planted conditions, in either order."""
+
+    def told(condition: str, first: str | None, second: str | None) -> bool:
+        one, other = (ACCEPTED[name] for name in condition.split(PLUS))
+        return (first in one and second in other) or (first in other and second in one)
+
+    rows = misses.select("condition", "cause", "runner_up").iter_rows()
+    return pl.Series([told(*row) for row in rows], dtype=pl.Boolean)
+
+
+def judge_pairs(ledger: Ledger, misses: pl.DataFrame, note: str) -> None:
+    """Add how often two planted conditions are the two that are named, and how often the first is one of them."""
+    known = misses.filter("known")
+    known = known.with_columns(both=both_named(known), one=_one_named(known))
+    for condition, count, both in (
+        known.group_by("condition").agg(pl.len(), pl.col("both").mean()).sort("condition").iter_rows()
+    ):
+        ledger.add(f"both named: {condition}", both, None, "higher", f"{count} misses")
+    photos = known["image_id"].n_unique()
+    note = f"{len(known)} known misses in {photos} photos; {note}"
+    ledger.add("two conditions: both are the top two", float(known["both"].mean() or 0.0), 0.6, "higher", note)  # type: ignore[arg-type]
+    ledger.add("two conditions: the first is one of them", float(known["one"].mean() or 0.0), None, "higher")  # type: ignore[arg-type]
+
+
+def _one_named(misses: pl.DataFrame) -> pl.Series:
+    pairs = misses.select("condition", "cause").iter_rows()
+    named = [any(cause in ACCEPTED[name] for name in condition.split(PLUS)) for condition, cause in pairs]
+    return pl.Series(named, dtype=pl.Boolean)
 
 
 def _blame(ledger: Ledger, misses: pl.DataFrame) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
@@ -47,6 +47,20 @@ ACCEPTED: Mapping[str, frozenset[str]] = {
     "damaged label": frozenset({"label_error"}),
 }
 """Condition → causes that name it. What veils a whole photo is one thing to a camera: those four share a set."""
+
+PAIRS = (
+    ("sideways", "darkness"),
+    ("sideways", "veil"),
+    ("upside down", "blur"),
+    ("tilt", "darkness"),
+    ("shrunken object", "haze"),
+    ("shrunken object", "noise"),
+    ("darkness", "noise"),
+    ("haze", "blur"),
+)
+"""Conditions that are planted together, in this order; ``A + B`` names such a pair where a condition is asked for."""
+
+PLUS = " + "
 
 ON_OBJECTS = frozenset({"glare on the object", "pasted occluder", "crowding", "truncation", "damaged label"})
 """Conditions that lie on chosen objects; the others lie on the whole photo."""
@@ -128,7 +142,7 @@ def build(
         out: a new folder.
         part: half of the photos, ``tune`` or ``report``.
         seed: of everything drawn.
-        conditions: names in ``ACCEPTED``.
+        conditions: names in ``ACCEPTED``, or pairs.
         planted: share of the evaluation photos with a condition; each as often as another.
         explain: section ``explain`` of the config.
         detector: section ``detector`` of the config.
@@ -216,14 +230,23 @@ def _photo(
 def _plant(
     scene: Scene, condition: str, strength: float, rng: Rng, others: Sequence[Pixels]
 ) -> tuple[Scene | None, str | None]:
-    kinds = LIGHT.get(condition) or PLACE[condition]
-    kind = str(rng.choice(sorted(kinds)))
-    if condition in PLACE:
-        return PLACE[condition][kind](scene, strength, rng, others), kind
-    targets = scene.boxes[scene.hit] if condition in ON_OBJECTS else scene.boxes
-    pixels = LIGHT[condition][kind](scene.pixels, targets, strength, rng)
-    hit = scene.hit if condition in ON_OBJECTS else np.ones_like(scene.hit)
-    return Scene(pixels, scene.labels, scene.boxes, scene.difficult, hit), kind
+    """Plant a condition, or those of a pair one after the other; both lie on what the pair is said to lie on."""
+    changed: Scene | None = scene
+    done: list[str] = []
+    for name in condition.split(PLUS):
+        if changed is None:
+            return None, None
+        kinds = LIGHT.get(name) or PLACE[name]
+        kind = str(rng.choice(sorted(kinds)))
+        done.append(kind)
+        if name in PLACE:
+            changed = PLACE[name][kind](changed, strength, rng, others)
+            continue
+        targets = changed.boxes[changed.hit] if name in ON_OBJECTS else changed.boxes
+        pixels = LIGHT[name][kind](changed.pixels, targets, strength, rng)
+        hit = changed.hit if name in ON_OBJECTS or len(done) > 1 else np.ones_like(changed.hit)
+        changed = replace(changed, pixels=pixels, hit=hit)
+    return changed, PLUS.join(done)
 
 
 def _write(scene: Scene, folder: Path, file: str) -> None:

@@ -116,6 +116,8 @@ def run(command: Sequence[str | Path], log: Path, hindrance: Hindrance | None = 
 
 
 def _run(command: list[str], log: Path, hindrance: Hindrance | None) -> None:
+    # The folder of the tests has folders that are named like the packages, which further processes would import.
+    sys.path[:] = [place for place in sys.path if Path(place).resolve().name != "tests"]
     torch.set_num_threads(1)
     scan.SHARD_SIZE = SHARD
     extract._ROWS_APART = extract.BATCH_SIZE = SHARD

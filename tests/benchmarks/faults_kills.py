@@ -93,11 +93,8 @@ def kills(ledger: Ledger, count: int, folder: Path, config: Path, rng: np.random
             clean += not left
             well = not (second.code or not agrees or left or redone[-1] > SHARD)
             what = "as if nothing had been" if well else f"{second.code} {second.told[-500:]!r} {agrees} {left}"
-            print(
-                f"{command.name} killed in {first.stage} after {first.seconds:.1f} s, {redone[-1]} photos again: {what}",
-                file=sys.stderr,
-                flush=True,
-            )
+            when = f"{command.name} killed in {first.stage} after {first.seconds:.1f} s"
+            print(f"{when}, {redone[-1]} photos again: {what}", file=sys.stderr, flush=True)
         done += killed
     where = ", ".join(f"{name} {number}" for name, number in places.most_common())
     ledger.add("kills", done, None, "higher", f"at instants of runs of up to {lasted:.1f} s; in {where}")

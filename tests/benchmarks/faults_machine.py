@@ -12,7 +12,7 @@ import shutil
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -36,14 +36,22 @@ Fault = Callable[[Path, Path, Path, np.random.Generator], list[str]]
 """(world's config, undisturbed run, empty folder, generator) → what went wrong, nothing where all is well."""
 
 
-def faults(ledger: Ledger, count: int, folder: Path, config: Path, rng: np.random.Generator) -> None:
+def faults(
+    ledger: Ledger,
+    count: int,
+    folder: Path,
+    config: Path,
+    rng: np.random.Generator,
+    names: Sequence[str] | None = None,
+) -> None:
     """Try each fault ``count`` times and count those that are told and that the same command resumes from."""
     log = folder / "log"
     whole = folder / "whole"
     ended = run(_triage(config, whole), log)
     if ended.code:
         raise SystemExit(f"the run fails without a fault: {ended.told}")
-    for name, fault in FAULTS.items():
+    for name in names or FAULTS:
+        fault = FAULTS[name]
         wrong: list[str] = []
         for _ in range(count):
             place = folder / "fault"
@@ -284,9 +292,9 @@ def poisoned_photo(config: Path, whole: Path, place: Path, rng: np.random.Genera
     photos = sorted((config.parent / "eval" / "JPEGImages").iterdir())
     photo = photos[int(rng.integers(len(photos)))]
     out, log = place / "run", place / "log"
-    codes = [run(_triage(config, out), log, partial(_poison, photo.name)).code for _ in range(3)]
-    if codes != [-signal.SIGABRT, -signal.SIGABRT, 0]:
-        return [f"three runs ended with {codes}"]
+    ended = [run(_triage(config, out), log, partial(_poison, photo.name)) for _ in range(3)]
+    if [one.code for one in ended] != [-signal.SIGABRT, -signal.SIGABRT, 0]:
+        return [f"three runs ended with {[one.code for one in ended]}, the last: {ended[2].told[-500:]}"]
     named = issues(out, CRASHES)["image_id"].to_list()
     wrong = [f"issues of {named}"] * (named != [f"JPEGImages/{photo.name}"])
     rest = pl.col("image_id") != f"JPEGImages/{photo.name}"

@@ -50,5 +50,9 @@ bench-coverage: $(VENV)/.installed  ## coverage, novelty and label checks at the
 bench-faults: $(VENV)/.installed  ## what a run survives: kills, faults of the machine, damaged labels and photos
 	$(BIN)/python tests/benchmarks/faults.py
 
+# On a quiet machine with two cores: two workers are timed by the clock. ARGUMENTS="--only tables" measures a part.
+bench-scale: $(VENV)/.installed  ## memory, throughput and work done again as the data grow; needs 10 GB of disk
+	$(BIN)/python tests/benchmarks/scale.py $(ARGUMENTS)
+
 clean:
 	rm -rf $(VENV) runs build *.egg-info .mypy_cache .ruff_cache .pytest_cache

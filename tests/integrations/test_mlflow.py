@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -59,8 +60,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             pytest.fail((folder / "log").read_text()[-2000:])
         yield f"http://{address}"
     finally:
-        os.killpg(process.pid, 15)
-        process.wait(30)
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:  # a busy machine
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(30)
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +185,7 @@ def test_a_run_is_logged_into_the_active_one(run: xai.Run, client: Any) -> None:
     [
         ("models:/cars", "expected models:/NAME/VERSION"),
         ("models:/cars/7", "answered: .*7"),
-        ("models:/lorries/latest", "not found"),
+        ("models:/lorries/latest", "expected a registered model 'lorries'"),
         ("models:/cars@night", "answered"),
         ("models:/cars/1/absent.pt", "answered"),
     ],
@@ -236,6 +241,45 @@ def test_a_server_that_is_not_there_is_told_before_the_work(
         mlflow.set_tracking_uri(server)
     assert "secret" not in str(caught.value)
     assert not list((tmp_path / "run").iterdir())
+
+
+def test_a_deleted_experiment_is_told_before_the_work(client: Any, world: Path, tmp_path: Path) -> None:
+    experiment = client.create_experiment("gone")
+    client.delete_experiment(experiment)
+    config = write_config(world / "gone.yaml", mlflow={"experiment": "gone"})
+    with pytest.raises(RequestError, match=rf"'gone' was deleted.*restore -x {experiment}"):
+        xai.triage(config, out=tmp_path / "run")
+    assert not list((tmp_path / "run").iterdir())
+
+
+def test_an_experiment_that_another_run_made_meanwhile(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    experiment, told = client.create_experiment("raced"), []
+    seen = type(client).get_experiment_by_name
+
+    def late(self: Any, name: str) -> Any:
+        told.append(name)
+        return None if len(told) == 1 else seen(self, name)
+
+    monkeypatch.setattr(type(client), "get_experiment_by_name", late)
+    assert ours.experiment_id("raced") == experiment
+
+
+def test_an_alias_that_is_moved_meanwhile(trained: Any, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The weights are those of the version that is told of, wherever the alias points once they are fetched."""
+    source, run_id = f"{trained.info.artifact_uri}/nothing", trained.info.run_id
+    other = client.create_model_version("cars", source, run_id).version
+    client.set_registered_model_alias("cars", "moved", "1")
+    seen = type(client).get_model_version_by_alias
+
+    def moves(self: Any, name: str, alias: str) -> Any:
+        found = seen(self, name, alias)
+        client.set_registered_model_alias("cars", "moved", other)
+        return found
+
+    monkeypatch.setattr(type(client), "get_model_version_by_alias", moves)
+    with ours.weights("models:/cars@moved") as fetched:
+        assert fetched.told["version"] == "1"
+        assert fetched.path.read_bytes() == CHECKPOINT.read_bytes()
 
 
 def test_the_keys_of_the_config(world: Path) -> None:

@@ -6,7 +6,7 @@ export YOLO_OFFLINE := true
 export YOLO_AUTOINSTALL := false
 export NO_ALBUMENTATIONS_UPDATE := 1
 
-.PHONY: demo test test-all lint format bench bench-coverage bench-scale clean
+.PHONY: demo test test-all lint format bench bench-coverage bench-faults bench-scale clean
 
 $(VENV)/.installed: pyproject.toml
 	@if command -v uv >/dev/null 2>&1; then \

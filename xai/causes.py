@@ -160,7 +160,7 @@ CAUSES: Mapping[str, Cause] = {
         {"novelty": ("novel",)},
         None,
         "an object unlike the examples of its class",
-        "look at the nearest training objects, and collect what these misses have and those lack",
+        "compare with the nearest examples, and collect what these misses have and those lack",
         False,
     ),
 }

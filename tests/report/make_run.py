@@ -272,6 +272,11 @@ def _evidence(rng: np.random.Generator, error_id: str, cause: str) -> list[dict[
         ("faithfulness", "no_better_than_random", 0.1, 0.2, 0.15, 0.1),
         ("placebo", "flip", before, before + 0.01, None, 0.01),
         ("placebo_found", "flip", 0.0, 0.0, None, 0.0),
+        ("severity", cause, 0.15, 0.13, None, 0.1),
+        ("part", "bottom", before, before + 0.2, None, 0.2),
+        ("upright", "roll", 2.0, 2.5, None, 0.5),
+        ("control", "blur", before, before, before + 0.01, -0.01),
+        ("control_found", "blur", 0.0, 0.0, 1 / 3, -1 / 3),
         ("coverage", "low_contrast", 0.2, 0.21, None, 0.95),
     ]
     names = ("kind", "name", "before", "after", "placebo", "effect")

@@ -109,6 +109,18 @@ def test_unknown_figures_are_dashes(page: str, hostile_page: str) -> None:
         assert not re.search(r"\bnan\b|\bNaN\b|\bNone\b|\binf\b|\bUndefined\b", text)
 
 
+def test_every_line_of_evidence_is_a_sentence(page: str) -> None:
+    text = Page(page).text
+    for told in (
+        "the usual ends at 0.15",
+        "The lower part is seen with",
+        "levelled",
+        "Blur taken away: still not found",
+    ):
+        assert told in text
+    assert not re.search(r", effect [+−]?\d", text), "a kind of evidence that nobody gave words"
+
+
 def test_ids_are_unique_and_references_lead_somewhere(page: str) -> None:
     parsed = Page(page)
     ids = [attributes["id"] for _, attributes in parsed.elements if "id" in attributes]

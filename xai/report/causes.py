@@ -166,7 +166,8 @@ def _counted(conditions: pl.DataFrame) -> pl.DataFrame:
     """
     if conditions.is_empty():
         return conditions
-    attribute = conditions.group_by("attribute").agg(pl.col("named").sum()).sort(["named", "attribute"]).row(-1)[0]
+    by_attribute = conditions.group_by("attribute").agg(pl.col("named", "miss_count").sum())
+    attribute = by_attribute.sort(["named", "miss_count", "attribute"]).row(-1)[0]
     bins = conditions.filter(pl.col("attribute") == attribute)
     elevated = bins.filter(pl.col("assessment").is_in(ELEVATED))
     return bins if elevated.is_empty() else elevated

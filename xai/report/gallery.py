@@ -71,7 +71,7 @@ class Card:
         nearby: detections around the object: ``label score iou x1 y1 x2 y2``, best overlap first; of an object without
             a box those in the photo, ``iou`` null, its own class and high scores first.
         ledger: its rows of ``evidence.parquet`` by the cause that they speak of, the verdict's own first; then
-            "heat map" and "placebo", which speak of none.
+            "heat map", "placebo" and "control", which speak of none that it shows.
         alike: picture of the first of ``nearest``, side by side, or None.
         nearest: what it looks most alike to in training, ``train_image_id train_object_id distance outcome``.
         slices: places of the slices that the object lies in.
@@ -334,8 +334,13 @@ _GENERAL = {
     "faithfulness": "heat map",
     "placebo": "placebo",
     "placebo_found": "placebo",
+    "control": "control",
+    "control_found": "control",
 }
 """Kinds of evidence that speak of no cause → their group in the ledger."""
+
+_TOLD_BY = {"roll": "tilt", **dict.fromkeys(("top", "bottom", "left", "right"), "occlusion")}
+"""Names of evidence that are no cause → the cause that it speaks of."""
 
 _SIDES = ("x1", "y1", "x2", "y2")
 
@@ -343,10 +348,10 @@ _SIDES = ("x1", "y1", "x2", "y2")
 def _ledger(lines: Sequence[Mapping[str, Any]], cause: str | None) -> dict[str, list[Mapping[str, Any]]]:
     """Group lines by the cause that they speak of; see ``Card.ledger``."""
     named: dict[str, list[Mapping[str, Any]]] = {cause: []} if cause else {}
-    general: dict[str, list[Mapping[str, Any]]] = {"heat map": [], "placebo": []}
+    general: dict[str, list[Mapping[str, Any]]] = {"heat map": [], "placebo": [], "control": []}
     for line in lines:
         group = _GENERAL.get(line["kind"])
-        (general[group] if group else named.setdefault(line["name"], [])).append(line)
+        (general[group] if group else named.setdefault(_TOLD_BY.get(line["name"], line["name"]), [])).append(line)
     return {name: group for name, group in {**named, **general}.items() if group}
 
 

@@ -164,10 +164,14 @@ def _first(source: Source, summary: Summary) -> list[Flowable]:
     if drawn:
         bars = [f"of {nouns['misses']}", f"of {nouns['compared']}"]
         bars += [f"of {summary.reference}"] if summary.reference else []
-        note = f"Shares {', '.join(bars[:-1])} and {bars[-1]} that show each condition, by misses that could be avoided"
+        order = _say("order", summary, summary)
+        note = f"Shares {', '.join(bars[:-1])} and {bars[-1]} that show each condition"
         story += [
             _text("Causes", _style(12, bold=True, after=2)),
-            _text(f"{note}. Lines are 95% intervals over photos.", _style(8.5, color=_SOFT, after=6)),
+            _text(
+                f"{note}; lines are 95% intervals over photos. {order}",
+                _style(8.5, color=_SOFT, after=6),
+            ),
             _Shares(drawn, summary),
             Spacer(1, 8),
         ]

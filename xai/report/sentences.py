@@ -81,6 +81,7 @@ _GLOBALS: dict[str, Any] = {
     "mechanisms": words.MECHANISMS,
     "pattern": words.pattern,
     "ratio_interval": fmt.ratio_interval,
+    "parts": words.PARTS,
     "saliency": words.SALIENCY,
     "short": words.short,
     "share_interval": fmt.share_interval,

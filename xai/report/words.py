@@ -175,11 +175,15 @@ EVIDENCE: Mapping[str, str] = {
     "coverage": "Coverage",
     "mechanism": "Inside the detector",
     "upright": "Which way up",
+    "severity": "How far",
+    "part": "Seen in part",
     "repair": "Repair, score",
     "repair_found": "Repair, found",
     "saliency": "Heat map",
     "suppressor": "What holds it back, hidden",
     "faithfulness": "Trust in the map",
+    "control": "Control, score",
+    "control_found": "Control, found",
     "placebo": "Placebo, score",
     "placebo_found": "Placebo, found",
 }
@@ -201,8 +205,15 @@ STRESSES: Mapping[str, str] = {
 }
 """Condition that is added to photos in doses → its name."""
 
-LEDGER: Mapping[str, str] = {"heat map": "Where the detector looks", "placebo": "Changes that should not matter"}
+LEDGER: Mapping[str, str] = {
+    "heat map": "Where the detector looks",
+    "placebo": "Changes that should not matter",
+    "control": "Repairs of conditions that it does not show",
+}
 """Group of evidence that speaks of no cause → heading."""
+
+PARTS: Mapping[str, str] = {"top": "upper", "bottom": "lower", "left": "left", "right": "right"}
+"""Side of a box → name of the part beside it."""
 
 SALIENCY: Mapping[str, str] = {
     "inside_box": "of what helps lies inside the box",

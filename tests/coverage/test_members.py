@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from xai.coverage import intervals
+from xai.coverage import intervals, joint
 from xai.coverage.intervals import Moments, added, indicator, intraclass_correlation, rates, rates_of
-from xai.coverage.joint import count_pairs, count_triples
+from xai.coverage.joint import count_pairs, count_triples, thin_triples
 from xai.coverage.kinds import Kinds, Rows
 from xai.coverage.members import Held, Members, within_parents
 from xai.coverage.ratios import Ratios, compare, risk_ratios
@@ -39,6 +39,20 @@ def test_joint_counts_are_those_of_each_combination(seed: int) -> None:
             chosen = [columns[starts[item] + code] for item, code in zip((a, b, c), place, strict=True)]
             both = np.prod(chosen, axis=0)
             assert table[(slice(None), *place)].tolist() == [both.sum(), (both * miss).sum()]
+
+
+def test_triples_that_reach_the_threshold_early_are_left_out_and_others_counted_to_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    codes, _, _ = objects(3, 900)
+    codes[3, codes[0] == 1] = 2  # shows none of the last attribute's conditions
+    every = dict(count_triples(codes, SIZES))
+    monkeypatch.setattr(joint, "_FIRST", 50)
+    thin = thin_triples(codes, SIZES, 3, lambda group: np.ones(SIZES[list(group)], dtype=bool))
+    assert set(thin) == {group for group, table in every.items() if (table[0] < 3).any()} != set(every)
+    for group, table in thin.items():
+        np.testing.assert_array_equal(table, every[group][0])
+    assert thin_triples(codes, SIZES, 3, lambda group: np.zeros(SIZES[list(group)], dtype=bool)) == {}
 
 
 def test_one_attribute_and_no_object_have_counts_too() -> None:

@@ -8,7 +8,7 @@ import polars as pl
 from xai import tables
 from xai.coverage.bins import Catalog, UserBins
 from xai.coverage.intervals import Bools, Integers
-from xai.coverage.joint import Codes, count_pairs, count_triples
+from xai.coverage.joint import Codes, Triple, count_pairs, count_triples, thin_triples
 from xai.coverage.onehot import conditions, listed
 from xai.coverage.sample import Sample
 
@@ -73,10 +73,14 @@ def _search(held: Codes, shown: Codes, miss: Bools, sizes: Integers, threshold: 
     allowed = candidates & ~thin
     stops = np.cumsum(sizes)
     starts = stops - sizes
-    both = zip(count_triples(held, sizes), count_triples(shown, sizes, miss), strict=True)
-    for (group, in_training), (_, visited) in both:
+
+    def candidate(group: Triple) -> Bools:
         a, b, c = (slice(starts[item], stops[item]) for item in group)
-        lacking = (in_training[0] < threshold) & allowed[a, b][:, :, None] & allowed[a, c][:, None] & allowed[b, c]
+        return np.asarray(allowed[a, b][:, :, None] & allowed[a, c][:, None] & allowed[b, c])
+
+    in_training = thin_triples(held, sizes, threshold, candidate)
+    for group, visited in count_triples(shown, sizes, miss, list(in_training)):
+        lacking = candidate(group) & (in_training[group] < threshold)
         found.append(np.argwhere(lacking) + starts[list(group)])
-        counts.append(np.concatenate([in_training[:1, lacking], visited[:, lacking]]).T)
+        counts.append(np.concatenate([in_training[group][None, lacking], visited[:, lacking]]).T)
     return np.concatenate(found).astype(np.int64), np.concatenate(counts).astype(np.int64)

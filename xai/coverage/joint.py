@@ -6,7 +6,7 @@ of bins; there is no loop over the combinations of bins that the tables hold.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -16,6 +16,11 @@ from xai.coverage.intervals import Bools, Floats, Integers
 
 Codes = NDArray[np.uint8]
 """(A, n): the place of each object's bin among the conditions of the attribute, or their number where it shows none."""
+
+Triple = tuple[int, int, int]
+
+_FIRST = 2**18
+"""Objects after which it is first asked which triples need more, then after twice as many, and so on."""
 
 _BLOCK = 16384
 """Objects that are counted at a time: their keys stay in the cache."""
@@ -34,28 +39,60 @@ def count_pairs(codes: Codes, sizes: Integers, flagged: Bools | None = None) -> 
     """
     starts = np.concatenate([[0], np.cumsum(sizes)])
     counts = np.zeros((2, starts[-1], starts[-1]))
-    for (a, b), table in zip(
-        combinations(range(len(sizes)), 2), _tables(codes, sizes, flagged, 2), strict=True
-    ):  # fmt: skip
+    both = list(combinations(range(len(sizes)), 2))
+    for (a, b), table in zip(both, _tables(codes, sizes, flagged, both), strict=True):
         rows, columns = slice(starts[a], starts[a + 1]), slice(starts[b], starts[b + 1])
         counts[:, rows, columns] = table
         counts[:, columns, rows] = table.swapaxes(1, 2)
-    single = np.concatenate([np.zeros((2, 0)), *_tables(codes, sizes, flagged, 1)], axis=1)
+    alone = [(item,) for item in range(len(sizes))]
+    single = np.concatenate([np.zeros((2, 0)), *_tables(codes, sizes, flagged, alone)], axis=1)
     counts[:, np.arange(starts[-1]), np.arange(starts[-1])] = single
     return counts
 
 
 def count_triples(
-    codes: Codes, sizes: Integers, flagged: Bools | None = None
-) -> Iterator[tuple[tuple[int, int, int], Floats]]:
-    """Yield for every three attributes a < b < c their places, and (2, Ka, Kb, Kc) as ``count_pairs`` counts."""
-    triples = combinations(range(len(sizes)), 3)
-    yield from zip(triples, _tables(codes, sizes, flagged, 3), strict=True)
+    codes: Codes, sizes: Integers, flagged: Bools | None = None, among: Sequence[Triple] | None = None
+) -> Iterator[tuple[Triple, Floats]]:
+    """Yield for every three attributes a < b < c their places, and (2, Ka, Kb, Kc) as ``count_pairs`` counts.
+
+    ``among`` are the triples to count, in order; all if left out.
+    """
+    triples = list(combinations(range(len(sizes)), 3)) if among is None else among
+    yield from zip(triples, _tables(codes, sizes, flagged, triples), strict=True)
 
 
-def _tables(codes: Codes, sizes: Integers, flagged: Bools | None, width: int) -> list[Floats]:
-    """Return the tables (2, K, ...) of every ``width`` attributes, in order of ``combinations``."""
-    chosen = list(combinations(range(len(sizes)), width))
+def thin_triples(
+    codes: Codes, sizes: Integers, threshold: int, wanted: Callable[[Triple], Bools]
+) -> dict[Triple, Floats]:
+    """Count the triples of attributes of which some wanted combination is shown by fewer than ``threshold`` objects.
+
+    Counts only grow: triples whose wanted combinations have reached the threshold among the first objects are not
+    counted to the end.
+
+    Args:
+        codes: (A, n).
+        sizes: (A,) conditions of each attribute.
+        threshold: objects.
+        wanted: gives (Ka, Kb, Kc), which combinations are asked for.
+
+    Returns:
+        Places → (Ka, Kb, Kc) objects.
+    """
+    counts = {
+        group: np.zeros(sizes[list(group)]) for group in combinations(range(len(sizes)), 3) if wanted(group).any()
+    }
+    start, count = 0, _FIRST
+    while start < codes.shape[1] and counts:
+        for group, table in count_triples(codes[:, start : start + count], sizes, among=list(counts)):
+            counts[group] += table[0]
+        counts = {group: table for group, table in counts.items() if (wanted(group) & (table < threshold)).any()}
+        start, count = start + count, start + count
+    return counts
+
+
+def _tables(codes: Codes, sizes: Integers, flagged: Bools | None, chosen: Sequence[tuple[int, ...]]) -> list[Floats]:
+    """Return the tables (2, K, ...) of groups of attributes, which stand in order."""
+    width = len(chosen[0]) if chosen else 0
     # One more place per attribute for objects that show none of its conditions, and one bit for the flag.
     full = (sizes + 1).tolist()
     shapes = [(2, *(full[item] for item in group)) for group in chosen]

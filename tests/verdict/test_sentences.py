@@ -6,7 +6,8 @@ import pytest
 from xai.catalog import CATALOG
 from xai.causes import CAUSES
 from xai.verdict.phrases import CONDITIONS, REPAIRS
-from xai.verdict.sentences import Promised, Scene, sentence
+from xai.verdict.scene import Promised, Scene
+from xai.verdict.sentences import sentence
 
 FIGURES: dict[str, Any] = {
     "cause": "glare", "attribute": "object_glare", "bin": "strong", "value": 0.41, "scope": "car", "train_count": 21,
@@ -185,3 +186,45 @@ def test_labels_of_another_frame_say_what_to_set() -> None:
         "into the photo as displayed, so that this car seems to lie elsewhere: set label_frame: stored if all labels "
         "were drawn so, or draw them on the photo as displayed."
     )
+
+
+def test_few_training_objects_of_a_larger_share_are_not_called_only_so_many() -> None:
+    few = {**FIGURES, "train_share": 0.12, "train_count": 31}
+    told = sentence("coverage_gap", scene(few))
+    assert (
+        "31 training cars have strong glare on them: a larger share than in the evaluation set (12%; 8%), but few to "
+        "learn from."
+    ) in told
+    assert "Only" not in told
+
+
+def test_a_risk_whose_own_interval_excludes_one_may_still_be_chance() -> None:
+    calm = {**FIGURES, "elevated": False}
+    assert "which among so many comparisons may be chance." in sentence("coverage_gap", scene(calm))
+    open_ = {**calm, "adjusted_low": 0.8}
+    assert "which alone does not show it." in sentence("coverage_gap", scene(open_))
+
+
+def test_what_the_detector_told_of_a_photo_is_not_said_to_be_measured() -> None:
+    turned = {
+        **FIGURES, "cause": "rotation", "attribute": "rotation", "bin": "90", "value": 90.0, "scope": None,
+        "asked": True, "elevated": False, "eval_share": 0.0, "train_count": 0, "train_share": 0.0,
+    }  # fmt: skip
+    assert sentence("coverage_gap", scene(turned)) == (
+        "The detector is surer of the photo turned, as where the photo of this car lies on its side (rotation 90°). "
+        "No training objects are in photos that lie on this side. With the photo turned upright, the detector finds "
+        "it (score × overlap 0.81, 0.10 before; changes that mean nothing reach 0.15 at most)."
+    )
+
+
+def test_a_part_that_the_detector_sees_does_not_show_what_hides_the_rest() -> None:
+    hidden = {
+        **FIGURES, "cause": "occlusion", "attribute": "occlusion", "bin": "much", "value": None, "after": None, "elevated": False,
+        "part_side": "top", "part_before": 0.13, "part_after": 0.27,
+    }  # fmt: skip
+    assert sentence("hard", scene(hidden)).startswith(
+        "The detector sees the upper part of this car better than all of it (score × overlap 0.27, 0.13 for the "
+        "whole), as it does where something hides the rest. "
+    )
+    measured = sentence("hard", scene({**hidden, "value": 0.7}))
+    assert measured.startswith("Much of this car is hidden by what is in front of it (occlusion 0.70). The detector ")

@@ -13,8 +13,9 @@ from xai.causes import CAUSES
 from xai.rules import ELEVATED, RARE_COUNT, RARE_SHARE
 from xai.verdict.conditions import misses, show, untold
 from xai.verdict.features import features, trials
-from xai.verdict.sentences import Promised, Scene, sentence
-from xai.verdict.weights import LEAST, NEAR_THRESHOLD, weigh
+from xai.verdict.scene import Promised, Scene
+from xai.verdict.sentences import sentence
+from xai.verdict.weights import LEAST, LEAST_STRENGTH, NEAR_THRESHOLD, weigh
 
 UNEXPLAINED = "unexplained"
 
@@ -63,7 +64,8 @@ def judge(
     A cause is admissible if the object shows its condition, a line speaks for it (``weights.SPEAKS``), its weight is at
     least that of ``unexplained``, and neither the mechanism nor the joint risk rules it out; of a miss that was
     reported without a box the condition has to be elevated. The admissible cause of the greatest weight is the
-    verdict's. Verdicts, the first that applies: ``label`` (the photo's labels fit the detections better in another
+    verdict's, where its strength is 0.4 (``weights.LEAST_STRENGTH``) or its risk elevated; else none is admissible.
+    Verdicts, the first that applies: ``label`` (the photo's labels fit the detections better in another
     frame, or the detector contradicts the label), ``coverage_gap`` and ``hard`` (by the coverage table where it calls
     the condition elevated, else ``coverage_gap`` where the condition is rare in training), ``threshold`` (best score
     within 0.05 below the threshold, and no cause is admissible), ``chance`` (nothing stands out and the promised recall
@@ -181,8 +183,11 @@ def _verdict(
 ) -> dict[str, Any]:
     """Judge one miss; ``causes`` come by falling weight."""
     error_id = miss["error_id"]
-    admissible = [cause for cause in causes if cause["admissible"]]
     odds = {cause["cause"]: cause["weight"] for cause in causes if not cause["struck"]}
+    admissible = [cause for cause in causes if cause["admissible"]]
+    if admissible and not admissible[0]["elevated"]:
+        likely = admissible[0]["weight"] >= LEAST_STRENGTH * (1.0 + sum(odds.values()))
+        admissible = admissible if likely else []
     chosen: dict[str, Any] | None = None
     doubted = context["doubt"]
     if doubted is not None and doubted[0] == "label_box" and admissible:

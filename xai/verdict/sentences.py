@@ -2,74 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 from xai.catalog import CATALOG
 from xai.causes import CAUSES
 from xai.verdict.inside import inside
+from xai.verdict.label_words import doubt_label
 from xai.verdict.phrases import REPAIRS, phrase
-from xai.verdict.words import article, capitalise, listing, number, percent, plural, with_unit
-
-
-@dataclass(frozen=True, slots=True)
-class Promised:
-    """The promised recall: whether it is shown to be kept, its target, misses and scored objects."""
-
-    inside: bool
-    target: float
-    misses: int
-    objects: int
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """What a sentence may speak of.
-
-    Attributes:
-        label: the object's class.
-        score: ``best_score`` of the error.
-        iou: ``best_iou`` of the error.
-        condition: the named cause's condition with its coverage figures and repair; None for other verdicts.
-        others: the other conditions that the object shows, by falling weight.
-        tried: how many repairs were tried in vain.
-        restored: repairs after which the object was found, but which are too weak to name their cause.
-        untold: attributes that could not be measured here and of which some bin's risk is elevated.
-        has_training: whether there is a training or reference set.
-        is_training_set: False: it is a reference set.
-        score_threshold: the deployed threshold.
-        promise: the promised recall, None where none is promised.
-        reported: the misses are cases that people reported in photos without labels.
-        placed: False: nobody said where in the photo the object is.
-        mechanism: of the error.
-        seen: ``best_label`` of the error.
-        doubt: the line of evidence that doubts the label, with its ``before`` and ``after``; None without one.
-    """
-
-    label: str
-    score: float | None
-    iou: float | None
-    condition: Mapping[str, Any] | None
-    others: Sequence[Mapping[str, Any]]
-    tried: int
-    restored: Sequence[str]
-    untold: Sequence[str]
-    has_training: bool
-    is_training_set: bool
-    score_threshold: float
-    promise: Promised | None
-    reported: bool = False
-    placed: bool = True
-    mechanism: str | None = None
-    seen: str | None = None
-    doubt: tuple[str, float | None, float | None] | None = None
+from xai.verdict.scene import Scene
+from xai.verdict.words import capitalise, listing, number, percent, plural, with_unit
 
 
 def sentence(verdict: str, scene: Scene) -> str:
     """Return what the verdict says, in one to four plain sentences; every figure stands in the run's tables."""
     parts = {
-        "label": _label,
+        "label": doubt_label,
         "coverage_gap": _condition,
         "hard": _condition,
         "threshold": _threshold,
@@ -84,24 +32,57 @@ def _condition(verdict: str, scene: Scene) -> list[str]:
     if condition is None:
         raise ValueError(f"a verdict {verdict} names a condition, got none")
     here, _ = phrase(condition)
+    this = f"this {scene.label}"
+    if condition.get("asked"):
+        # Nobody measured it: the detector was asked, of photos with misses alone, so that there are no rates.
+        return [_asked(condition, this), _held(scene, condition), _repair(scene, condition)]
     known = [*_measured(condition), *_doubted(condition)]
     measured = f" ({'; '.join(known)})" if known else ""
     return [
-        f"{capitalise(here.format(this=f'this {scene.label}'))}{measured}.",
-        _part(condition),
+        *([] if _only_part(condition) else [f"{capitalise(here.format(this=this))}{measured}."]),
+        _part(scene, condition),
         _reports(scene, condition) if scene.reported else _coverage(verdict, scene, condition),
         _report_risk(condition) if scene.reported else _risk(scene, condition),
         _repair(scene, condition),
     ]
 
 
-def _part(condition: Mapping[str, Any]) -> str:
+def _asked(condition: Mapping[str, Any], this: str) -> str:
+    """Say what the detector told of the photo, of which no attribute could be measured."""
+    done = "levelled" if condition["cause"] == "tilt" else "turned"
+    here = phrase(condition)[0].format(this=this)
+    known = _measured(condition)
+    return f"The detector is surer of the photo {done}, as where {here}{f' ({known[0]})' if known else ''}."
+
+
+def _held(scene: Scene, condition: Mapping[str, Any]) -> str:
+    """Say how much training holds of a condition, where nothing is known of the evaluation set."""
+    if not scene.has_training or condition["train_count"] is None:
+        return "There is no training set to compare with."
+    set_name, (_, many) = ("training" if scene.is_training_set else "reference"), phrase(condition)
+    if condition["train_count"] == 0:
+        return f"No {set_name} objects {many}."
+    return f"{condition['train_count']:,} {set_name} objects {many} ({percent(condition['train_share'])})."
+
+
+def _only_part(condition: Mapping[str, Any]) -> bool:
+    """Whether nothing but the detector's view of a part tells that the object is hidden."""
+    hidden = condition["cause"] == "occlusion" and condition.get("part_side") is not None
+    return hidden and condition["value"] is None
+
+
+def _part(scene: Scene, condition: Mapping[str, Any]) -> str:
     """Say which part of a hidden object the detector sees, where it was asked and sees one."""
     if condition["cause"] != "occlusion" or condition.get("part_side") is None:
         return ""
     side = {"top": "upper", "bottom": "lower"}.get(condition["part_side"], condition["part_side"])
-    part, whole = condition["part_after"], condition["part_before"]
-    return f"The detector sees its {side} part (score × overlap {part:.2f}, {whole:.2f} for the whole)."
+    figures = f"(score × overlap {condition['part_after']:.2f}, {condition['part_before']:.2f} for the whole)"
+    if _only_part(condition):
+        return (
+            f"The detector sees the {side} part of this {scene.label} better than all of it {figures}, as it does "
+            "where something hides the rest."
+        )
+    return f"The detector sees its {side} part {figures}."
 
 
 def _measured(condition: Mapping[str, Any]) -> list[str]:
@@ -129,6 +110,11 @@ def _coverage(verdict: str, scene: Scene, condition: Mapping[str, Any]) -> str:
         return f"No {set_name} {things} {many}; in the evaluation set, {here} do."
     share, count = percent(condition["train_share"]), condition["train_count"]
     scarce = condition["train_share"] < condition["eval_share"] / 2
+    if verdict == "coverage_gap" and condition["train_share"] > condition["eval_share"]:
+        return (
+            f"{count:,} {set_name} {things} {many}: a larger share than in the evaluation set ({share}; {here}), "
+            "but few to learn from."
+        )
     if verdict == "coverage_gap" and not scarce:
         return f"Only {count:,} {set_name} {things} {many} ({share}; {here} in the evaluation set)."
     text = f"{'Only ' if scarce else ''}{share} of the {set_name} {things} {many}, {here} in the evaluation set"
@@ -173,7 +159,10 @@ def _risk(scene: Scene, condition: Mapping[str, Any]) -> str:
     interval = f"{number(low)}–{number(high)}" if high is not None else f"from {number(low)} up"
     like = _adjusted_for(condition)
     text = f"{rates} (risk ratio {number(ratio)}{like}, 95% interval {interval})"
-    return f"{text}." if condition["elevated"] else f"{text}, which alone does not show it."
+    if condition["elevated"]:
+        return f"{text}."
+    chance = "which among so many comparisons may be chance" if low > 1 else "which alone does not show it"
+    return f"{text}, {chance}."
 
 
 def _adjusted_for(condition: Mapping[str, Any]) -> str:
@@ -197,53 +186,6 @@ def _repair(scene: Scene, condition: Mapping[str, Any]) -> str:
     if condition["failed"]:
         return f"{capitalise(doing)} does not bring it back (score × overlap {after}, {before} before)."
     return f"{capitalise(done)}, the detector finds it, but so it does after changes that mean nothing."
-
-
-def _label(verdict: str, scene: Scene) -> list[str]:
-    name, before, after = scene.doubt or ("label_error", None, None)
-    if before is not None and after is not None and name != "label_error":
-        return [_DOUBTS[name](scene, before, after)]
-    if scene.score is None or scene.iou is None:
-        return [f"The annotation of this {scene.label} contradicts what the detector sees: check the label."]
-    if scene.iou >= 0.5:
-        return [
-            f"Another annotated {scene.label}, which is found, has nearly the same box (overlap {percent(scene.iou)}): "
-            "the object seems to be annotated twice; check the label."
-        ]
-    return [
-        f"The detector is sure of {article(scene.label)} ({scene.score:.2f}) of the size of this box, but at another "
-        f"place (overlap {percent(scene.iou)}): check the label."
-    ]
-
-
-def _drawn_elsewhere(scene: Scene, drawn: float, turned: float) -> str:
-    return (
-        f"The labels of this photo overlap what is detected by {percent(drawn)} as they are, by {percent(turned)} "
-        f"turned from the photo as stored into the photo as displayed, so that this {scene.label} seems to lie "
-        "elsewhere: set label_frame: stored if all labels were drawn so, or draw them on the photo as displayed."
-    )
-
-
-def _other_class(scene: Scene, overlap: float, score: float) -> str:
-    seen = "an object of another class" if scene.seen in (None, scene.label) else article(str(scene.seen))
-    return (
-        f"The detector is sure of {seen} ({score:.2f}) in this very box (overlap {percent(overlap)}) and sees nothing "
-        f"of {article(scene.label)} in it: check the label's class."
-    )
-
-
-def _loose_box(scene: Scene, overlap: float, score: float) -> str:
-    return (
-        f"The detector is sure of {article(scene.label)} ({score:.2f}) in the middle of this box, which is much larger "
-        f"(overlap {percent(overlap)}): check the label's box."
-    )
-
-
-_DOUBTS: Mapping[str, Callable[[Scene, float, float], str]] = {
-    "exif_mismatch": _drawn_elsewhere,
-    "label_class": _other_class,
-    "label_box": _loose_box,
-}
 
 
 def _threshold(verdict: str, scene: Scene) -> list[str]:

@@ -91,6 +91,11 @@ condition that is merely there, with odds that come from its intercept alone, st
 LEAST = 1.0
 """A cause below this weight is not named: unexplained, whose weight is 1, is then the likelier answer."""
 
+LEAST_STRENGTH = 0.4
+"""A cause below this strength is named only where its risk is elevated: several causes may each be likelier than
+``unexplained`` and none of them likely. From 0.45 up planted causes are lost on the photos that the weights were fitted
+on, below that next to none."""
+
 NEAR_THRESHOLD = 0.05
 """A score this far below the threshold is near it."""
 

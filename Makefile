@@ -51,8 +51,10 @@ bench-faults: $(VENV)/.installed  ## what a run survives: kills, faults of the m
 	$(BIN)/python tests/benchmarks/faults.py
 
 # On a quiet machine with two cores: two workers are timed by the clock. ARGUMENTS="--only tables" measures a part.
+# RAY is an interpreter of an environment that holds ray; without it that part is left out.
 bench-scale: $(VENV)/.installed  ## memory, throughput and work done again as the data grow; needs 10 GB of disk
 	$(BIN)/python tests/benchmarks/scale.py $(ARGUMENTS)
+	$(or $(RAY),$(BIN)/python) tests/benchmarks/ray_engine.py
 
 clean:
 	rm -rf $(VENV) runs build *.egg-info .mypy_cache .ruff_cache .pytest_cache

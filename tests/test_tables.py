@@ -52,3 +52,7 @@ def test_absent_and_outdated_tables_are_named(tmp_path: Path) -> None:
     tables.write(pl.DataFrame({"error_id": ["x"]}), tmp_path / "errors.parquet")
     with pytest.raises(RunError, match="lacks the columns kind"):
         tables.read(tmp_path, "errors")
+    file = tmp_path / "errors.parquet"
+    file.write_bytes(file.read_bytes()[:-20])
+    with pytest.raises(RunError, match=r"errors\.parquet is damaged"):
+        tables.read(tmp_path, "errors")

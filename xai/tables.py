@@ -257,13 +257,16 @@ def scan(folder: Path, table: str) -> pl.LazyFrame:
     """Open one table of a run, of ``TABLES`` or ``BESIDE``; what is asked of it decides what is read.
 
     Raises:
-        RunError: the table is not there, or lacks a column of the contract.
+        RunError: the table is not there, is damaged, or lacks a column of the contract.
     """
     path = folder / f"{table}.parquet"
     if not path.is_file():
         raise RunError(f"expected a finished run with {path.name}, found none in {folder}: run 'xai triage' to the end")
     frame = pl.scan_parquet(path)
-    present = frame.collect_schema()
+    try:
+        present = frame.collect_schema()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise RunError(f"{path} is damaged ({error}): triage again") from error
     missing = [name for name in (TABLES | BESIDE)[table] if name not in present]
     if missing:
         absent = ", ".join(missing)

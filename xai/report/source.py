@@ -45,7 +45,7 @@ class Source:
         file = self.path / "nearest.parquet"
         if not file.is_file():
             return pl.DataFrame(schema=dict.fromkeys(("image_id", "object_id"), pl.Null))
-        rows = pl.read_parquet(file).sort("image_id", "object_id", "rank")
+        rows = self.table("nearest").sort("image_id", "object_id", "rank")
         keys = ["train_image_id", "train_object_id"]
         trained = self.scan("objects").filter(pl.col("split") == "train")
         seen = trained.select(train_image_id="image_id", train_object_id="object_id", outcome="outcome")

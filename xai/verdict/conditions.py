@@ -26,7 +26,7 @@ LOCAL = {"glare": ("object_glare", "none")}
 """Attribute of photos that tells of one place in them → the object's own attribute, and the bin that says "not here".
 
 A light source and its halo lie somewhere in the photo: where they are measured not to lie on the object, they are none
-of its conditions, unless objects of such photos are shown to be missed more often all the same."""
+of its conditions, unless the risk of such photos is elevated and no bin of the object's own attribute tells why."""
 
 LEAST_ROOM = 0.1
 """Share of an attribute's range that severity is measured in at least."""
@@ -78,7 +78,7 @@ def show(
     shown = pl.concat([long.join(_told_by(), on=["attribute", "bin"]), _user_causes(long)], how="diagonal")
     shown = _add_tail_share(shown, objects, images, bins)
     shown = _add_coverage(shown.drop("image_id", "object_id"), coverage)
-    shown = _without_other_places(shown, told)
+    shown = _without_other_places(shown, told, coverage)
     return shown.sort(
         ["error_id", "cause", "priority", "adjusted_low", "tail_share", "attribute"],
         descending=[False, False, False, True, False, False],
@@ -86,13 +86,15 @@ def show(
     ).drop("priority")
 
 
-def _without_other_places(shown: pl.DataFrame, told: pl.DataFrame) -> pl.DataFrame:
-    """Drop conditions of a place that the object does not lie in, where their risk is not elevated."""
-    calm = ~pl.col("assessment").is_in(list(ELEVATED)).fill_null(False)
+def _without_other_places(shown: pl.DataFrame, told: pl.DataFrame, coverage: pl.DataFrame) -> pl.DataFrame:
+    """Drop conditions of a place that the object does not lie in, but where their own risk is elevated."""
+    elevated = pl.col("assessment").is_in(list(ELEVATED)).fill_null(False)
+    known = coverage.filter(elevated)["attribute"].to_list()
     for attribute, (own, nothing) in LOCAL.items():
         if own in told.columns:
             away = told.filter(pl.col(own) == nothing)["error_id"].to_list()
-            shown = shown.filter(~((pl.col("attribute") == attribute) & calm & pl.col("error_id").is_in(away)))
+            excused = elevated & pl.lit(own not in known)
+            shown = shown.filter(~((pl.col("attribute") == attribute) & pl.col("error_id").is_in(away)) | excused)
     return shown
 
 

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from harness import DATA, Ledger
 
-from xai.types import Detector
+from xai.types import Boxes, Detector
 
 OURS_FEW, OURS, PLAIN = 100, 400, 1000
 PARTS = ("found", "missed", "seeds", "suppressors", "cost", "package")
@@ -112,25 +112,35 @@ def seeds(ledger: Ledger, detector: Detector, items: list[work.Item], kept: work
 def suppressors(ledger: Ledger, detector: Detector, items: list[work.Item], kept: work.Kept) -> None:
     """A textured patch on or beside a found object loses it: is the most suppressing place in the patch?"""
 
-    def hits(index: int, item: work.Item, explain: Callable[[work.Shown], torch.Tensor]) -> list[float]:
-        planted = work.plant(detector, item, seed=index)
-        return [np.nan if planted is None else float(work.deepest_inside(explain(planted[0]), planted[1]))]
+    @functools.cache
+    def planted(index: int) -> tuple[work.Shown, Boxes] | None:
+        return work.plant(detector, items[index], seed=index)
+
+    def hits(index: int, explain: Callable[[work.Shown], torch.Tensor]) -> list[float]:
+        if (found := planted(index)) is None:
+            return [np.nan] * 3
+        shown, patch = found
+        place = work.deepest(explain(shown))
+        square = np.array([*place, *place]) + max(shown.inputs.shape[-2:]) / 16 * np.array([-1, -1, 1, 1])
+        return [float(work.inside(place, patch)), *work.gains(shown, np.stack([patch, square]))]
 
     methods = {
         "suppressors": lambda shown: work.ours(shown, OURS),
         "suppressors plain": lambda shown: plain.plain_drise(shown, OURS, seed=0)[0],
     }
     rows = [
-        [
-            kept.measure(part, item, functools.partial(hits, index, item, explain))[0]
-            for part, explain in methods.items()
-        ]
+        [kept.measure(part, item, functools.partial(hits, index, explain)) for part, explain in methods.items()]
         for index, item in enumerate(items)
     ]
-    lost = [row for row in rows if np.isfinite(row[0])]
-    mine, peer = np.mean(lost, axis=0) if lost else (np.nan, np.nan)
+    lost = np.array([row for row in rows if np.isfinite(row[0][0])]).reshape(-1, 2, 3)
+    (mine, patch, place), (peer, *_) = lost.mean(0) if len(lost) else np.full((2, 3), np.nan)
     note = f"{len(lost)} objects that a patch has lost, {OURS} forwards; plain D-RISE with as many: {peer:.2f}"
     ledger.add("planted suppressors: deepest place in the patch", float(mine), 0.8, "higher", note)
+    outside = lost[lost[:, 0, 0] == 0, 0]
+    as_much = int((outside[:, 2] >= outside[:, 1]).sum())
+    note = f"in {as_much} of {len(outside)} deepest places outside of the patch a square around it gains as much; "
+    note += f"means of all {patch:.2f} for the patch, {place:.2f} for the square"
+    ledger.add("planted suppressors: painted over, gain of the patch", float(patch), None, "higher", note)
 
 
 def costs(ledger: Ledger, data: Path, detector: Detector) -> None:

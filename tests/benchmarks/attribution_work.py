@@ -186,11 +186,26 @@ def _texture(size: NDArray[np.int64], rng: np.random.Generator) -> Pixels:
     return np.clip(colours[across][None] + noise, 0, 255).astype(np.uint8)
 
 
-def deepest_inside(map_: Tensor, box: Boxes) -> bool:
-    """Whether the lowest place of a map, averaged over 8 px, lies in a box (4,)."""
+def deepest(map_: Tensor) -> tuple[int, int]:
+    """Column and row of the lowest place of a map, averaged over 8 px."""
     pooled = functional.avg_pool2d(map_[None, None], 8, stride=1, padding=4, count_include_pad=False)[0, 0]
     row, column = np.unravel_index(int(pooled.argmin()), pooled.shape)
-    return bool(box[0] <= column <= box[2] and box[1] <= row <= box[3])
+    return int(column), int(row)
+
+
+def inside(place: tuple[int, int], box: Boxes) -> bool:
+    """Whether a place (column, row) lies in a box (4,)."""
+    return bool(box[0] <= place[0] <= box[2] and box[1] <= place[1] <= box[3])
+
+
+def gains(shown: Shown, boxes: Boxes) -> list[float]:
+    """Target with each of the boxes (m, 4) painted over from around it, minus the target as it is."""
+    masks = torch.ones(len(boxes), 1, *shown.inputs.shape[-2:], device=shown.inputs.device)
+    for mask, (x1, y1, x2, y2) in zip(masks, boxes.round().astype(int).clip(0).tolist(), strict=True):
+        mask[:, y1:y2, x1:x2] = 0
+    with torch.no_grad():
+        before, *after = shown.score(torch.cat([shown.inputs, inpainted(shown.inputs, masks)]))[:, 0].tolist()
+    return [value - before for value in after]
 
 
 class Kept:

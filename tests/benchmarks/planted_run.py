@@ -58,7 +58,13 @@ def write_run(folder: Path, objects: int, *, seed: int = 0, train: bool = True) 
     for name, schema in (tables.TABLES | tables.BESIDE).items():
         if name not in writers:
             tables.write(tables.empty(schema), folder / f"{name}.parquet")
-    run_json.write({"config": {}, "data": {"train": {"is_training_set": True}} if train else {}}, folder)
+    counts = {"photos": objects // PER_PHOTO, "objects": objects // PER_PHOTO * PER_PHOTO}
+    steps = [("found", "photos"), ("read", "photos"), ("found", "objects"), ("valid", "objects"), ("used", "objects")]
+    funnel = [{"step": step, "unit": unit, "count": counts[unit], "lost": {}} for step, unit in steps]
+    told = {split: {"is_training_set": True, **counts} for split in (("train", "eval") if train else ("eval",))}
+    info = {"command": "", "config": {}, "model": {}, "promise": [], "timings": {}, "version": "", "versions": {}}
+    info |= {"data": told, "funnel": dict.fromkeys(told, funnel)}
+    run_json.write(info, folder)
 
 
 def _parts(split: str, photos: int, seed: int) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:

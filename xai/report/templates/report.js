@@ -56,6 +56,7 @@
   const made = new Map();
   let fitting = items;
   let shown = 0;
+  let begun = false;
   const loaded = () => document.readyState !== "loading";
 
   const parsed = (kept) => {
@@ -67,6 +68,11 @@
   const gather = (selector, key, into) => {
     for (const kept of all(selector)) if (loaded() || kept.nextElementSibling) into.set(kept.dataset[key], kept);
   };
+  const nextPart = () =>
+    new Promise((done) => {
+      setTimeout(done, 20);
+      document.addEventListener("DOMContentLoaded", done);
+    });
   const unpack = async (block) => {
     const names = block.dataset.misses.split(" ");
     let cards = names.map((name) => `<article class="card"><p class="text">Miss ${name} needs a newer browser.</p></article>`);
@@ -88,7 +94,7 @@
     const holds = (block) => block.dataset.misses.split(" ").some((name) => names.has(name));
     const blocks = all("template[data-misses]").filter(holds);
     if (blocks.length) return Promise.all(blocks.map(unpack)).then(() => fetched(chosen));
-    if (!loaded()) return new Promise((done) => setTimeout(done, 20)).then(() => fetched(chosen));
+    if (!loaded()) return nextPart().then(() => fetched(chosen));
     return null;
   };
   const showPhotos = () => {
@@ -129,6 +135,7 @@
   };
   const counted = (number) => String(number).replace(/\B(?=(\d{3})+$)/g, ",");
   const show = (chosen) => {
+    begun = true;
     fitting = chosen;
     shown = 0;
     list.replaceChildren();
@@ -251,7 +258,7 @@
   addEventListener("hashchange", follow);
   follow();
   document.addEventListener("DOMContentLoaded", () => {
-    if (list.childElementCount === 0) apply();
+    if (!begun) apply();
   });
   performance.mark("ready");
 })();

@@ -42,8 +42,8 @@ from xai.report.summarize import Summary, summarize_source
 
 PAGES = 2
 EXAMPLES = 3
-_CAUSES = 5
-"""Causes in the chart."""
+_CAUSES = (5, 4, 3, 2)
+"""Causes in the chart, as many as the page has room for."""
 
 _MARGIN = 16 * mm
 _WIDTH, _HEIGHT = A4[0] - 2 * _MARGIN, A4[1] - 2 * _MARGIN - 8 * mm
@@ -83,7 +83,9 @@ def render_pdf(run_dir: Path) -> Path:
             subject="Detector miss report",
             invariant=1,
         )
-        story = [_fit(_first(source, summary)), PageBreak(), _fit(_second(source, summary))]
+        firsts = (_first(source, summary, causes) for causes in _CAUSES)
+        first = next((story for story in firsts if _height(story) < _HEIGHT), _first(source, summary, _CAUSES[-1]))
+        story = [_fit(first), PageBreak(), _fit(_second(source, summary))]
         foot = _foot(source)
         document.build(story, onFirstPage=foot, onLaterPages=foot)
     return path
@@ -122,13 +124,18 @@ def _fit(story: Sequence[Flowable]) -> Flowable:
     return KeepInFrame(_WIDTH, _HEIGHT - 2, list(story), mode="shrink")
 
 
+def _height(story: Sequence[Flowable]) -> float:
+    """Return the height in points that a column of these takes."""
+    return sum(item.wrap(_WIDTH, _HEIGHT)[1] + item.getSpaceBefore() + item.getSpaceAfter() for item in story)
+
+
 def _say(name: str, summary: Summary, *values: Any) -> str:
     """Return a sentence of ``sentences.j2``."""
     made = environment(autoescape=False).get_template("sentences.j2").make_module({"s": summary})
     return " ".join(str(getattr(made, name)(*values)).split())
 
 
-def _first(source: Source, summary: Summary) -> list[Flowable]:
+def _first(source: Source, summary: Summary, causes: int) -> list[Flowable]:
     dark, pale, state = _TONES[summary.answer]
     when = str(source.info.get("finished_at") or "")[:10]
     about = " · ".join(part for part in (sections.model_name(source), when) if part)
@@ -159,17 +166,16 @@ def _first(source: Source, summary: Summary) -> list[Flowable]:
     for doubt in summary.doubts:
         story.append(_box([_text(f"Doubtful: {doubt}.", _style(8.5, color=colors.HexColor("#a63d00")))], "#fceee4"))
     story += [_box(answer, pale, rule=dark), Spacer(1, 8), _tiles(summary), Spacer(1, 12)]
-    drawn = [line for line in summary.actions if line.miss_share is not None][:_CAUSES]
+    drawn = [line for line in summary.actions if line.miss_share is not None][:causes]
     nouns = summary.nouns
     if drawn:
         bars = [f"of {nouns['misses']}", f"of {nouns['compared']}"]
         bars += [f"of {summary.reference}"] if summary.reference else []
-        order = _say("order", summary, summary)
-        note = f"Shares {', '.join(bars[:-1])} and {bars[-1]} that show each condition"
+        note = f"Shares {', '.join(bars[:-1])} and {bars[-1]} that show each condition, in order of what to do first"
         story += [
             _text("Causes", _style(12, bold=True, after=2)),
             _text(
-                f"{note}; lines are 95% intervals over photos. {order}",
+                f"{note}. Lines are 95% intervals over photos.",
                 _style(8.5, color=_SOFT, after=6),
             ),
             _Shares(drawn, summary),

@@ -18,6 +18,9 @@ from attributes.tiff import decode_tiff
 
 __all__ = ["MAX_PIXELS", "DecodeError", "Photo", "decode", "read"]
 
+NOT_READ = "expected a readable photo, got"
+"""How the message begins where the system, not the photo, is the reason: it may be read another time."""
+
 _MAX_BYTES = 8 * MAX_PIXELS
 """No honest file of ``MAX_PIXELS`` is larger: 16 bits in four channels, stored without compression."""
 
@@ -106,7 +109,7 @@ def read(path: Path, *, within: Path | None = None) -> Photo:
         raise DecodeError("photo_missing", f"expected a photo, found no file: {path}") from error
     except OSError as error:
         reason = error.strerror or str(error)
-        raise DecodeError("photo_unreadable", f"expected a readable photo, got {reason}: {path}") from error
+        raise DecodeError("photo_unreadable", f"{NOT_READ} {reason}: {path}") from error
     return decode(data, name=str(path))
 
 

@@ -121,7 +121,7 @@ def tag(
         names: of the image attributes to measure; None measures all.
         device: as for ``measure``. Files are decoded on the CPU all the same, which tells the damaged ones.
         keep: a folder for finished parts of the table, some thousand photos each; what lies in it of the same photos is
-            taken. The caller removes it. None keeps nothing.
+            taken. The caller removes it (``kept.remove``). None keeps nothing.
 
     Returns:
         One row per photo, sorted by path: ``image_id`` (relative to the folder, or as given; bytes of a name that are

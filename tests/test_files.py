@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from xai.exceptions import OutputError, RequestError
-from xai.files import make_folder, output_error, replacing
+from xai.files import make_folder, output_error, remove_pictures, replacing
 
 
 def _write_half(path: Path) -> None:
@@ -83,3 +83,17 @@ def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
     assert sorted(path.name[:6] for path in tmp_path.iterdir()) == [".b.csv", ".mine", "a.csv"]
     make_folder(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".mine", "a.csv"]
+
+
+def test_pictures_of_errors_are_removed_and_nothing_else(tmp_path: Path) -> None:
+    maps = tmp_path / "maps"
+    remove_pictures(maps)
+    maps.mkdir()
+    for name in ("0211039e7cfc.npz", "0d0026ff84dc.truncation.jpg"):
+        (maps / name).touch()
+    (maps / "city.geojson").write_text("mine")
+    remove_pictures(maps)
+    assert [path.name for path in maps.iterdir()] == ["city.geojson"]
+    (maps / "city.geojson").unlink()
+    remove_pictures(maps)
+    assert not maps.exists()

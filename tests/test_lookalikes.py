@@ -34,7 +34,12 @@ def world(root: Path) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
         }
     )
     errors = pl.DataFrame(
-        {"error_id": ["e", "f"], "kind": ["missed", "missed"], "image_id": ["a", "b"], "object_id": [0, 1]}
+        {
+            "error_id": ["e00000000000", "f00000000000"],
+            "kind": ["missed", "missed"],
+            "image_id": ["a", "b"],
+            "object_id": [0, 1],
+        }
     )
     corners = {"x1": 100.0, "y1": 60.0, "x2": 180.0, "y2": 140.0}
     trained = pl.DataFrame({"image_id": ["red.png", "blue.png", "gone.png"], "object_id": [0, 0, 0]}).with_columns(
@@ -46,10 +51,10 @@ def world(root: Path) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
 def test_strips_hold_the_nearest_first_and_gaps_are_left_out(tmp_path: Path) -> None:
     nearest, errors, trained = world(tmp_path / "train")
     (tmp_path / "run" / "alike").mkdir(parents=True)
-    (tmp_path / "run" / "alike" / "old.jpg").write_bytes(b"of an earlier run")
+    (tmp_path / "run" / "alike" / "0123456789ab.jpg").write_bytes(b"of an earlier run")
     lookalikes.keep(nearest, errors, trained, tmp_path / "train", tmp_path / "run")
-    assert [file.name for file in (tmp_path / "run" / "alike").iterdir()] == ["e.jpg"]
-    with Image.open(tmp_path / "run" / "alike" / "e.jpg") as opened:
+    assert [file.name for file in (tmp_path / "run" / "alike").iterdir()] == ["e00000000000.jpg"]
+    with Image.open(tmp_path / "run" / "alike" / "e00000000000.jpg") as opened:
         strip = np.asarray(opened.convert("RGB")).astype(int)
     side = lookalikes.SIDE
     assert strip.shape == (side, 2 * side + 4, 3)

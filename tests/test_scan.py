@@ -1,5 +1,8 @@
 """The scan, shard by shard: of photos at a URL as of photos here, and no more of it than what has changed."""
 
+import errno
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +12,7 @@ import pytest
 from PIL import Image
 from polars.testing import assert_frame_equal
 
-from attributes import remote
+from attributes import decode, remote
 from xai.dataset.reported import read_production
 from xai.exceptions import DataError
 from xai.scan import Split, scan
@@ -76,3 +79,46 @@ def test_a_store_that_is_gone_ends_the_scan_and_damages_no_photo(
         with pytest.raises(DataError, match=r"an answer for memory://set/a.jpg, asked 3 times.*run the same command"):
             scanned(remote.place("memory://set"), tmp_path / "run")
     assert scanned(remote.place("memory://set"), tmp_path / "run").images["status"].to_list() == ["ok"]
+
+
+def test_what_could_not_be_read_for_another_reason_than_the_file_is_tried_again(
+    tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, original = tmp_path / "run", decode._local
+
+    def broken(path: Path) -> bytes:
+        if path.name == "b.png":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return original(path)
+
+    (photos / "in" / "e.jpg").write_bytes(b"no photo")
+    monkeypatch.setattr("xai.scan.SHARD_SIZE", 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(decode, "_local", broken)
+        assert scanned(photos, folder).images["status"].to_list()[1] == "photo_unreadable"
+    made = {path: path.stat().st_mtime_ns for path in sorted(folder.glob("*/fingerprint"))}
+    assert scanned(photos, folder).images["status"].to_list() == ["ok"] * 4 + ["photo_unreadable"]
+    assert [path.stat().st_mtime_ns == then for path, then in made.items()] == [False, True, True]
+
+
+def test_a_link_that_becomes_a_file_is_looked_at_again(tmp_path: Path, photos: Path) -> None:
+    away, folder = tmp_path / "away.jpg", tmp_path / "run"
+    (photos / "a.jpg").rename(away)
+    (photos / "a.jpg").symlink_to(away)
+    assert scanned(photos, folder).images["status"].to_list()[0] != "ok"
+    (photos / "a.jpg").unlink()
+    shutil.copy2(away, photos / "a.jpg")  # of the same size and time
+    assert scanned(photos, folder).images["status"].to_list() == ["ok"] * 5
+
+
+def test_nothing_of_the_users_is_removed(tmp_path: Path, photos: Path) -> None:
+    folder = tmp_path / "run"
+    (folder / "eval").mkdir(parents=True)
+    (folder / "eval" / "notes.txt").write_text("mine")
+    (folder / "00007").mkdir()  # of a larger set
+    scanned(photos, folder)
+    assert (folder / "eval" / "notes.txt").read_text() == "mine"
+    assert not (folder / "00007").exists()
+    (folder / "00000" / "objects.parquet").unlink()
+    (folder / "00000" / "fingerprint").unlink()  # as a kill leaves a shard that was being removed
+    assert scanned(photos, folder).images["status"].to_list() == ["ok"] * 5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import re
 import shutil
@@ -61,8 +62,24 @@ def tidy(folder: Path, name: str = "*") -> None:
         folder: only what lies in it itself.
         name: of the file that was being written; all if left out.
     """
-    for path in folder.glob(f".{name}.*{_PART}"):
+    for path in folder.glob(f".{glob.escape(name) if name != '*' else name}.*{_PART}"):
         path.unlink(missing_ok=True)
+
+
+_OF_ERROR = re.compile(r"[0-9a-f]{12}\..+")
+"""Names of files that belong to an error of a run: they begin with its ``error_id``."""
+
+
+def remove_pictures(folder: Path) -> None:
+    """Remove the files of errors from a folder, and the folder if nothing else is in it: it may be the user's own."""
+    if not folder.is_dir() or folder.is_symlink():
+        return
+    for path in folder.iterdir():
+        if _OF_ERROR.fullmatch(path.name) and path.is_file():
+            path.unlink(missing_ok=True)
+    tidy(folder)
+    if not any(folder.iterdir()):
+        folder.rmdir()
 
 
 @contextmanager
@@ -86,6 +103,7 @@ def replacing(path: Path) -> Iterator[Path]:
             mask = os.umask(0)
             os.umask(mask)
             temporary.chmod(0o666 & ~mask)
+            to_disk(temporary)  # after a power cut a file that is there must be whole
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)

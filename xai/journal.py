@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from attributes.decode import DecodeError
 from xai.config import Config
 from xai.dataset import codes
 from xai.evidence.kept import Kept, not_kept
-from xai.files import replacing, tidy, writing
+from xai.files import remove_pictures, replacing, tidy, writing
 from xai.scan import STAMP
 
 
@@ -147,7 +146,7 @@ def begin(kept: Journal | None, folder: Path, told: Sequence[pl.DataFrame | None
     digest = total.hexdigest()
     if kept is None or not resume or not kept.begun(digest) or not (folder / "gallery").is_dir():
         for name in PICTURES:
-            shutil.rmtree(folder / name, ignore_errors=True)
+            remove_pictures(folder / name)
         if kept is not None:
             kept.begun("")
     for name in PICTURES:

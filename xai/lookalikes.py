@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import polars as pl
 
 from attributes.decode import DecodeError, read
 from xai.dataset.photos import stamps
-from xai.files import replacing, tidy
+from xai.files import remove_pictures, replacing, tidy
 from xai.rules import MISSES
 from xai.types import Pixels
 
@@ -42,7 +41,7 @@ def keep(nearest: pl.DataFrame, errors: pl.DataFrame, trained: pl.DataFrame, roo
         folder: the run directory; its ``alike/`` is made anew, or gone on with where it is of the same crops.
     """
     if nearest.is_empty() or not root.is_dir():
-        shutil.rmtree(folder / FOLDER, ignore_errors=True)
+        remove_pictures(folder / FOLDER)
         return
     keys = ["image_id", "object_id"]
     misses = errors.filter(pl.col("kind").is_in(list(MISSES))).select("error_id", *keys)
@@ -77,7 +76,7 @@ def _begin(run: Path, digest: str) -> None:
     """Remove the strips of other crops, and what a killed run left half written."""
     stamp = run / "shards" / FOLDER
     if not stamp.is_file() or stamp.read_text(encoding="ascii") != digest:
-        shutil.rmtree(run / FOLDER, ignore_errors=True)
+        remove_pictures(run / FOLDER)
         with replacing(stamp) as temporary:
             temporary.write_text(digest, encoding="ascii")
     tidy(run / FOLDER)

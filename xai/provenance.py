@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import datetime
+import functools
+import hashlib
 import importlib.metadata
 import platform
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -20,6 +23,8 @@ _PACKAGES = (
     "opencv-python",
     "albumentations",
     "ultralytics",
+    "transformers",
+    "simplejpeg",
     "numpy",
     "polars",
     "scipy",
@@ -29,6 +34,27 @@ _PACKAGES = (
 def version() -> str:
     """Return the toolkit's own version."""
     return importlib.metadata.version("xai-toolkit")
+
+
+_ROWS_COME_FROM = (
+    "attributes/**/*.py",
+    "attributes/*.npz",
+    "xai/batch.py",
+    "xai/shard.py",
+    "xai/dataset/**/*.py",
+    "xai/detect/**/*.py",
+)
+"""The toolkit's own files that decide what a scan finds."""
+
+
+@functools.cache
+def code() -> str:
+    """Return a digest of the code that a scan's rows come from: its version stays the same between two commits."""
+    root = Path(__file__).parents[1]
+    total = hashlib.sha256()
+    for path in sorted(path for pattern in _ROWS_COME_FROM for path in root.glob(pattern)):
+        total.update(f"{path.relative_to(root).as_posix()}\0".encode() + path.read_bytes())
+    return total.hexdigest()
 
 
 def versions() -> dict[str, str]:

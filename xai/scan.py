@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -20,7 +21,8 @@ from pathlib import Path
 import polars as pl
 
 from attributes import links
-from xai import dataset, own, tables
+from attributes.decode import NOT_READ
+from xai import dataset, own, provenance, tables
 from xai.begun import MARK, begun
 from xai.dataset import photos
 from xai.files import make_folder, to_disk, writing
@@ -33,7 +35,11 @@ SHARD_SIZE = 128
 """Photos a shard: the unit that is lost when a run is killed."""
 
 STAMP = "fingerprint"
-"""File of a shard that holds the digest of what its rows depend on."""
+"""File of a shard that holds the digest of what its rows depend on, and a word more where the next run shall look
+again."""
+
+_OURS = re.compile(r"\d{5,}|\.shard-.*")
+"""Names of shards, and of those that are being written."""
 
 
 def scan(
@@ -98,7 +104,8 @@ def scan(
 
     engine = engine or partial(_here, folder=folder, detector=detector, workers=workers, attributes=attributes)
     for index, shard in engine(missing(), advance):
-        _write(shard, folder / f"{index:05d}", stamps.pop(index))
+        again = " again" if _may_heal(shard, stamp_of) else ""
+        _write(shard, folder / f"{index:05d}", stamps.pop(index) + again)
         (folder / f"{index:05d}{MARK}").unlink(missing_ok=True)  # of a local run that was killed
     return _read(folder, len(shards), data)
 
@@ -129,7 +136,7 @@ def _annotated(data: Dataset) -> frozenset[str]:
 def _shared(data: Dataset, annotated: Collection[str], fingerprint: Mapping[str, object]) -> str:
     """Return what all shards depend on, as one text."""
     columns = [IMAGE_ATTRIBUTES, OBJECT_ATTRIBUTES, list(tables.CANDIDATES), tables.FEATURES]
-    parts = [fingerprint, str(data.root), data.split, data.label_frame, sorted(annotated), columns]
+    parts = [provenance.code(), fingerprint, str(data.root), data.split, data.label_frame, sorted(annotated), columns]
     return json.dumps(parts, sort_keys=True, default=str)
 
 
@@ -149,12 +156,12 @@ def _fingerprint(
 
 
 def _tidy(folder: Path, count: int) -> None:
-    """Remove what a killed scan left aside, and shards of a data set that was larger."""
+    """Remove what a killed scan left aside, and shards of a data set that was larger; nothing else that lies there."""
     make_folder(folder)
     kept = {f"{index:05d}" for index in range(count)}
     for path in list(folder.iterdir()):
-        if path.is_dir() and path.name not in kept:
-            shutil.rmtree(path)
+        if path.is_dir() and _OURS.fullmatch(path.name) and path.name not in kept:
+            _remove(path)
         elif path.suffix == MARK and path.stem not in kept:
             path.unlink()
 
@@ -165,8 +172,21 @@ def _is_made(target: Path, stamp: str) -> bool:
     if file.is_file() and file.read_text(encoding="ascii") == stamp:
         return True
     if target.exists():
-        shutil.rmtree(target)
+        _remove(target)
     return False
+
+
+def _remove(shard: Path) -> None:
+    """Remove a shard; its stamp goes first, so that what a kill leaves of it does not count."""
+    (shard / STAMP).unlink(missing_ok=True)
+    shutil.rmtree(shard)
+
+
+def _may_heal(shard: Split, stamp_of: Callable[[str], str]) -> bool:
+    """Whether a photo could not be read for a reason that is not the file's: a disk, a mount, a right."""
+    refused = shard.issues["message"].str.starts_with(NOT_READ).any()
+    missing = shard.issues.filter(pl.col("code") == "photo_missing")["image_id"].drop_nulls()
+    return bool(refused) or any(stamp_of(image_id) != "missing" for image_id in missing)
 
 
 def _write(shard: Split, target: Path, stamp: str) -> None:

@@ -189,7 +189,7 @@ def _labelled(objects: pl.DataFrame, ids: Sequence[str], codes: Mapping[str, int
     repeats = (objects["ignore"] == "duplicate").fill_null(False).to_numpy(writable=True)
     counts = dict(objects.group_by("image_id").len().iter_rows())
     ends = np.cumsum([counts.get(image_id, 0) for image_id in ids]).tolist()
-    starts = [0, *ends[:-1]]
+    starts = [0, *ends][:-1]  # of no photo none
     return [batch.Labelled(boxes[a:b], labels[a:b], repeats[a:b]) for a, b in zip(starts, ends, strict=True)]
 
 

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from attributes import extract, tag
+from attributes import extract, kept, tag
 
 
 @pytest.fixture
@@ -56,3 +56,24 @@ def test_what_is_finished_is_not_read_again(photos: Path, tmp_path: Path, monkey
     assert pl.read_parquet(keep / "000000.parquet")["image_id"].to_list() == ["0.png", "1.png"]
     os.utime(photos / "1.png", (1, 1))
     assert len(read_ids(photos, keep, monkeypatch)) == 7, "a photo is another one now"
+
+
+def test_a_folder_with_anything_else_in_it_is_refused(photos: Path, tmp_path: Path) -> None:
+    keep = tmp_path / "mine"
+    keep.mkdir()
+    (keep / "thesis.txt").write_text("years of work")
+    with pytest.raises(ValueError, match=r"expected an empty folder .*, it holds thesis\.txt"):
+        tag(photos, names=["brightness"], keep=keep)
+    assert (keep / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_part_that_a_power_cut_emptied_is_made_again(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep = tmp_path / "keep"
+    read_ids(photos, keep, monkeypatch, stop=6)
+    assert (keep / "000001.parquet").is_file()
+    (keep / "000001.parquet").write_bytes(b"")
+    assert read_ids(photos, keep, monkeypatch) == ["2.png", "3.png", "4.png", "5.png", "6.png"]
+    kept.remove(keep)
+    assert not keep.exists()

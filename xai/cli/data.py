@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from attributes import remote
+from attributes import kept, remote
 from xai.cli.app import app
 from xai.cli.voice import Device, Json, Quiet, Seed, Voice, Workers, command_line, overrides_of, shown
 from xai.exceptions import DataError, RequestError
@@ -84,23 +83,26 @@ def tag(
     make_folder(out.parent, out.name)  # before the photos, so that nobody waits for tags that cannot be written
     voice = Voice(quiet, json_)
     parts = out.with_name(f"{out.name}.parts")
-    with voice.progress() as progress, writing(parts):
-        frame = attributes.tag(
-            photos,
-            workers=workers,
-            device=where,
-            progress=lambda done, total: progress("tag", done, total),
-            keep=parts,
-        )
+    try:
+        with voice.progress() as progress, writing(parts):
+            frame = attributes.tag(
+                photos,
+                workers=workers,
+                device=where,
+                progress=lambda done, total: progress("tag", done, total),
+                keep=parts,
+            )
+    except ValueError as error:  # something of the user's lies where parts are to be kept
+        raise RequestError(f"{error}; choose another --out") from error
     if not frame.height:
-        shutil.rmtree(parts)
+        kept.remove(parts)
         raise DataError(f"expected photos (JPEG, PNG, WebP, TIFF or BMP) in {photos}, found none")
     with replacing(out) as temporary:
         if out.suffix == ".csv":
             frame.write_csv(temporary)
         else:
             frame.write_parquet(temporary)
-    shutil.rmtree(parts)
+    kept.remove(parts)
     unread = frame.filter(frame["status"] != "ok").height
     if voice.json:
         voice.emit({"event": "tag", "path": str(out), "photos": frame.height, "unreadable": unread})

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from attributes import remote
 from attributes.extract import SUFFIXES
+from attributes.kept import change
 from xai.exceptions import ConfigError
 
 
@@ -43,15 +44,7 @@ def stamps(root: Path) -> Callable[[str], str]:
     if remote.address(root):
         told = remote.listing(root)
         return lambda image_id: told.get(image_id, "missing")
-    return lambda image_id: _stamp(root / image_id)
-
-
-def _stamp(path: Path) -> str:
-    try:
-        status = path.stat()
-    except OSError:
-        return "missing"
-    return f"{status.st_size} {status.st_mtime_ns}"
+    return lambda image_id: change(root / image_id)
 
 
 def is_photo(path: Path) -> bool:

@@ -86,8 +86,9 @@ def measure(page: Path, ledger: Ledger, name: str, turns: int) -> None:
                 worked.append(1000 * next(item["value"] for item in metrics if item["name"] == "TaskDuration"))
             for what, asked in TIMES.items():
                 if early == (what == "first filter answered"):
-                    tab.wait_for_function(f"{asked} !== undefined")
-                    opened[what].append(tab.evaluate(asked))
+                    while (told := tab.evaluate(asked)) is None:  # its own waiting needs unsafe-eval
+                        tab.wait_for_timeout(20)
+                    opened[what].append(told)
             for choice in (
                 () if early else (["cause", None], ["mechanism", None], ["q", "glare"], ["q", ""], ["cause", ""])
             ):

@@ -75,11 +75,14 @@
     });
   const unpack = async (block) => {
     const names = block.dataset.misses.split(" ");
-    let cards = names.map((name) => `<article class="card"><p class="text">Miss ${name} needs a newer browser.</p></article>`);
-    if ("DecompressionStream" in window) {
+    const told = (name) => `<article class="card"><p class="text">Miss ${name} cannot be shown: the browser is too old, or the page incomplete.</p></article>`;
+    let cards = names.map(told);
+    try {
       const bytes = Uint8Array.from(atob(block.content.textContent), (letter) => letter.charCodeAt(0));
       const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
       cards = (await new Response(stream).text()).split(/(?=<article class="card")/);
+    } catch (error) {
+      console.error(error);
     }
     names.forEach((name, place) => texts.set(name, { textContent: cards[place] }));
     block.remove();
@@ -92,7 +95,8 @@
     const names = new Set(missing());
     if (!names.size) return null;
     const holds = (block) => block.dataset.misses.split(" ").some((name) => names.has(name));
-    const blocks = all("template[data-misses]").filter(holds);
+    const whole = (block) => loaded() || block.nextElementSibling;
+    const blocks = all("template[data-misses]").filter((block) => holds(block) && whole(block));
     if (blocks.length) return Promise.all(blocks.map(unpack)).then(() => fetched(chosen));
     if (!loaded()) return nextPart().then(() => fetched(chosen));
     return null;

@@ -41,6 +41,7 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=20_000)
     parser.add_argument("--configs", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--commands", nargs="+", help="commands to kill: triage profile tag; all if left out")
     parser.add_argument("--tries", nargs="+", help="faults of the machine to try; all if left out")
     parser.add_argument("--only", nargs="+", choices=KINDS, default=KINDS)
     asked = parser.parse_args()
@@ -64,7 +65,7 @@ def main() -> None:
             if "machine" in asked.only:
                 faults_machine.faults(ledger, asked.faults, folder, config, rng, asked.tries)
             if "kills" in asked.only:
-                faults_kills.kills(ledger, asked.kills, folder, config, rng)
+                faults_kills.kills(ledger, asked.kills, folder, config, rng, asked.commands)
     ledger.table()
 
 

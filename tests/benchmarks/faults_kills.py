@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,7 +61,14 @@ def _equal(left: Path, right: Path) -> bool:
     return pl.read_parquet(left).equals(pl.read_parquet(right))
 
 
-def kills(ledger: Ledger, count: int, folder: Path, config: Path, rng: np.random.Generator) -> None:
+def kills(
+    ledger: Ledger,
+    count: int,
+    folder: Path,
+    config: Path,
+    rng: np.random.Generator,
+    names: Sequence[str] | None = None,
+) -> None:
     """Kill commands, run them again, and compare with a run that nobody killed."""
     log = folder / "log"
     run(["recipe"], log)  # starts the process that the children come from
@@ -69,8 +76,9 @@ def kills(ledger: Ledger, count: int, folder: Path, config: Path, rng: np.random
     equal = clean = resumed = done = 0
     redone: list[int] = []
     lasted = 0.0
-    for command in commands(config):
-        wanted = max(1, round(count * command.share))
+    chosen = [command for command in commands(config) if names is None or command.name in names]
+    for command in chosen:
+        wanted = max(1, round(count * command.share / sum(other.share for other in chosen)))
         whole = run(command.words(folder / f"whole-{command.name}"), log)
         if whole.code:
             raise SystemExit(f"xai {command.name} fails without being killed: {whole.told}")

@@ -184,7 +184,7 @@ def _run(
     """Run a pipeline over shards; None for those that ended their worker each time.
 
     Raises:
-        XaiError: as a local run raises it.
+        XaiError: as a local run raises it; or workers do not start, as where the toolkit is not installed.
     """
     by_index = {work.index: work for work in works}
     rows = [{"index": work.index, "work": pickle.dumps((work, _told_of(work, told)))} for work in works]
@@ -210,6 +210,11 @@ def _run(
             if isinstance(made, Exception):
                 raise made
             yield by_index[row["index"]], None if made is None else _unpacked(made)
+    except ray.exceptions.RayError as error:
+        last = str(error).strip().splitlines()[-1]
+        raise RequestError(
+            f"engine: expected Ray workers with the same toolkit and packages as here, Ray could not go on: {last}"
+        ) from error
     finally:
         context.enable_progress_bars = shown
         logger.setLevel(level)

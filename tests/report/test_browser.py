@@ -144,6 +144,25 @@ def test_a_link_opens_one_miss_wherever_it_stands(file: Path, misses: dict[str, 
     assert len(shown(tab)) == len(misses), "the others follow"
 
 
+def test_compressed_misses_are_shown_like_others(
+    tmp_path: Path, open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from xai.report import gallery
+
+    monkeypatch.setattr(gallery, "READABLE", 3)
+    page = report.render(make_run(tmp_path, photos=20, gallery=6))
+    tab = open_page(page)
+    names = tab.evaluate("JSON.parse(document.querySelector('#index').content.textContent).error_id")
+    last = names[-1]
+    until(tab, f"document.querySelectorAll('{MISSES}').length === {min(24, len(names))}")
+    assert tab.locator("noscript[data-miss]").count() == 3
+    linked = open_page(page, f"#miss-{last}")
+    until(linked, f"document.activeElement.id === 'miss-{last}'")
+    linked.locator("[data-filter=q]").fill(last)
+    assert shown(linked) == [last]
+    assert linked.said == tab.said == []
+
+
 def test_tables_sort_by_value_with_unknowns_last(file: Path, open_page: Open) -> None:
     tab = open_page(file)
     head = tab.locator("#coverage table.sortable").first.locator("th", has_text="Miss rate").first

@@ -219,7 +219,8 @@ def test_what_the_detector_told_of_a_photo_is_not_said_to_be_measured() -> None:
 
 def test_a_part_that_the_detector_sees_does_not_show_what_hides_the_rest() -> None:
     hidden = {
-        **FIGURES, "cause": "occlusion", "attribute": "occlusion", "bin": "much", "value": None, "after": None, "elevated": False,
+        **FIGURES, "cause": "occlusion", "attribute": "occlusion", "bin": "much", "value": None, "after": None,
+        "elevated": False,
         "part_side": "top", "part_before": 0.13, "part_after": 0.27,
     }  # fmt: skip
     assert sentence("hard", scene(hidden)).startswith(

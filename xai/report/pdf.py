@@ -126,7 +126,7 @@ def _fit(story: Sequence[Flowable]) -> Flowable:
 
 def _height(story: Sequence[Flowable]) -> float:
     """Return the height in points that a column of these takes."""
-    return sum(item.wrap(_WIDTH, _HEIGHT)[1] + item.getSpaceBefore() + item.getSpaceAfter() for item in story)
+    return float(sum(item.wrap(_WIDTH, _HEIGHT)[1] + item.getSpaceBefore() + item.getSpaceAfter() for item in story))
 
 
 def _say(name: str, summary: Summary, *values: Any) -> str:

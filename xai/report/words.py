@@ -58,7 +58,10 @@ ASSESSMENTS: Mapping[str, tuple[str, str]] = {
         "Hard",
         "Missed more often although the {reference} shows it, or it fails there too: more photos alone may not help.",
     ),
-    "rare_harmless": ("Rare, harmless", "Rare in the {reference}, by its share or with under 50 objects, yet not missed more often."),
+    "rare_harmless": (
+        "Rare, harmless",
+        "Rare in the {reference}, by its share or with under 50 objects, yet not missed more often.",
+    ),
     "too_few": ("Too few to tell", "The interval of the risk still allows both no effect and a tripled risk."),
     "fine": ("Fine", "Neither rare nor missed more often."),
 }

@@ -45,7 +45,7 @@ def _resolve(value: Any, info: ValidationInfo) -> Any:
     if str(value).startswith(ADDRESSES):
         return Path(str(value))
     base = (info.context or {}).get("base", Path())
-    if "://" in str(value):
+    if isinstance(value, str | Path) and "://" in str(value):
         raise ValueError("expected a path on this machine, a URL only names data sets and folders of photos")
     if "\0" in str(value):
         raise ValueError("expected a path, which holds no NUL character")
@@ -56,6 +56,8 @@ def _resolve(value: Any, info: ValidationInfo) -> Any:
 
 
 def _resolve_place(value: Any, info: ValidationInfo) -> Any:
+    if not isinstance(value, str | Path):  # the text of a nest of anchors would fill the memory
+        return value
     text = str(value)
     return remote.place(text) if "://" in text or remote.address(Path(text)) else _resolve(value, info)
 

@@ -99,7 +99,7 @@ def test_a_click_on_a_cause_filters(file: Path, misses: dict[str, Any], open_pag
     for place in ("#causes figure .wide a", "#causes table a"):
         tab = open_page(file)
         tab.locator(place).and_(tab.locator("[href='#gallery?cause=small_object']")).first.click(force=True)
-        until(tab, "location.hash.includes('small_object')")
+        until(tab, "document.querySelector('[data-filter=cause]').value === 'small_object'")
         assert tab.locator("[data-filter=cause]").input_value() == "small_object"
         assert set(shown(tab)) == wanted != set(misses)
 

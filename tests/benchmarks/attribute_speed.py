@@ -173,6 +173,20 @@ def _rate(paths: Sequence[Path], seconds: float) -> str:
     return f"{len(paths) / seconds:.0f}/s"
 
 
+def importing(ledger: Ledger, rounds: int) -> None:
+    """What a process waits for before its first photo, on one core, beside the libraries that every photo needs."""
+    code = "import time; start = time.perf_counter(); import {}; print(time.perf_counter() - start)"
+    modules = ("attributes", "cv2, numpy, simplejpeg")
+    each: dict[str, list[float]] = {names: [] for names in modules}
+    with one_core():
+        for _ in range(max(rounds, 3)):
+            for names in modules:
+                each[names].append(_number([sys.executable, "-c", code.format(names)]))
+    seconds, libraries = (min(each[names]) for names in modules)
+    note = f"{seconds / libraries:.2f} times its libraries alone"
+    ledger.add("import attributes, seconds", seconds, 0.3, "lower", note)
+
+
 def _peer(python: Path, folder: Path, core: int) -> float:
     return _number([str(python), "-c", PEER, str(folder), str(core)])
 
@@ -296,6 +310,7 @@ def main() -> None:
         if arguments.profile:
             profile(paths, arguments.rounds)
             return
+        importing(ledger, arguments.rounds)
         throughput(ledger, paths, arguments.cleanvision, arguments.rounds)
         objects(ledger, paths, arguments.rounds)
         workers(ledger, paths, arguments.rounds)

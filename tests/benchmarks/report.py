@@ -105,6 +105,31 @@ def measure(page: Path, ledger: Ledger, name: str, turns: int) -> None:
     ledger.add(f"{name}: filter, script alone", median(handled), None, "lower", "ms")
 
 
+def bare(page: Path, ledger: Ledger, name: str, turns: int) -> None:
+    """The limit: a page of one word whose other bytes, as many as the report's, the browser only reads past."""
+    from playwright.sync_api import sync_playwright
+
+    head = "<!doctype html><title>bare</title><p>bare<script type='text/plain'>"
+    limit = page.with_name("bare.html")
+    limit.write_text(head + "A" * (page.stat().st_size - len(head)))
+    times: dict[str, list[float]] = {what: [] for what in ("first paint", "all of it read")}
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        for _ in range(2 * turns + 1):
+            tab = browser.new_page(viewport={"width": 1440, "height": 900})
+            tab.goto(limit.as_uri())
+            for what, told in times.items():
+                while (value := tab.evaluate(TIMES[what])) is None:
+                    tab.wait_for_timeout(20)
+                told.append(value)
+            tab.close()
+        browser.close()
+    for what, told in times.items():
+        ledger.add(
+            f"{name}: bare page of that size, {what}", median(told[1:]), None, "lower", "ms; the browser's limit"
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
@@ -126,6 +151,7 @@ def main() -> None:
             ledger.add(f"{name}: page", page.stat().st_size / 1e6, target, "lower", f"MB; {len(files)} photos in turn")
             if browser:
                 measure(page, ledger, name, options.turns)
+                bare(page, ledger, name, options.turns)
     if not browser:
         print("opening and filtering not measured: needs Chromium and Playwright")
     ledger.table()

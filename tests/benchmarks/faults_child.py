@@ -24,7 +24,10 @@ from attributes import extract
 from xai import cli, pipeline, scan, tables
 
 SHARD = 4
-"""Photos a shard here, so that a small world has several; and rows of a part of ``xai tag``."""
+"""Photos a shard here, so that a small world has several; and those that a killed ``xai tag`` may tag again."""
+
+START = "start"
+"""What comes before the first stage: the command is understood, modules are imported."""
 
 CHILDREN = get_context("forkserver")
 CHILDREN.set_forkserver_preload(["xai.pipeline", "xai.detect.torchvision", "xai.cli", "albumentations"])
@@ -60,7 +63,15 @@ class Ended:
 
     @property
     def stage(self) -> str:
-        return self.stages[-1][1] if self.stages else "start"
+        return self.stages[-1][1] if self.stages else START
+
+    def spans(self) -> dict[str, float]:
+        """Stages in order, each with the seconds from its first word to the first word of the next."""
+        firsts = {START: 0.0}
+        for at, name in self.stages:
+            firsts.setdefault(name, at)
+        ends = [*list(firsts.values())[1:], self.seconds]
+        return {name: end - at for (name, at), end in zip(firsts.items(), ends, strict=True)}
 
     def says(self, *words: str) -> bool:
         """Whether all words were said, in at most three lines and without a traceback."""
@@ -85,6 +96,8 @@ class Child:
 
     def reached(self, stage: str) -> bool:
         """Wait for a stage; False where the command ends without it."""
+        if stage == START:
+            return True
         while not any(what == f"stage {stage}" for _, what in self.entries()):
             if not self.process.is_alive():
                 return False
@@ -101,6 +114,7 @@ class Child:
         stages = tuple((at, what.removeprefix("stage ")) for at, what in entries if what.startswith("stage "))
         told = self.log.with_suffix(".err").read_text() if self.log.with_suffix(".err").exists() else ""
         code = self.process.exitcode
+        self.process.close()
         return Ended(
             -99 if code is None else code,
             told,
@@ -110,9 +124,13 @@ class Child:
         )
 
 
+LIMIT = 600.0
+"""Seconds after which a command hangs, and is killed."""
+
+
 def run(command: Sequence[str | Path], log: Path, hindrance: Hindrance | None = None) -> Ended:
     """Run a command to its end."""
-    return Child(command, log, hindrance).end()
+    return Child(command, log, hindrance).end(LIMIT)
 
 
 def _run(command: list[str], log: Path, hindrance: Hindrance | None) -> None:
@@ -120,7 +138,7 @@ def _run(command: list[str], log: Path, hindrance: Hindrance | None) -> None:
     sys.path[:] = [place for place in sys.path if Path(place).resolve().name != "tests"]
     torch.set_num_threads(1)
     scan.SHARD_SIZE = SHARD
-    extract._ROWS_APART = extract.BATCH_SIZE = SHARD
+    extract._ROWS_APART, extract.BATCH_SIZE = SHARD, 1
     begun = time.monotonic()
     told = os.open(log, os.O_WRONLY | os.O_APPEND)
     said = os.open(log.with_suffix(".err"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)

@@ -1,4 +1,4 @@
-"""Kills at random instants: half of them anywhere in a command, half in a stage that is drawn first."""
+"""Kills at random instants: of each stage of a command in turn, so that the short ones are hit as well."""
 
 from __future__ import annotations
 
@@ -69,30 +69,34 @@ def kills(
     rng: np.random.Generator,
     names: Sequence[str] | None = None,
 ) -> None:
-    """Kill commands, run them again, and compare with a run that nobody killed."""
+    """Kill commands, each stage in turn, run them again, and compare with a run that nobody killed."""
     log = folder / "log"
     run(["recipe"], log)  # starts the process that the children come from
-    places: Counter[str] = Counter()
-    equal = clean = resumed = done = 0
+    hits: Counter[str] = Counter()
+    aimed: set[str] = set()
+    equal = clean = resumed = 0
     redone: list[int] = []
     lasted = 0.0
     chosen = [command for command in commands(config) if names is None or command.name in names]
     for command in chosen:
-        wanted = max(1, round(count * command.share / sum(other.share for other in chosen)))
         whole = run(command.words(folder / f"whole-{command.name}"), log)
         if whole.code:
             raise SystemExit(f"xai {command.name} fails without being killed: {whole.told}")
         lasted = max(lasted, whole.seconds)
-        killed = 0
-        while killed < wanted:
+        spans = whole.spans()
+        wanted = max(1, round(count * command.share / sum(other.share for other in chosen)))
+        # Spread over the stages where there are fewer kills than stages.
+        aims = [list(spans)[turn * len(spans) // wanted % len(spans)] for turn in range(min(wanted, len(spans)))]
+        aims += [list(spans)[turn % len(spans)] for turn in range(wanted - len(aims))]
+        aimed.update(f"{command.name}: {stage}" for stage in aims)
+        for stage in aims:
             out = folder / "killed"
-            shutil.rmtree(out, ignore_errors=True)
-            first = _killed(command.words(out), log, whole, rng)
-            if not first.killed:
-                continue  # it was done before its instant came
+            first = _killed(command.words(out), out, log, stage, spans[stage], rng)
+            if first is None:
+                print(f"{command.name} was not hit in {stage}, {TRIES} times", file=sys.stderr, flush=True)
+                continue
             second = run(command.words(out), log)
-            killed += 1
-            places[first.stage if command.name == "triage" else command.name] += 1
+            hits[f"{command.name}: {first.stage}"] += 1
             redone.append(first.decoded + second.decoded - whole.decoded)
             resumed += second.code == 0
             agrees = second.code == 0 and command.same(folder / f"whole-{command.name}", out)
@@ -101,24 +105,36 @@ def kills(
             clean += not left
             well = not (second.code or not agrees or left or redone[-1] > SHARD)
             what = "as if nothing had been" if well else f"{second.code} {second.told[-500:]!r} {agrees} {left}"
-            when = f"{command.name} killed in {first.stage} after {first.seconds:.1f} s"
+            when = f"{command.name} killed in {first.stage} after {first.seconds:.2f} s"
             print(f"{when}, {redone[-1]} photos again: {what}", file=sys.stderr, flush=True)
-        done += killed
-    where = ", ".join(f"{name} {number}" for name, number in places.most_common())
-    ledger.add("kills", done, None, "higher", f"at instants of runs of up to {lasted:.1f} s; in {where}")
-    ledger.add("resumed after a kill", resumed / done, 1, "higher")
-    ledger.add("same tables and pictures after a kill", equal / done, 1, "higher", f"{len(TABLES)} tables of a triage")
-    ledger.add("no temporary file left", clean / done, 1, "higher")
-    ledger.add("photos decoded twice", max(redone), SHARD, "lower", f"most of {done}, at {SHARD} photos a shard")
+    done = hits.total()
+    where = ", ".join(f"{name} {number}" for name, number in hits.items())
+    ledger.add("kills", done, count, "higher", f"of runs of up to {lasted:.1f} s; in {where}")
+    missing = ", ".join(sorted(aimed - hits.keys()))
+    ledger.add("stages hit", len(aimed & hits.keys()), len(aimed), "higher", f"not in {missing}" if missing else "")
+    share = 1 / max(done, 1)
+    ledger.add("resumed after a kill", resumed * share, 1, "higher")
+    ledger.add("same tables and pictures after a kill", equal * share, 1, "higher", f"{len(TABLES)} tables of a triage")
+    ledger.add("no temporary file left", clean * share, 1, "higher")
+    more = ", ".join(f"{photos}: {times}" for photos, times in sorted(Counter(redone).items()))
+    note = f"most of {done}, at {SHARD} photos a shard and a part of tags; kills by photos: {more}"
+    ledger.add("photos decoded again after a kill", max(redone, default=0), SHARD, "lower", note)
 
 
-def _killed(words: list[str | Path], log: Path, whole: Ended, rng: np.random.Generator) -> Ended:
-    """Start a command and kill it at an instant of its run, or of one of its stages."""
-    firsts = {name: at for at, name in reversed(whole.stages)}
-    if not firsts or rng.random() < 0.5:
-        return Child(words, log).end(float(rng.uniform(0, whole.seconds + 0.1)))
-    stage = str(rng.choice(sorted(firsts)))
-    following = min((at for at in firsts.values() if at > firsts[stage]), default=whole.seconds)
-    child = Child(words, log)
-    child.reached(stage)
-    return child.end(float(rng.uniform(0, max(following - firsts[stage], 0.01))))
+TRIES = 30
+"""Times that a kill may come too late for a short stage, or too early."""
+
+
+def _killed(
+    words: list[str | Path], out: Path, log: Path, stage: str, span: float, rng: np.random.Generator
+) -> Ended | None:
+    """Start a command anew and kill it at an instant of a stage; None where each try ended in another one."""
+    for _ in range(TRIES):
+        shutil.rmtree(out, ignore_errors=True)
+        child = Child(words, log)
+        child.reached(stage)
+        ended = child.end(float(rng.uniform(0, span)))
+        if ended.killed and ended.stage == stage:
+            return ended
+        span *= 0.8  # what waits for its word comes late
+    return None

@@ -1,4 +1,4 @@
-"""What goes wrong around a run: full and read-only disks, photos and labels that change, killed workers, a full GPU.
+"""What goes wrong around a run: full and read-only disks, a second run, photos and labels that change, killed workers.
 
 Each ends with a message and an exit code or with an issue, and the same command afterwards ends with the tables of a
 run that nothing disturbed.
@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import torch
-from faults_child import SHARD, issues, leftovers, run, same, watch_progress
+from faults_child import LIMIT, SHARD, Child, issues, leftovers, run, same, watch_progress
 from harness import Ledger
 
 import attributes.decode
@@ -29,11 +29,21 @@ import xai.scan
 from attributes import extract
 from attributes.decode import Photo
 from attributes.workers import CRASHES
-from xai import batch, files, tables
+from xai import alone, batch, experiments, files, tables
 from xai.detect.torchvision import Torchvision
+from xai.evidence import drise
+from xai.loading import Load
+from xai.types import Candidates, Pixels, Prepared
 
 Fault = Callable[[Path, Path, Path, np.random.Generator], list[str]]
-"""(world's config, undisturbed run, empty folder, generator) → what went wrong, nothing where all is well."""
+"""(world's config, undisturbed run, empty folder, generator) → what went wrong, nothing where all is well.
+
+Raises ``NotTriedError`` where this machine does not let it happen.
+"""
+
+
+class NotTriedError(Exception):
+    """A fault cannot be made here."""
 
 
 def faults(
@@ -53,16 +63,23 @@ def faults(
     for name in names or FAULTS:
         fault = FAULTS[name]
         wrong: list[str] = []
+        tried, note = 0, ""
         for _ in range(count):
             place = folder / "fault"
             shutil.rmtree(place, ignore_errors=True)
             place.mkdir()
             world = place / "world"
             shutil.copytree(config.parent, world)
-            wrong += fault(world / config.name, whole, place, rng)[:1]
+            try:
+                wrong += fault(world / config.name, whole, place, rng)[:1]
+            except NotTriedError as error:
+                note = f"; not tried {count - tried} times: {error}"
+                break
+            tried += 1
         for problem in wrong:
             print(f"{name}: {problem}")
-        ledger.add(f"{name}: told, and resumed from", 1 - len(wrong) / count, 1, "higher", f"{count} of it")
+        well = (tried - len(wrong)) / max(tried, 1)
+        ledger.add(f"{name}: told, and resumed from", well, 1, "higher", f"{tried} of it{note}")
 
 
 def _triage(config: Path, out: Path) -> list[str | Path]:
@@ -153,7 +170,7 @@ def read_only(config: Path, whole: Path, place: Path, rng: np.random.Generator) 
         if grow is not None:
             _remount(disk, "ro")
         elif os.geteuid() == 0:
-            return []  # every folder may be written
+            raise NotTriedError("root may write everywhere, and nothing can be mounted")
         else:
             out.chmod(0o500)
         for command in (
@@ -246,28 +263,63 @@ def _drop_object(label: Path) -> None:
 # processes
 
 
+def second_run(config: Path, whole: Path, place: Path, rng: np.random.Generator) -> list[str]:
+    """Another run is begun in the same folder: it is refused, and the first ends as if nothing had been."""
+    out = place / "run"
+    first = Child(_triage(config, out), place / "first")
+    stage = str(rng.choice(["read", "scan train", "scan eval"]))
+    first.reached(stage)
+    refused = run(_triage(config, out), place / "log")
+    if not first.process.is_alive():
+        return [f"the first run had ended before the second was refused, in {stage}"]
+    wrong = [f"the second ended with {refused.code}: {refused.told[-500:]}"] * (refused.code != 2)
+    wrong += [f"said {refused.told[-500:]}"] * (not refused.says("another process is at work in it", "--out"))
+    ended = first.end(LIMIT)
+    wrong += [f"the first ended with {ended.code}: {ended.told[-500:]}"] * (ended.code != 0)
+    wrong += ["other tables"] * (not ended.code and not same(whole, out))
+    return wrong + [f"left behind: {left}" for left in leftovers(out)[:1]]
+
+
 def tagging_worker_killed(config: Path, whole: Path, place: Path, rng: np.random.Generator) -> list[str]:
-    """One of two processes that tag is killed: its photos are tagged by another."""
+    """One of two processes that tag is killed at its work: its photos are tagged by another."""
     photos = config.parent / "train" / "JPEGImages"
     command = ["tag", photos, "--out", place / "calm.parquet", "--workers", "2", "--quiet"]
     run(command, place / "log", _apart)
     command[3] = place / "killed.parquet"
-    ended = run(command, place / "log", partial(_kill_worker, float(rng.uniform(0, 0.3))))
+    for _ in range(HITS):
+        (place / "killed.parquet").unlink(missing_ok=True)
+        ended = run(command, place / "log", partial(_kill_worker, float(rng.uniform(0, 0.1)), place / "hit"))
+        if (place / "hit").exists():
+            break
+    else:
+        return [f"no process was hit at its work, {HITS} times"]
     if ended.code:
         return [f"ended with {ended.code}: {ended.told[-500:]}"]
     calm, killed = (pl.read_parquet(place / name) for name in ("calm.parquet", "killed.parquet"))
     return ["other rows"] * (not calm.equals(killed))
 
 
+HITS = 20
+"""Times that a process may be done before it is killed."""
+
+
 def _apart() -> None:
     extract._EACH = 1
 
 
-def _kill_worker(delay: float) -> None:
-    """Kill the first process that tags, soon after it was started."""
+def _kill_worker(delay: float, hit: Path) -> None:
+    """Kill the first process that tags, soon after it was started; make a file where it had not answered yet."""
     _apart()
-    started = attributes.workers.Worker._started
+    started, ask = attributes.workers.Worker._started, attributes.workers.Worker.ask
     over = threading.Event()
+
+    def told(self: attributes.workers.Worker, task: object) -> object:
+        try:
+            return ask(self, task)
+        except attributes.workers.WorkerError as error:
+            if f"({-signal.SIGKILL})" in str(error):
+                hit.touch()
+            raise
 
     def watched(self: attributes.workers.Worker) -> subprocess.Popen[bytes]:
         process = started(self)
@@ -277,6 +329,7 @@ def _kill_worker(delay: float) -> None:
         return process
 
     attributes.workers.Worker._started = watched  # type: ignore[method-assign]
+    attributes.workers.Worker.ask = told  # type: ignore[method-assign]
 
 
 POISON = (
@@ -291,19 +344,78 @@ def poisoned_photo(config: Path, whole: Path, place: Path, rng: np.random.Genera
     """A photo ends the process that reads it: the third run sets it aside, and all else is as without it."""
     photos = sorted((config.parent / "eval" / "JPEGImages").iterdir())
     photo = photos[int(rng.integers(len(photos)))]
+    rest = pl.col("image_id") != f"JPEGImages/{photo.name}"
+    return _set_aside(config, whole, place, photo, partial(_poison, photo.name), rest)
+
+
+def poisoned_in_the_detector(config: Path, whole: Path, place: Path, rng: np.random.Generator) -> list[str]:
+    """A photo ends the process that shows it to the detector, as at a fault of CUDA: as above."""
+    photos = sorted((config.parent / "eval" / "JPEGImages").iterdir())
+    photo = photos[int(rng.integers(len(photos)))]
+    rest = pl.col("image_id") != f"JPEGImages/{photo.name}"
+    return _set_aside(config, whole, place, photo, partial(_poison_detector, photo, apart=True), rest)
+
+
+def poisoned_in_an_experiment(config: Path, whole: Path, place: Path, rng: np.random.Generator) -> list[str]:
+    """A photo ends the process that shows it to the detector again: the third run leaves its experiments out."""
+    missed = tables.read(whole, "errors").filter(pl.col("object_id").is_not_null())["image_id"].unique().sort()
+    photo = config.parent / "eval" / missed[int(rng.integers(len(missed)))]
+    return _set_aside(config, whole, place, photo, partial(_poison_experiments, photo), pl.lit(True))
+
+
+def _set_aside(
+    config: Path, whole: Path, place: Path, photo: Path, poison: Callable[[], None], rest: pl.Expr
+) -> list[str]:
+    """Run until a photo that ends the process is set aside; all other rows are those of an undisturbed run."""
     out, log = place / "run", place / "log"
-    ended = [run(_triage(config, out), log, partial(_poison, photo.name)) for _ in range(3)]
+    ended = [run(_triage(config, out), log, poison) for _ in range(3)]
     if [one.code for one in ended] != [-signal.SIGABRT, -signal.SIGABRT, 0]:
         return [f"three runs ended with {[one.code for one in ended]}, the last: {ended[2].told[-500:]}"]
     named = issues(out, CRASHES)["image_id"].to_list()
     wrong = [f"issues of {named}"] * (named != [f"JPEGImages/{photo.name}"])
-    rest = pl.col("image_id") != f"JPEGImages/{photo.name}"
     for name in ("images", "objects", "predictions"):
         one, other = (tables.read(folder, name).filter(rest) for folder in (out, whole))
         wrong += [f"other {name}"] * (not one.equals(other))
     wrong += [f"left behind: {left}" for left in leftovers(out)[:1]]
     photo.write_bytes(photo.read_bytes())  # saved anew, as the issue says
     return wrong + _again(config, whole, out)
+
+
+def _poison_detector(photo: Path, *, apart: bool = False) -> None:
+    """End the process that prepares a photo for the detector; ``apart`` also the one that looks for such photos."""
+    prepare = Torchvision.prepare
+    poison = attributes.decode.decode(photo.read_bytes()).pixels
+
+    def poisoned(self: Torchvision, photos: Sequence[Pixels]) -> list[Prepared]:
+        if any(np.array_equal(pixels, poison) for pixels in photos):
+            os.abort()
+        return prepare(self, photos)
+
+    Torchvision.prepare = poisoned  # type: ignore[method-assign]
+    if apart:
+        alone._START = POISON_ALONE.format(photo=str(photo))
+
+
+POISON_ALONE = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from pathlib import Path; import faults_machine; "
+    "faults_machine._poison_detector(Path({photo!r})); from xai.alone import serve; serve()"
+)
+"""A process that does all that a scan does, and ends at one photo."""
+
+
+def _poison_experiments(photo: Path) -> None:
+    loaders = experiments.loaders
+
+    def poisoned(root: Path, images: pl.DataFrame) -> tuple[Load, Load]:
+        def load(image_id: str) -> Pixels:
+            if root / image_id == photo:
+                os.abort()
+            return whole(image_id)
+
+        whole, stored = loaders(root, images)
+        return load, stored
+
+    experiments.loaders = poisoned
 
 
 def _poison(name: str) -> None:
@@ -324,35 +436,56 @@ def _poison(name: str) -> None:
 def gpu_out_of_memory(config: Path, whole: Path, place: Path, rng: np.random.Generator) -> list[str]:
     """The GPU has room for few photos: batches are halved, which is said once for each halving."""
     out = place / "run"
-    ended = run(_triage(config, out), place / "log", partial(_short_of_memory, int(rng.integers(1, SHARD))))
+    step = str(rng.choice(["forward", "select"]))
+    ended = run(_triage(config, out), place / "log", partial(_short_of_memory, int(rng.integers(1, SHARD)), step))
     wrong = [f"ended with {ended.code}: {ended.told[-500:]}"] * (ended.code != 0)
     wrong += [f"said {ended.told[-500:]}"] * (not ended.says("the GPU is out of memory", "at once from here on"))
     wrong += ["other tables"] * (not ended.code and not same(whole, out, off=1e-3))
-    ended = run(_triage(config, place / "none"), place / "log", partial(_short_of_memory, 0))
+    ended = run(_triage(config, place / "none"), place / "log", partial(_short_of_memory, 0, step))
     wrong += [f"ended with {ended.code}: {ended.told[-500:]}"] * (ended.code != 2)
-    wrong += [f"said {ended.told[-500:]}"] * ("expected room for one photo on the GPU" not in ended.told)
+    wrong += [f"said {ended.told[-500:]}"] * (not ended.says("expected room for one photo on the GPU", "image_size"))
+    ended = run(_triage(config, place / "none"), place / "log", _no_room_for_maps)
+    wrong += [f"ended with {ended.code}: {ended.told[-500:]}"] * (ended.code != 2)
+    said = ended.says("expected room for the stage 'explain' on the GPU", "device: cpu")
+    wrong += [f"said {ended.told[-500:]}"] * (not said)
     return wrong + _again(config, whole, place / "none")
 
 
-def _short_of_memory(room: int) -> None:
-    forward = Torchvision.forward
+_FULL = "CUDA out of memory. Tried to allocate 2.00 GiB (simulated)"
 
-    def short(self: Torchvision, inputs: torch.Tensor) -> object:
-        if len(inputs) > room:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB (simulated)")
-        return forward(self, inputs)
 
-    Torchvision.forward = short  # type: ignore[assignment, method-assign]
+def _short_of_memory(room: int, step: str) -> None:
+    """Let the device have room for so many photos in ``forward``, or in what follows of it, ``select``."""
+    whole = getattr(Torchvision, step)
+
+    def short(self: Torchvision, photos: torch.Tensor | Candidates, *rest: Prepared) -> object:
+        if len(photos if isinstance(photos, torch.Tensor) else photos.scores) > room:
+            raise torch.OutOfMemoryError(_FULL)
+        return whole(self, photos, *rest)
+
+    setattr(Torchvision, step, short)
+
+
+def _no_room_for_maps() -> None:
+    """Let the device have no room for what is made of masks before photos are put through the detector."""
+
+    def none(*_: object) -> torch.Tensor:
+        raise torch.OutOfMemoryError(_FULL)
+
+    drise.mask_pairs = none  # type: ignore[assignment]
 
 
 FAULTS: dict[str, Fault] = {
     "disk full": disk_full,
     "read-only output": read_only,
+    "second run in the same folder": second_run,
     "photo that vanishes before it is read": photo_vanishes_early,
     "photo that vanishes before it is shown again": photo_vanishes_late,
     "label changed during the run": label_changes,
     "tagging process killed": tagging_worker_killed,
-    "photo that ends its process": poisoned_photo,
+    "photo that ends the process that reads it": poisoned_photo,
+    "photo that ends the process in the detector": poisoned_in_the_detector,
+    "photo that ends the process in an experiment": poisoned_in_an_experiment,
     "GPU out of memory (simulated)": gpu_out_of_memory,
 }
 """Name of a fault → what tries it."""

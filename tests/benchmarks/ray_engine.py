@@ -65,8 +65,10 @@ def scanned(
         if done >= scan.SHARD_SIZE and (not marks or done > marks[-1][1]):
             marks.append((time.perf_counter(), done))
         if kill and not killed and total / 4 <= done < total:
-            killed.append(int(notes.read_text().split()[-1]))
-            os.kill(killed[0], signal.SIGKILL)
+            looked = [int(pid) for pid in notes.read_text().split()]
+            assert looked[-1] != os.getpid(), "a worker looks at photos, not this process"
+            os.kill(looked[-1], signal.SIGKILL)  # raises where there is no such process
+            killed.append(looked[-1])
 
     split = scan.scan(
         data,
@@ -82,7 +84,21 @@ def scanned(
     )
     (start, first), (end, last) = marks[0], marks[-1]
     looks = Counter(map(int, notes.read_text().split()))
+    if kill:
+        assert killed, "no worker was killed: the photos were done before"
+        _wait_for_end(killed[0])
     return Made(split, (last - first) / (end - start), looks, killed[0] if killed else None)
+
+
+def _wait_for_end(pid: int) -> None:
+    """Wait until a process that was killed is gone, so that it is known to have been."""
+    for _ in range(100):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"process {pid} was killed and is still there")
 
 
 def differing(one: pl.DataFrame, other: pl.DataFrame) -> int:

@@ -33,8 +33,9 @@ BATCH_SIZE = 16
 """Photos measured together. A constant, so that values do not depend on the number of workers."""
 
 _ROWS_APART = 1000
-"""Rows of which a part of the table is made: small frames take several times the memory of their rows, and lie between
-what could be given back."""
+"""Photos of a part of the table and of what is tagged while it is written, together: so many are tagged again at most
+after a kill, with up to 15 workers. Small frames take several times the memory of their rows, and lie between what
+could be given back."""
 
 _EACH = 128
 """Photos from which a process has so much to do that starting it, some 0.25 s of a core, pays."""
@@ -148,6 +149,7 @@ def tag(
     parts = Parts(keep, stamp([*columns, str(device)], root, image_ids)) if keep is not None else None
     frames = [pl.DataFrame(schema=schema), *(parts.read() if parts else [])]
     rows: list[Row] = []
+    part = max(_ROWS_APART - 2 * count * size, _ROWS_APART // 2)
     done = sum(map(len, frames))
     batches = (image_ids[start : start + size] for start in range(done, len(image_ids), size))
     # Photos of a store are waited for, which threads do as well; and another process may not know the store.
@@ -159,7 +161,7 @@ def tag(
             work = partial(_tag_held, partial(tag_some, str(root), columns), root if _is_folder(photos) else None)
             for told in in_order(pool, work, batches, ahead=2 * count):
                 rows += told
-                if len(rows) >= _ROWS_APART:
+                if len(rows) + size > part:  # with the next batch it would be too much
                     frames.append(pl.DataFrame(rows, schema=schema, orient="row"))
                     rows = []
                     if parts is not None:
@@ -176,10 +178,10 @@ def tag(
 
 def _on_device(photos: Sequence[Pixels], wanted: Sequence[Attribute], device: str) -> dict[str, Floats]:
     """Those of the wanted attributes that are told on tensors."""
-    from attributes.tensors.measure import PHOTOMETRIC, photometric_of_arrays
+    from attributes.tensors.measure import PHOTOMETRIC, photometric_with_room
 
     names = [attribute.name for attribute in wanted if attribute.name in PHOTOMETRIC]
-    return photometric_of_arrays(photos, device, names=names)
+    return photometric_with_room(photos, device, names)
 
 
 def _named(names: Collection[str] | None, level: str | None = None) -> list[Attribute]:

@@ -6,6 +6,8 @@ import os
 import pickle
 import sys
 import traceback
+from collections.abc import Callable
+from typing import Any
 
 import cv2
 
@@ -13,8 +15,12 @@ from attributes.extract import tag_batch
 from attributes.workers import READY, Row
 
 
-def serve() -> None:
-    """Answer tasks from standard input until None comes or it ends."""
+def serve(work: Callable[[Any], Any] | None = None) -> None:
+    """Answer tasks from standard input until None comes or it ends.
+
+    Args:
+        work: task → answer; tags photos if left out.
+    """
     cv2.setNumThreads(1)
     try:
         os.fstat(2)
@@ -27,19 +33,22 @@ def serve() -> None:
             answers.write(READY)
             answers.flush()
             while (task := pickle.load(sys.stdin.buffer)) is not None:
-                answers.write(_answer(task))
+                answers.write(_answer(work or _tag, task))
                 answers.flush()
         except (EOFError, BrokenPipeError):
             return  # the caller has gone
 
 
-def _answer(task: tuple[str, list[str], list[str]]) -> bytes:
-    """Rows, or what was raised, for the caller to raise it."""
+def _tag(task: tuple[str, list[str], list[str]]) -> list[Row]:
+    return tag_batch(*task)
+
+
+def _answer(work: Callable[[Any], Any], task: Any) -> bytes:
+    """What the work returns, or what it raised, for the caller to raise it."""
     try:
-        rows: list[Row] = tag_batch(*task)
-        return pickle.dumps(rows)
+        return pickle.dumps(work(task))
     except Exception as error:
         try:
             return pickle.dumps(pickle.loads(pickle.dumps(error)))
         except Exception:  # an exception that cannot be sent
-            return pickle.dumps(RuntimeError(f"a process that tags raised\n{traceback.format_exc()}"))
+            return pickle.dumps(RuntimeError(f"a process that works on photos raised\n{traceback.format_exc()}"))

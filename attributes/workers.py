@@ -47,12 +47,17 @@ class WorkerError(Exception):
 class Worker:
     """A process that answers one task after another; it is started with the first, and again where it has ended."""
 
-    def __init__(self) -> None:
-        """Start nothing yet."""
+    def __init__(self, start: str | None = None) -> None:
+        """Start nothing yet.
+
+        Args:
+            start: Python code that calls ``attributes.serve.serve``; tags photos if left out.
+        """
+        self._start = start
         self._process: subprocess.Popen[bytes] | None = None
 
-    def ask(self, task: Task) -> list[Row]:
-        """Return the rows of the task's photos.
+    def ask(self, task: object) -> Any:
+        """Return the answer to a task, of one that tags (``Task``) the rows of its photos.
 
         Raises:
             WorkerError: the process ended, and will be started again by the next task.
@@ -65,10 +70,10 @@ class Worker:
         try:
             process.stdin.write(pickle.dumps(task))
             process.stdin.flush()
-            answer: list[Row] | Exception = pickle.load(process.stdout)  # written by ``attributes.serve`` alone
+            answer = pickle.load(process.stdout)  # written by ``attributes.serve`` alone
         except (OSError, EOFError, pickle.UnpicklingError) as error:
             how = self.close()
-            raise WorkerError(f"expected rows of {len(task[2])} photos, the process ended ({how})") from error
+            raise WorkerError(f"expected an answer, the process ended ({how})") from error
         except BaseException:
             self.close()  # the next task must not be given what is still to be read
             raise
@@ -105,7 +110,9 @@ class Worker:
             path = [entry for entry in sys.path if isinstance(entry, str)]
             try:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-c", _START, json.dumps(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+                    [sys.executable, "-c", self._start or _START, json.dumps(path)],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
                 )
             except OSError as error:
                 raise RuntimeError(f"expected to start {sys.executable}, {error}; workers=1 needs none") from error
@@ -139,7 +146,7 @@ def workers(count: int) -> Iterator[Callable[[str, Sequence[str], Sequence[str]]
 
     def alone(worker: Worker, root: str, names: Sequence[str], image_id: str) -> list[Row]:
         try:
-            rows = worker.ask((root, [*names], [image_id]))
+            rows: list[Row] = worker.ask((root, [*names], [image_id]))
         except WorkerError as error:
             crashes.append(image_id)
             if len(crashes) >= MOST_CRASHES:
@@ -154,7 +161,7 @@ def workers(count: int) -> Iterator[Callable[[str, Sequence[str], Sequence[str]]
     def tag(root: str, names: Sequence[str], image_ids: Sequence[str]) -> list[Row]:
         worker = idle.get()
         try:
-            rows = worker.ask((root, [*names], [*image_ids]))
+            rows: list[Row] = worker.ask((root, [*names], [*image_ids]))
         except WorkerError:
             return [row for image_id in image_ids for row in alone(worker, root, names, image_id)]
         finally:

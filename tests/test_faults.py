@@ -29,7 +29,9 @@ def bench() -> Iterator[Any]:
 
 
 def missed(ledger: Any) -> list[str]:
-    return [f"{figure.metric}: {figure.value} ({figure.note})" for figure in ledger.figures if figure.met is False]
+    """What is not as it should be, of what this machine lets happen."""
+    figures = [figure for figure in ledger.figures if figure.met is False and "; not tried" not in figure.note]
+    return [f"{figure.metric}: {figure.value} ({figure.note})" for figure in figures]
 
 
 def test_damaged_files(bench: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -52,4 +54,4 @@ def test_faults_and_kills(bench: Any, tmp_path: Path) -> None:
     bench("faults_machine").faults(ledger, 1, tmp_path, config, rng)
     bench("faults_kills").kills(ledger, 3, tmp_path, config, rng)
     assert missed(ledger) == []
-    assert len(ledger.figures) == len(bench("faults_machine").FAULTS) + 5
+    assert len(ledger.figures) == len(bench("faults_machine").FAULTS) + 6

@@ -1,9 +1,14 @@
 """Files that appear whole or not at all, and folders to write to."""
 
 import errno
+import fcntl
+import logging
+import os
 import re
 import resource
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +17,7 @@ import polars as pl
 import pytest
 
 from xai.exceptions import OutputError, RequestError
-from xai.files import make_folder, output_error, remove_pictures, replacing
+from xai.files import make_folder, output_error, owned, remove_pictures, replacing
 
 
 def _write_half(path: Path) -> None:
@@ -97,3 +102,59 @@ def test_pictures_of_errors_are_removed_and_nothing_else(tmp_path: Path) -> None
     (maps / "city.geojson").unlink()
     remove_pictures(maps)
     assert not maps.exists()
+
+
+def test_a_folder_is_one_process_at_a_time_and_nothing_lies_in_it(tmp_path: Path) -> None:
+    folder = tmp_path / "a" / "run"
+    with owned(folder):
+        with pytest.raises(RequestError, match="another process is at work in it"), owned(folder):
+            pass
+        assert not list(folder.iterdir())
+        folder.rmdir()
+    with owned(folder), owned(tmp_path / "other"):
+        assert folder.is_dir()
+
+
+def test_a_killed_process_owns_nothing(tmp_path: Path) -> None:
+    words = (
+        "import sys, pathlib as p, xai.files as f\nwith f.owned(p.Path(sys.argv[1])): print('held', flush=1), input()"
+    )
+    command = [sys.executable, "-c", words, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"held\n"
+        with pytest.raises(RequestError), owned(tmp_path):
+            pass
+        process.kill()
+        process.wait()
+        with owned(tmp_path):
+            pass
+
+
+def test_a_folder_that_went_while_it_was_waited_for_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, flock, held = tmp_path / "parts", fcntl.flock, []
+
+    def slow(handle: int, how: int) -> None:
+        flock(handle, how)
+        held.append(os.fstat(handle))
+        if len(held) == 1:
+            folder.rmdir()
+
+    monkeypatch.setattr(fcntl, "flock", slow)
+    with owned(folder):
+        assert len(held) == 2
+        assert os.path.samestat(held[1], folder.stat())
+
+
+def test_where_nothing_can_be_locked_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def none(handle: int, how: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    with caplog.at_level(logging.WARNING, "xai"), owned(tmp_path):
+        pass
+    assert "cannot be locked (no locks available)" in caplog.text

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from attributes.decode import DecodeError
-from xai.journal import Journal
+from xai.journal import Journal, lost_photos
 
 
 def ask(journal: Journal, *names: str) -> list[str]:
@@ -45,6 +45,32 @@ def test_photos_that_are_gone_are_told_and_not_kept(tmp_path: Path) -> None:
     assert journal("parts", "a", gone) is None
     assert journal.gone == {"a": "no file"}
     assert ask(Journal(tmp_path / "eval.jsonl", "one"), "a") == ["a"]
+
+
+def test_a_photo_that_ends_the_process_twice_is_asked_about_no_more(tmp_path: Path) -> None:
+    file, mark = tmp_path / "eval.jsonl", tmp_path / "eval.jsonl.begun"
+
+    def killed() -> None:
+        raise KeyboardInterrupt
+
+    for _ in range(2):
+        journal = Journal(file, "one")
+        ask(journal, "a")
+        left: list[bytes] = []
+        journal("maps", "b", lambda left=left: left.append(mark.read_bytes()))
+        mark.write_bytes(left[0])  # as a process leaves it that is killed
+        file.write_bytes(b"".join(line for line in file.read_bytes().splitlines(True) if b"maps" not in line))
+    journal = Journal(file, "one")
+    assert ask(journal, "a", "c") == ["c"], "others that are done first do not let it be forgotten"
+    with pytest.raises(KeyboardInterrupt):
+        journal("maps", "c", killed)
+    assert journal("maps", "b", killed) is None
+    assert journal.crashed == {"b"}
+    assert lost_photos(journal, "eval").select("image_id", "code").rows() == [("b", "photo_crashes")]
+    journal.finish()
+    assert not mark.exists()
+    assert Journal(file, "one")("parts", "b", killed) is None, "nor by the next run"
+    assert Journal(file, "two").crashed == set(), "unless what all depends on has changed"
 
 
 def test_what_belongs_to_another_plan_is_forgotten(tmp_path: Path) -> None:

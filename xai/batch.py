@@ -20,7 +20,8 @@ from attributes.decode import DecodeError, Photo, read
 from attributes.workers import CRASHES
 from xai import own
 from xai.detect.candidates import summarise
-from xai.types import Boxes, Detections, Detector, Pixels
+from xai.room import each_part
+from xai.types import Boxes, Detections, Detector, Pixels, Prepared
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -104,7 +105,7 @@ def process(
         as_stored: the detector sees pixels as the file holds them, without EXIF orientation; what it finds is turned
             into the displayed frame.
         attributes: a user's own.
-        crashed: photos that ended the process that read them, twice; they are not read again.
+        crashed: photos that ended the process that worked on them, twice; they are not read again.
     """
     batches = [image_ids[start : start + BATCH_SIZE] for start in range(0, len(image_ids), BATCH_SIZE)]
     with ThreadPoolExecutor(max_workers=workers) as pool, _readers(root, pool) as reading:
@@ -207,7 +208,7 @@ def _submit(
 
 
 def _refuse(path: Path, *, within: Path) -> Photo:
-    raise DecodeError(CRASHES, f"expected a photo, got a file that ended the process that read it, twice: {path}")
+    raise DecodeError(CRASHES, f"expected a photo, got one that ended the process that worked on it, twice: {path}")
 
 
 def _detect(
@@ -229,27 +230,29 @@ def _detect(
 
     from xai.detect.features import object_features
 
+    def see(prepared: Prepared) -> None:
+        nonlocal features
+        indices = [asked[index] for index in prepared.indices]
+        found = detector.forward(prepared.inputs)
+        for index, result in zip(indices, detector.select(found, prepared), strict=True):
+            detections[index] = result
+        summary = summarise(
+            found,
+            prepared,
+            [labelled[index].boxes for index in indices],
+            [labelled[index].labels for index in indices],
+            match_iou,
+            complete=detector.sees_candidates,
+        )
+        rows = np.concatenate([np.arange(starts[index], starts[index + 1]) for index in indices])
+        for name, values in summary.items():
+            columns.setdefault(name, np.full(int(starts[-1]), np.nan))[rows] = values
+        seen = np.concatenate(object_features(found, prepared, [labelled[index].boxes for index in indices]))
+        if not features.shape[1]:
+            features = np.full((len(features), seen.shape[1]), np.nan, dtype=np.float32)
+        features[rows] = seen
+
     with torch.no_grad():
         groups = detector.prepare([pixels[index] for index in asked])
-        size = FORWARD_SIZE.get(groups[0].inputs.device.type, BATCH_SIZE)
-        for prepared in (part for group in groups for part in group.parts(size)):
-            indices = [asked[index] for index in prepared.indices]
-            found = detector.forward(prepared.inputs)
-            for index, result in zip(indices, detector.select(found, prepared), strict=True):
-                detections[index] = result
-            summary = summarise(
-                found,
-                prepared,
-                [labelled[index].boxes for index in indices],
-                [labelled[index].labels for index in indices],
-                match_iou,
-                complete=detector.sees_candidates,
-            )
-            rows = np.concatenate([np.arange(starts[index], starts[index + 1]) for index in indices])
-            for name, values in summary.items():
-                columns.setdefault(name, np.full(int(starts[-1]), np.nan))[rows] = values
-            seen = np.concatenate(object_features(found, prepared, [labelled[index].boxes for index in indices]))
-            if not features.shape[1]:
-                features = np.full((len(features), seen.shape[1]), np.nan, dtype=np.float32)
-            features[rows] = seen
+        each_part(detector, groups, FORWARD_SIZE.get(groups[0].inputs.device.type, BATCH_SIZE), see)
     return tuple(detections), columns, features

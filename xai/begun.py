@@ -2,8 +2,9 @@
 
 A shard that is begun leaves a mark, which goes when it is written or raises. A mark that is left tells of a process
 that was killed, by a photo or by anything else. A shard with two of them is looked at before it is begun a third time:
-a process of its own reads its photos, batch by batch and where that ends it one by one (``attributes.workers``). Those
-that end it twice are left out of the shard, with an issue.
+a process of its own reads its photos, batch by batch and where that ends it one by one (``attributes.workers``). Where
+that ends none, or the shard ends the process all the same, another does to each photo all that a scan does (``alone``).
+Those that end it twice are left out of the shard, with an issue.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from attributes import ATTRIBUTES, links
 from attributes.workers import CRASHES, workers
+from xai import alone
 from xai.batch import BATCH_SIZE
 from xai.exceptions import RequestError
 from xai.files import writing
@@ -28,17 +30,22 @@ TRIES = 2
 
 
 @contextmanager
-def begun(work: Work, folder: Path) -> Iterator[Work]:
-    """Yield the shard without the photos that end the process that reads them; leave a mark meanwhile.
+def begun(work: Work, folder: Path, opening: alone.Opening) -> Iterator[Work]:
+    """Yield the shard without the photos that end the process that works on them; leave a mark meanwhile.
 
     Args:
         work: the shard.
         folder: where the split's shards lie.
+        opening: how another process opens what works on the photos.
     """
     mark = folder / f"{work.index:05d}{MARK}"
     times = len(mark.read_bytes()) if mark.is_file() else 0
     if times >= TRIES:
-        work = replace(work, crashed=work.crashed.union(_crashing(work)))
+        crashed = _crashing(work)
+        if not crashed or times > TRIES:
+            rest = [name for name in work.data.image_ids if name not in work.crashed | crashed]
+            crashed |= alone.crashing(work, rest, opening)
+        work = replace(work, crashed=work.crashed.union(crashed))
     with writing(mark), mark.open("ab") as file:
         file.write(b".")
     try:

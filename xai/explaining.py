@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from attributes.decode import read
 from xai import config as configs
-from xai import detect, evidence, experiments, report
+from xai import detect, evidence, experiments, report, room
 from xai.exceptions import RequestError, RunError
 from xai.progress import or_bars
 from xai.rules import MISSES
@@ -74,6 +74,7 @@ class Explanation:
         return self.picture.read_bytes()
 
 
+@room.told("the heat map")
 def explain(
     run: str | Path,
     error_id: str,

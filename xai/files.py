@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import errno
 import glob
+import logging
 import os
 import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from xai.exceptions import OutputError, RequestError
+
+if sys.platform != "win32":
+    import fcntl
+
+_LOG = logging.getLogger("xai")
 
 _PART = ".xai-part"
 """Ending of a file that is being written."""
@@ -40,6 +47,64 @@ def make_folder(path: Path, name: str = "*") -> None:
         RequestError: it cannot be made; a file may lie there.
         OutputError: it may not be written to.
     """
+    _writable(path)
+    tidy(path, name)
+
+
+@contextmanager
+def owned(path: Path) -> Iterator[None]:
+    """Make a folder as ``make_folder`` does, and keep every other process out of it that asks for it like this.
+
+    The lock lies on the folder itself, so that there is no file of it, and the system lets go of it however the process
+    ends. Where the file system has no such locks (NFS has none on folders), that is said, and nobody is kept out.
+
+    Args:
+        path: the folder; it may be removed in the block.
+
+    Raises:
+        RequestError: another process has it, or as for ``make_folder``.
+        OutputError: as for ``make_folder``.
+    """
+    if sys.platform == "win32":  # where folders cannot be locked
+        make_folder(path)
+        yield
+        return
+    handle = _locked(path)
+    try:
+        tidy(path)  # only now: what lies there could be another's who is at it
+        yield
+    finally:
+        os.close(handle)
+
+
+def _locked(path: Path) -> int:
+    """Return an open folder that this process alone holds the lock of."""
+    while True:
+        try:
+            with writing(path):
+                _writable(path)
+                handle = os.open(path, os.O_RDONLY)
+        except FileNotFoundError:
+            continue  # whoever had it has removed it
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(handle)
+            raise RequestError(
+                f"expected a folder that nobody else writes to at {path}, another process is at work in it: wait until "
+                "it has ended, or choose another folder with --out"
+            ) from error
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            _LOG.warning("%s cannot be locked (%s): see to it that one process at a time writes to it", path, reason)
+            return handle
+        if path.is_dir() and os.path.samestat(os.fstat(handle), path.stat()):
+            return handle
+        os.close(handle)  # of a folder that whoever had it has removed
+
+
+def _writable(path: Path) -> None:
+    """Make a folder, with those above it, where it is not there, or say why nothing can be written to it."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -52,7 +117,6 @@ def make_folder(path: Path, name: str = "*") -> None:
         told = output_error(OSError(number, os.strerror(number)), path)
         assert told is not None
         raise told
-    tidy(path, name)
 
 
 def tidy(folder: Path, name: str = "*") -> None:

@@ -1,7 +1,8 @@
 """The journal of a run's experiments: what was found out photo by photo, so that a killed run goes on behind it.
 
 One line of JSON a photo and stage, written as soon as it is known. The first line holds the stamp of what all depends
-on; a journal of another stamp is begun anew. A line that a killed process or a full disk cut off is dropped.
+on; a journal of another stamp is begun anew. A line that a killed process or a full disk cut off is dropped. What is
+worked on is marked beside it: a photo that ended the process ``TRIES`` times is not shown to the detector again.
 """
 
 from __future__ import annotations
@@ -9,13 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from attributes.decode import DecodeError
+from xai.begun import MARK, TRIES
 from xai.config import Config
 from xai.dataset import codes
 from xai.evidence.kept import Kept, not_kept
@@ -28,6 +30,7 @@ class Journal:
 
     Attributes:
         gone: photos that could not be read any more → why.
+        crashed: photos that ended the process that showed them to the detector again.
     """
 
     def __init__(self, path: Path, stamp: str) -> None:
@@ -38,11 +41,18 @@ class Journal:
             stamp: of all that the answers depend on.
         """
         self.gone: dict[str, str] = {}
+        self.crashed: set[str] = set()
+        self._mark = path.with_name(path.name + MARK)
+        self._ended: dict[tuple[str, str], int] = {}
         self._path = path
         self._told: dict[tuple[str, str], Any] = {}
         self._used: set[tuple[str, str]] = set()
         self._stamp = stamp
-        if not self._load():
+        if self._load():
+            self._ended = _marked(self._mark)
+            self.crashed = {image_id for stage, image_id in self._told if stage == _CRASHED}
+        else:
+            self._mark.unlink(missing_ok=True)
             self._rewrite()
 
     def __call__(self, stage: str, image_id: str, work: Callable[[], Any]) -> Any:
@@ -52,19 +62,26 @@ class Journal:
         if key in self._told:
             return self._told[key]
         told = self.unkept(stage, image_id, work)
-        if image_id not in self.gone:
-            self._told[key] = told
-            with writing(self._path), self._path.open("ab") as file:
-                file.write(_line(key, told))
+        if image_id not in self.gone and image_id not in self.crashed:
+            self._keep(key, told)
         return told
 
     def unkept(self, stage: str, image_id: str, work: Callable[[], Any]) -> Any:
-        """Do the work, write nothing down; as ``evidence.kept.Kept``."""
+        """Do the work, write no answer down; as ``evidence.kept.Kept``."""
+        key = (stage, image_id)
+        if image_id in self.crashed or self._ended.get(key, 0) >= TRIES:
+            self.crashed.add(image_id)
+            self._keep((_CRASHED, image_id), None)
+            return None
+        self._write_mark({**self._ended, key: self._ended.get(key, 0) + 1})
         try:
             return work()
         except DecodeError as error:
             self.gone[image_id] = str(error)
             return None
+        finally:  # not reached by a process that is killed
+            self._ended.pop(key, None)
+            self._write_mark(self._ended)
 
     def under(self, digest: str) -> Kept:
         """Return what keeps answers that depend also on what the digest is of."""
@@ -80,11 +97,25 @@ class Journal:
         return any(key[0].startswith(f"{digest}/") for key in self._told)
 
     def finish(self) -> None:
-        """Drop what no stage of this run asked for."""
-        unused = self._told.keys() - self._used
+        """Drop what no stage of this run asked for, and the mark."""
+        self._mark.unlink(missing_ok=True)
+        unused = {key for key in self._told.keys() - self._used if key[0] != _CRASHED}
         if unused:
             self._told = {key: told for key, told in self._told.items() if key not in unused}
             self._rewrite()
+
+    def _keep(self, key: tuple[str, str], told: Any) -> None:
+        if key not in self._told:
+            self._told[key] = told
+            with writing(self._path), self._path.open("ab") as file:
+                file.write(_line(key, told))
+
+    def _write_mark(self, ended: Mapping[tuple[str, str], int]) -> None:
+        if ended:
+            with writing(self._mark):
+                self._mark.write_bytes(b"".join(_line(key, times) for key, times in ended.items()))
+        else:
+            self._mark.unlink(missing_ok=True)
 
     def _load(self) -> bool:
         """Read what is there and cut off a line that was not finished; False where it is of another stamp."""
@@ -109,6 +140,9 @@ class Journal:
             file.write(_line(("stamp", self._stamp), None))
             file.writelines(_line(key, told) for key, told in self._told.items())
 
+
+_CRASHED = "crashed"
+"""What stands in the place of a stage in the line of a photo that ended the process."""
 
 PICTURES = ("gallery", "maps", "repairs")
 """Folders of what experiments leave besides their lines."""
@@ -158,10 +192,18 @@ def begin(kept: Journal | None, folder: Path, told: Sequence[pl.DataFrame | None
 
 def lost_photos(journal: Journal, split: str) -> pl.DataFrame:
     """Return an issue for each photo that could not be shown to the detector again."""
-    return codes.table(
-        codes.issue("photo_changed", why, split=split, image_id=image_id, file=image_id)
-        for image_id, why in sorted(journal.gone.items())
-    )
+    told = [("photo_changed", image_id, why) for image_id, why in sorted(journal.gone.items())]
+    ended = "it ended the process that showed it to the detector again, twice: its misses were not experimented on"
+    told += [("photo_crashes", image_id, ended) for image_id in sorted(journal.crashed)]
+    return codes.table(codes.issue(code, why, split=split, image_id=name, file=name) for code, name, why in told)
+
+
+def _marked(mark: Path) -> dict[tuple[str, str], int]:
+    """Return what killed processes were at, and how many of them."""
+    if not mark.is_file():
+        return {}
+    told = filter(None, map(_parsed, mark.read_bytes().splitlines(keepends=True)))
+    return {key: times for key, times in told if isinstance(times, int)}
 
 
 def _parsed(line: bytes) -> tuple[tuple[str, str], Any] | None:

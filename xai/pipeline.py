@@ -27,6 +27,7 @@ from xai import (
     question,
     reference,
     report,
+    room,
     run_json,
     tables,
     verdict,
@@ -36,7 +37,7 @@ from xai.config import Config, load
 from xai.dataset import metadata, watch
 from xai.exceptions import DataError
 from xai.experiments import ask_level, ask_upright, experiment, stress
-from xai.files import make_folder
+from xai.files import owned
 from xai.integrations import mlflow
 from xai.novelty import COLUMN as NOVELTY
 from xai.novelty import with_novelty
@@ -64,13 +65,18 @@ def triage(
         command: what the provenance names as the command that made the run.
 
     Raises:
-        ConfigError, DetectorError, RequestError: the request is wrong, or ``out`` cannot be made.
+        ConfigError, DetectorError, RequestError: the request is wrong, ``out`` cannot be made, or another process is at
+            work in it.
         DataError: more than ``data.max_bad`` of the photos is unusable.
     """
     progress = or_bars(progress)
     config = config if isinstance(config, Config) else load(Path(config))
     folder = Path(out or config.out or Path("runs") / "triage")
-    make_folder(folder)
+    with owned(folder):
+        return _triage(config, folder, progress, command)
+
+
+def _triage(config: Config, folder: Path, progress: Progress, command: str) -> runs.Run:
     if config.mlflow is not None:
         mlflow.experiment_id(config.mlflow.experiment)  # a server that cannot be reached is told before the work
     (folder / "run.json").unlink(missing_ok=True)
@@ -333,7 +339,8 @@ class _Clock:
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
         start = time.perf_counter()
-        yield
+        with room.told(f"the stage '{stage}'"):
+            yield
         self.seconds[stage] = round(time.perf_counter() - start, 3)
 
 

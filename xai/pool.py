@@ -20,7 +20,8 @@ from xai.dataset import photos
 from xai.dataset.reported import read_production
 from xai.exceptions import DataError
 from xai.files import replacing
-from xai.types import Detections, Detector, Pixels, Progress
+from xai.room import each_part
+from xai.types import Detections, Detector, Pixels, Prepared, Progress
 
 IMAGES, OBJECTS, STAMP = "pool_images.parquet", "pool_objects.parquet", "pool.sha256"
 
@@ -132,14 +133,16 @@ def _detections(detector: Detector, photos: Sequence[Photo], as_stored: bool) ->
     if as_stored:
         pixels = [frames.stored_pixels(photo.pixels, photo.exif_orientation) for photo in photos]
     found = [_NOTHING] * len(photos)
+
+    def see(part: Prepared) -> None:
+        selected = detector.select(detector.forward(part.inputs), part)
+        for index, item in zip(part.indices, selected, strict=True):
+            found[index] = batch.displayed(item, photos[index]) if as_stored else item
+
     with torch.no_grad():
         groups = detector.prepare(pixels) if pixels else []
         for group in groups:
-            size = batch.FORWARD_SIZE.get(group.inputs.device.type, batch.BATCH_SIZE)
-            for part in group.parts(size):
-                selected = detector.select(detector.forward(part.inputs), part)
-                for index, item in zip(part.indices, selected, strict=True):
-                    found[index] = batch.displayed(item, photos[index]) if as_stored else item
+            each_part(detector, [group], batch.FORWARD_SIZE.get(group.inputs.device.type, batch.BATCH_SIZE), see)
     return found
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import polars as pl
 
-from xai import dataset, engines, own, reference, tables
+from xai import alone, dataset, engines, own, reference, tables
 from xai import scan as scans
 from xai.config import Config, EvalData
 from xai.dataset import codes, metadata
@@ -153,6 +153,7 @@ def _scan(
         as_stored=config.detector.exif == "ignore",
         attributes=own.load(config.data.attributes),
         engine=engines.engine(config, detector),
+        opening=alone.opening(config, detector),
     )
 
 

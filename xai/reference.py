@@ -13,11 +13,11 @@ import numpy as np
 import polars as pl
 
 from attributes import remote
-from xai import dataset, detect, engines, own, provenance, run_json, tables
+from xai import alone, dataset, detect, engines, own, provenance, room, run_json, tables
 from xai.config import Config, TrainData
 from xai.dataset import watch
 from xai.exceptions import ConfigError
-from xai.files import make_folder
+from xai.files import owned
 from xai.integrations import mlflow
 from xai.progress import or_bars
 from xai.scan import Split, scan
@@ -90,6 +90,7 @@ def reference(
         as_stored=config.detector.exif == "ignore",
         attributes=own.load(config.data.attributes),
         engine=engines.engine(config, detector),
+        opening=alone.opening(config, detector),
     )
     split = replace(split, issues=tables.stack([split.issues, watch.changes(labels)], tables.ISSUES))
     return Reference(
@@ -179,60 +180,61 @@ def profile(
         command: what the provenance names as the command that made the profile.
     """
     folder = Path(out)
-    make_folder(folder)
-    format = format or dataset.guess_format(Path(path))
-    as_read = data = dataset.read(
-        Path(path),
-        format,
-        role="train",
-        split=split,
-        photos=Path(photos) if photos else None,
-        label_frame=label_frame,
-    )
-    detector = None
-    asked: list[str] = []
-    if config is not None:
-        detector = detect.load(config.detector, config.device)
-        data = name_as_detector(data, config.data.classes, detector.names)
-        wanted = config.data.train.detect if config.data.train else 0
-        if not isinstance(detector, PredictedOnly):
-            asked = draw(data.image_ids, wanted or len(data.image_ids), config.seed)
-    versions = {"versions": provenance.versions()}
-    told = own.load(config.data.attributes) if config else ()
-    tagged = scan(
-        data,
-        detector=detector,
-        detect_ids=frozenset(asked),
-        match_iou=config.match.iou if config else 0.5,
-        fingerprint=fingerprint(config, detector) if config else versions,
-        folder=folder / "shards",
-        workers=workers or os.cpu_count() or 1,
-        progress=or_bars(progress),
-        as_stored=config is not None and config.detector.exif == "ignore",
-        attributes=told,
-        engine=engines.engine(config, detector),
-    )
-    for name in ("images", "objects", "predictions", "issues"):
-        tables.write(getattr(tagged, name), folder / f"{name}.parquet")
-    tables.write(tagged.features, folder / FEATURES)
-    described = describe(as_read, tagged, format, None)
-    info = {
-        "versions": provenance.versions(),
-        "command": command,
-        "finished_at": provenance.now(),
-        "model": provenance.model(detector.card) if detector else None,
-        "detector": fingerprint(config, detector) if config else None,
-        "attributes": own.fingerprint(told),
-        "features": {
-            "weights": (detector.card.sha256 if detector else None) or "unknown",
-            "objects": len(tagged.features),
-            "photos": tagged.features["image_id"].n_unique(),
-            "photos_detected": len(asked),
-        },
-        "data": {"train": described},
-    }
-    run_json.write(info, folder)
-    return tagged
+    with owned(folder), room.told("the photos"):
+        format = format or dataset.guess_format(Path(path))
+        as_read = data = dataset.read(
+            Path(path),
+            format,
+            role="train",
+            split=split,
+            photos=Path(photos) if photos else None,
+            label_frame=label_frame,
+        )
+        detector = None
+        asked: list[str] = []
+        if config is not None:
+            detector = detect.load(config.detector, config.device)
+            data = name_as_detector(data, config.data.classes, detector.names)
+            wanted = config.data.train.detect if config.data.train else 0
+            if not isinstance(detector, PredictedOnly):
+                asked = draw(data.image_ids, wanted or len(data.image_ids), config.seed)
+        versions = {"versions": provenance.versions()}
+        told = own.load(config.data.attributes) if config else ()
+        tagged = scan(
+            data,
+            detector=detector,
+            detect_ids=frozenset(asked),
+            match_iou=config.match.iou if config else 0.5,
+            fingerprint=fingerprint(config, detector) if config else versions,
+            folder=folder / "shards",
+            workers=workers or os.cpu_count() or 1,
+            progress=or_bars(progress),
+            as_stored=config is not None and config.detector.exif == "ignore",
+            attributes=told,
+            engine=engines.engine(config, detector),
+            opening=alone.opening(config, detector),
+        )
+        for name in ("images", "objects", "predictions", "issues"):
+            tables.write(getattr(tagged, name), folder / f"{name}.parquet")
+        tables.write(tagged.features, folder / FEATURES)
+        described = describe(as_read, tagged, format, None)
+        info = {
+            "versions": provenance.versions(),
+            "command": command,
+            "finished_at": provenance.now(),
+            "model": provenance.model(detector.card) if detector else None,
+            "detector": fingerprint(config, detector) if config else None,
+            "attributes": own.fingerprint(told),
+            "features": {
+                "weights": (detector.card.sha256 if detector else None) or "unknown",
+                "objects": len(tagged.features),
+                "photos": tagged.features["image_id"].n_unique(),
+                "photos_detected": len(asked),
+            },
+            "data": {"train": described},
+        }
+        run_json.write(info, folder)
+        return tagged
 
 
 def load_profile(path: Path, config: Config, detector: Detector | PredictedOnly) -> Reference:

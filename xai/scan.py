@@ -23,6 +23,7 @@ import polars as pl
 from attributes import links
 from attributes.decode import NOT_READ
 from xai import dataset, own, provenance, tables
+from xai.alone import Opening
 from xai.begun import MARK, begun
 from xai.dataset import photos
 from xai.files import make_folder, to_disk, writing
@@ -55,6 +56,7 @@ def scan(
     as_stored: bool = False,
     attributes: Sequence[own.Own] = (),
     engine: Engine | None = None,
+    opening: Opening | None = None,
 ) -> Split:
     """Tag all photos of a split, run the detector on ``detect_ids`` and match what it finds.
 
@@ -70,6 +72,8 @@ def scan(
         as_stored: the detector (or the pipeline that wrote its results file) reads pixels without EXIF orientation.
         attributes: a user's own, told of every photo.
         engine: makes the shards; this process if left out.
+        opening: how another process opens detector and attributes, to find the photos that end this one; left out, it
+            only reads and tags them.
     """
     if attributes:
         fingerprint = {**fingerprint, "attributes": own.fingerprint(attributes)}
@@ -99,10 +103,12 @@ def scan(
                 continue
             stamps[index] = stamp
             asked = frozenset(detect_ids).intersection(image_ids)
-            part = replace(data, image_ids=image_ids, labels=rows, issues=data.issues.clear())
+            part = replace(data, image_ids=image_ids, labels=rows, issues=data.issues.clear(), label_files=())
             yield Work(index, part, annotated, asked, match_iou, as_stored)
 
-    engine = engine or partial(_here, folder=folder, detector=detector, workers=workers, attributes=attributes)
+    opening = opening or Opening()
+    here = partial(_here, folder=folder, detector=detector, workers=workers, attributes=attributes, opening=opening)
+    engine = engine or here
     for index, shard in engine(missing(), advance):
         again = " again" if _may_heal(shard, stamp_of) else ""
         _write(shard, folder / f"{index:05d}", stamps.pop(index) + again)
@@ -118,10 +124,11 @@ def _here(
     detector: Detector | PredictedOnly | None,
     workers: int,
     attributes: Sequence[own.Own],
+    opening: Opening,
 ) -> Iterator[tuple[int, Split]]:
     """Make shards in this process."""
     for whole in works:
-        with begun(whole, folder) as work:
+        with begun(whole, folder, opening) as work:
             made = make(work, detector=detector, workers=workers, attributes=attributes, advance=advance)
         yield work.index, made
 

@@ -60,7 +60,7 @@ class Work:
         detect_ids: the photos that the detector is asked about.
         match_iou: IoU at which a detection finds an object.
         as_stored: the detector reads pixels without EXIF orientation.
-        crashed: photos that ended the process that read them, twice; they get a row that says so.
+        crashed: photos that ended the process that worked on them, twice; they get a row that says so.
     """
 
     index: int

@@ -35,6 +35,8 @@ class Dataset:
         class_names: the classes that the data set declares or uses, in its own words.
         label_frame: the frame that the boxes were drawn in: ``displayed``, ``stored`` (before EXIF orientation) or
             ``auto``, to be told photo by photo.
+        label_files: files that the labels were read from, or would have been had they been there, relative to ``root``
+            where they lie in it; files without an object too.
     """
 
     split: str
@@ -44,6 +46,7 @@ class Dataset:
     issues: pl.DataFrame
     class_names: tuple[str, ...]
     label_frame: str = "auto"
+    label_files: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,11 +107,12 @@ class Prepared:
 
     def parts(self, size: int) -> list[Prepared]:
         """Cut into batches of at most ``size`` photos, in order."""
-        cuts = [slice(start, start + size) for start in range(0, len(self.indices), size)]
-        return [
-            Prepared(self.indices[cut], self.inputs[cut], self.scale[cut], self.offset[cut], self.sizes[cut])
-            for cut in cuts
-        ]
+        return [self.cut(start, start + size) for start in range(0, len(self.indices), size)]
+
+    def cut(self, start: int, end: int) -> Prepared:
+        """Return the photos from place ``start`` to before ``end``."""
+        part = slice(start, end)
+        return Prepared(self.indices[part], self.inputs[part], self.scale[part], self.offset[part], self.sizes[part])
 
 
 @dataclass(frozen=True, slots=True)

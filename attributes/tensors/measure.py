@@ -106,6 +106,23 @@ def photometric_of_arrays(
         return on_host(photometric(moved, names=names))
 
 
+def photometric_with_room(photos: Sequence[Pixels], device: str, names: Collection[str]) -> dict[str, Floats]:
+    """As ``photometric_of_arrays``, in halves where the device has no room for all photos at once.
+
+    Raises:
+        torch.OutOfMemoryError: there is no room for one.
+    """
+    try:
+        return photometric_of_arrays(photos, device, names=names)
+    except torch.OutOfMemoryError:
+        if len(photos) <= 1:
+            raise
+    torch.cuda.empty_cache()  # behind the handler, which holds what the failed try did
+    half = len(photos) // 2
+    parts = [photometric_with_room(some, device, names) for some in (photos[:half], photos[half:])]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
 def on_host(values: dict[str, Tensor]) -> dict[str, Floats]:
     """Fetch values from a device in one transfer."""
     if not values:

@@ -66,7 +66,7 @@ def test_a_process_that_is_killed_is_replaced(folder: Path) -> None:
         assert len(worker.ask((str(folder), NAMES, ["00 ü.jpg", "07 ü.jpg"]))) == 2
         assert worker._process is not None
         os.kill(worker._process.pid, signal.SIGKILL)
-        with pytest.raises(WorkerError, match="rows of 1 photos, the process ended"):
+        with pytest.raises(WorkerError, match="expected an answer, the process ended"):
             worker.ask((str(folder), NAMES, ["00 ü.jpg"]))
         assert worker.ask((str(folder), NAMES, ["00 ü.jpg"]))[0]["status"] == "ok"
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,7 @@ from attributes import kept, remote
 from xai.cli.app import app
 from xai.cli.voice import Device, Json, Quiet, Seed, Voice, Workers, command_line, overrides_of, shown
 from xai.exceptions import DataError, RequestError
-from xai.files import make_folder, replacing, writing
+from xai.files import make_folder, owned, replacing, writing
 
 
 @app.command()
@@ -80,34 +81,44 @@ def tag(
     if not remote.address(photos) and not photos.exists():
         raise RequestError(f"expected a photo or a folder of photos, found nothing at {photos}")
     where = None if device in (None, "cpu") else _gpu(device)
-    make_folder(out.parent, out.name)  # before the photos, so that nobody waits for tags that cannot be written
     voice = Voice(quiet, json_)
     parts = out.with_name(f"{out.name}.parts")
-    try:
-        with voice.progress() as progress, writing(parts):
-            frame = attributes.tag(
-                photos,
-                workers=workers,
-                device=where,
-                progress=lambda done, total: progress("tag", done, total),
-                keep=parts,
-            )
-    except ValueError as error:  # something of the user's lies where parts are to be kept
-        raise RequestError(f"{error}; choose another --out") from error
-    if not frame.height:
+    with owned(parts), _room(where):
+        make_folder(out.parent, out.name)  # before the photos, so that nobody waits for tags that cannot be written
+        try:
+            with voice.progress() as progress, writing(parts):
+                frame = attributes.tag(
+                    photos,
+                    workers=workers,
+                    device=where,
+                    progress=lambda done, total: progress("tag", done, total),
+                    keep=parts,
+                )
+        except ValueError as error:  # something of the user's lies where parts are to be kept
+            raise RequestError(f"{error}; choose another --out") from error
+        if not frame.height:
+            kept.remove(parts)
+            raise DataError(f"expected photos (JPEG, PNG, WebP, TIFF or BMP) in {photos}, found none")
+        with replacing(out) as temporary:
+            if out.suffix == ".csv":
+                frame.write_csv(temporary)
+            else:
+                frame.write_parquet(temporary)
         kept.remove(parts)
-        raise DataError(f"expected photos (JPEG, PNG, WebP, TIFF or BMP) in {photos}, found none")
-    with replacing(out) as temporary:
-        if out.suffix == ".csv":
-            frame.write_csv(temporary)
-        else:
-            frame.write_parquet(temporary)
-    kept.remove(parts)
     unread = frame.filter(frame["status"] != "ok").height
     if voice.json:
         voice.emit({"event": "tag", "path": str(out), "photos": frame.height, "unreadable": unread})
     else:
         Console().print(f"{frame.height:,} photos tagged ({unread:,} of them unreadable): {shown(out)}")
+
+
+def _room(device: str | None) -> AbstractContextManager[None]:
+    """Say in a sentence where the device is out of memory."""
+    if device is None:
+        return nullcontext()
+    from xai.room import told
+
+    return told("one photo", "leave --device out, or end what else runs there, and run it again: what is done is kept")
 
 
 @app.command()

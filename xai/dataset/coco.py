@@ -75,7 +75,7 @@ def read(path: Path, *, role: str, split: str | None = None, photos: Path | None
         message = f"kept the first {MAX_COLUMNS} columns of annotations, left out {rows.left_out:,} values of others"
         notes.append(codes.issue("too_many_columns", message, split=role, file=shown))
     every = tables.stack([unusable, rejected, codes.table(notes)], tables.ISSUES)
-    return Dataset(role, root, image_ids, labels, every, tuple(dict.fromkeys(classes.values())))
+    return Dataset(role, root, image_ids, labels, every, tuple(dict.fromkeys(classes.values())), label_files=(shown,))
 
 
 def find_json(path: Path, split: str | None, role: str) -> Path:

@@ -75,7 +75,9 @@ CODES: Mapping[str, Code] = {
     "photo_unreadable": Code("error", "the file is no photo that can be decoded", "convert it to JPEG or PNG"),
     "photo_truncated": Code("error", "the photo's file ends early", "copy the photo again"),
     "photo_crashes": Code(
-        "error", "the file ended the process that read it, twice; it is left out", "save it anew with another program"
+        "error",
+        "the photo ended the process that worked on it, twice; it is left out",
+        "save it anew with another program, or leave it out",
     ),
     "photo_changed": Code(
         "warning",

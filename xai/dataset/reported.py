@@ -123,7 +123,8 @@ def read_cases(path: Path, production: Dataset) -> Cases:
     placed = tables.conform(listed.filter(pl.col("x1").is_not_null()).drop("note"), tables.LABELS)
     names = tuple(sorted(listed["label"].unique().to_list()))
     every = tables.stack([production.issues, codes.table(issues)], tables.ISSUES)
-    data = Dataset("production", production.root, production.image_ids, placed, every, names, "displayed")
+    file = (photos.relative(path.absolute(), production.root),)
+    data = Dataset("production", production.root, production.image_ids, placed, every, names, "displayed", file)
     return Cases(data, listed.select(list(CASES)))
 
 

@@ -69,7 +69,8 @@ def read_at_url(read: Callable[[Path, Path | None], Dataset], path: Path, folder
         shown = remote.address(Path(folder)) or folder
         labels = labels.with_columns(pl.col("file").str.replace(shadow, shown, literal=True))
         issues = issues.with_columns(pl.col("message", "file").str.replace_all(shadow, shown, literal=True))
-    return replace(data, root=Path(root), labels=labels, issues=issues)
+    # The label files were copies, which have gone with their folder.
+    return replace(data, root=Path(root), labels=labels, issues=issues, label_files=())
 
 
 def _fill(shadow: Path, folder: Path) -> None:

@@ -74,9 +74,9 @@ def read(path: Path, *, role: str, split: str | None = None, photos: Path | None
         )
     labels, rejected = voc_rows.labels(rows, role)
     names = tuple(sorted(labels["label"].unique().to_list()))
-    return Dataset(
-        role, root, tuple(image_ids), labels, tables.stack([codes.table(issues), rejected], tables.ISSUES), names
-    )
+    every = tables.stack([codes.table(issues), rejected], tables.ISSUES)
+    files = tuple(relative(xml_file, root) for xml_file in found.values())
+    return Dataset(role, root, tuple(image_ids), labels, every, names, label_files=files)
 
 
 def _root(path: Path) -> Path:

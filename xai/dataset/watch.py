@@ -31,8 +31,12 @@ class Seen(NamedTuple):
 
 
 def seen(data: Dataset) -> Seen:
-    """Look at the files that the labels of a data set were read from, just after; those at a URL are not watched."""
-    files = data.labels["file"].drop_nulls().unique().sort()
+    """Look at the files that the labels of a data set were read from, just after; those at a URL are not watched.
+
+    Files without an object are looked at too, and those of photos that have none: one may come to have some.
+    """
+    read = pl.Series("file", data.label_files, dtype=pl.String)
+    files = pl.concat([read, data.labels["file"].drop_nulls()]).unique().sort()
     if remote.address(data.root):
         files = files.clear()
     return Seen(data.split, data.root, files, _stamps(data.root, files))

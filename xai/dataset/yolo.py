@@ -67,7 +67,8 @@ def read(path: Path, *, role: str, split: str | None = None, photos: Path | None
     image_ids = tuple(image_id for image_id in found if image_id not in unreadable)
     names = tuple(dict.fromkeys(declared.names.values()))
     every = tables.stack([codes.table(issues), rejected], tables.ISSUES)
-    return Dataset(role, declared.root, image_ids, labels, every, names)
+    files = tuple(relative(_spelt(lower), declared.root) for lower in label_files.values())
+    return Dataset(role, declared.root, image_ids, labels, every, names, label_files=files)
 
 
 def label_file(photo: Path) -> Path:
@@ -80,6 +81,12 @@ def label_file(photo: Path) -> Path:
     """
     head, folder, tail = photo.as_posix().rpartition("/images/")
     return Path(f"{head}/labels/{tail}" if folder else photo).with_suffix(".txt")
+
+
+def _spelt(lower: Path) -> Path:
+    """Return the label file as it is spelt, ``.txt`` or, where only that is there, ``.TXT``."""
+    upper = lower.with_suffix(".TXT")
+    return upper if not os.path.exists(lower) and os.path.exists(upper) else lower
 
 
 def _gaps(declared: DataYaml, role: str) -> codes.Row:
@@ -146,8 +153,7 @@ def _texts(label_files: Mapping[str, Path], root: Path, role: str) -> tuple[list
     texts: list[rows.Text] = []
     issues: list[codes.Row] = []
     for image_id, lower in label_files.items():
-        upper = lower.with_suffix(".TXT")
-        path = upper if not os.path.exists(lower) and os.path.exists(upper) else lower
+        path = _spelt(lower)
         file = relative(path, root)
         at = {"split": role, "image_id": image_id, "file": file}
         try:

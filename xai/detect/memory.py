@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from xai.config import DetectorConfig
 from xai.detect import detector as detectors
-from xai.exceptions import DetectorError
+from xai.room import Room, say, told
 from xai.types import Candidates, Detections, Detector, ModelCard, Pixels, PredictedOnly, Prepared
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Result = TypeVar("Result")
-
-_LOG = logging.getLogger("xai")
 
 
 def load(config: DetectorConfig, device: str, *, image_ids: Sequence[str] = ()) -> Detector | PredictedOnly:
@@ -30,19 +27,16 @@ def load(config: DetectorConfig, device: str, *, image_ids: Sequence[str] = ()) 
     return opened if isinstance(opened, PredictedOnly) else Sparing(opened)
 
 
-class Sparing:
+class Sparing(Room):
     """A detector whose batches are halved whenever the GPU is out of memory, and stay so.
 
     Other batches may move floats within 1e-4; which photos they hold changes nothing else.
-
-    Attributes:
-        most: photos that are put through the detector at once; None as long as there is room for all.
     """
 
     def __init__(self, detector: Detector) -> None:
         """Take a detector as it is."""
+        super().__init__()
         self._detector = detector
-        self.most: int | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -94,22 +88,19 @@ class Sparing:
         results: list[Result] = []
         start, size = 0, min(count, self.most or count) if limited else count
         while start < count or not results:
-            try:
-                results += work(start, min(start + size, count))
-                start += size
-                continue
-            except torch.OutOfMemoryError as error:
-                if size <= 1:
-                    raise DetectorError(
-                        "expected room for one photo on the GPU, it is out of memory: lower detector.image_size, set "
-                        "device: cpu, or end what else runs there, and run it again: what is done is kept"
-                    ) from error
+            with told("one photo"):
+                try:
+                    results += work(start, min(start + size, count))
+                    start += size
+                    continue
+                except torch.OutOfMemoryError:
+                    if size <= 1:
+                        raise
             # Behind the handler: what it holds of the failed try is let go first.
             size = size // 2 if limited else -(-size // 2)
             if limited:
                 self.most = size
-            torch.cuda.empty_cache()
-            _LOG.warning("the GPU is out of memory: %d photos at once from here on", size)
+            say(size)
         return results
 
 

@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from xai.evidence.targets import Target, iou, iou_times_score, to_input
-from xai.types import Boxes, Detections, Detector, Pixels
+from xai.room import each_part
+from xai.types import Boxes, Detections, Detector, Pixels, Prepared
 
 BATCH_SIZE = 4
 """Photos a forward. Fixed, so that results do not depend on how many changes a miss gets."""
@@ -54,13 +55,16 @@ def ask(
     values = np.zeros((len(photos), len(labels)))
     found = np.zeros((len(photos), len(labels)), dtype=bool)
     columns = torch.as_tensor(labels)
+
+    def see(part: Prepared) -> None:
+        candidates = detector.forward(part.inputs)
+        placed = torch.stack([to_input(boxes[index], part, row) for row, index in enumerate(part.indices)])
+        values[list(part.indices)] = target(candidates, placed, columns).double().cpu().numpy()
+        for index, detections in zip(part.indices, detector.select(candidates, part), strict=True):
+            found[index] = is_found(detections, boxes[index], labels, match_iou)
+
     with torch.no_grad():
-        for part in (part for group in detector.prepare(photos) for part in group.parts(BATCH_SIZE)):
-            candidates = detector.forward(part.inputs)
-            placed = torch.stack([to_input(boxes[index], part, row) for row, index in enumerate(part.indices)])
-            values[list(part.indices)] = target(candidates, placed, columns).double().cpu().numpy()
-            for index, detections in zip(part.indices, detector.select(candidates, part), strict=True):
-                found[index] = is_found(detections, boxes[index], labels, match_iou)
+        each_part(detector, detector.prepare(photos), BATCH_SIZE, see)
     return Answers(values, found)
 
 
@@ -70,10 +74,13 @@ def surety(detector: Detector, photos: Sequence[Pixels]) -> NDArray[np.float64]:
     Squares, since many weak detections are what clutter gives. Costs one forward a photo.
     """
     sums = np.zeros(len(photos))
+
+    def see(part: Prepared) -> None:
+        for index, found in zip(part.indices, detector.select(detector.forward(part.inputs), part), strict=True):
+            sums[index] = (found.scores**2).sum()
+
     with torch.no_grad():
-        for part in (part for group in detector.prepare(photos) for part in group.parts(BATCH_SIZE)):
-            for index, found in zip(part.indices, detector.select(detector.forward(part.inputs), part), strict=True):
-                sums[index] = (found.scores**2).sum()
+        each_part(detector, detector.prepare(photos), BATCH_SIZE, see)
     return sums
 
 

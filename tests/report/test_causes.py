@@ -73,7 +73,9 @@ def test_causes_without_a_condition_avoid_what_they_name(tmp_path: Path) -> None
     tables.write(verdicts, run / "verdicts.parquet")
     (line,) = cause_lines(open_run(run))
     assert line.avoidable == (verdicts.height, verdicts.height, None, None)
-    assert f"All {verdicts.height} could be avoided" in report.render(run).read_text(encoding="utf-8")
+    assert f"Where the label is wrong, these {verdicts.height} are no misses of the detector" in report.render(
+        run
+    ).read_text(encoding="utf-8")
 
 
 def test_shares_have_the_tables_intervals_or_those_over_photos(tmp_path: Path) -> None:
@@ -104,3 +106,36 @@ def test_a_cause_that_verdicts_hardly_name_is_not_what_to_do_first(run_dir: Path
     often = replace(often, misses=20, avoidable=often.avoidable._replace(misses=15.0))
     rarely = replace(rarely, misses=1, avoidable=often.avoidable._replace(misses=28.0))  # type: ignore[union-attr]
     assert [line.cause for line in by_avoidable([rarely, often])] == [often.cause, rarely.cause]
+
+
+def test_a_condition_that_is_not_shown_to_be_missed_more_often_is_only_suspected(tmp_path: Path) -> None:
+    run = make_run(tmp_path, photos=30, gallery=0)
+    calm = tables.read(run, "coverage").with_columns(assessment=pl.lit("too_few"))
+    tables.write(calm, run / "coverage.parquet")
+    source = open_run(run)
+    named = source.misses.filter(pl.col("attribute").is_not_null())
+    assert set(named["verdict"]) <= {"coverage_gap", "hard"}
+    assert set(named["standing"]) == {"suspected"}
+    for line in cause_lines(source):
+        assert (line.verdict, line.shown, line.collect) == ("suspected", False, None)
+    page = report.render(run).read_text(encoding="utf-8")
+    assert "if they are more than chance" in page
+    assert "That such objects are missed more often than others is not shown" in page
+    assert '<span class="tag quiet" title="The evidence on this one miss' in page
+    assert "Coverage gap</span>" not in page
+    answer = " ".join(report.summarize(run).lines())
+    assert "of these it is only suspected, since such objects are not shown to be missed more often" in answer
+    assert "more misses than comparable objects have are not shown, so that mending" in answer
+    # The row of the class that the verdict quotes may show what the row of all classes does not.
+    own = calm.with_columns(
+        pl.when(pl.col("label") == "car").then(pl.lit("hard")).otherwise("assessment").alias("assessment")
+    )
+    tables.write(own, run / "coverage.parquet")
+    quoted = own.filter(pl.col("label") == "car").select("attribute", "bin", ratio="adjusted_risk_ratio")
+    verdicts = tables.read(run, "verdicts").join(quoted, on=["attribute", "bin"], how="left")
+    tables.write(
+        verdicts.with_columns(risk_ratio=pl.coalesce("ratio", "risk_ratio")).drop("ratio"), run / "verdicts.parquet"
+    )
+    told = open_run(run).misses.filter(pl.col("attribute").is_not_null() & pl.col("risk_ratio").is_not_null())
+    assert set(told.filter(pl.col("label") == "car")["standing"]) == {"hard", "coverage_gap"} & set(told["verdict"])
+    assert set(told.filter(pl.col("label") != "car")["standing"]) == {"suspected"}

@@ -11,6 +11,7 @@ from PIL import Image
 
 from xai import report, tables
 from xai.report import gallery
+from xai.report.cards import NEARBY
 from xai.report.source import open_run
 
 
@@ -36,7 +37,7 @@ def test_nearby_detections_equal_a_search_by_hand(run_dir: Path) -> None:
             and prediction["y1"] < row["y2"] + height / 2
             and prediction["y2"] > row["y1"] - height / 2
         ]
-        expected = sorted(((_iou(row, item), item["score"]) for item in near), reverse=True)[: gallery.NEARBY]
+        expected = sorted(((_iou(row, item), item["score"]) for item in near), reverse=True)[:NEARBY]
         assert [item["iou"] for item in card.nearby] == pytest.approx([iou for iou, _ in expected])
         assert [item["score"] for item in card.nearby] == [score for _, score in expected]
 

@@ -161,3 +161,22 @@ def test_doubts_come_before_the_answer(tmp_path: Path) -> None:
     assert page.index("The detector found nothing in any of 10 photos: check &lt;the&gt; weights.") < page.index(
         'id="answer-title"'
     )
+
+
+def test_objects_that_do_not_count_are_told_with_their_reason(tmp_path: Path) -> None:
+    run = make_run(tmp_path, photos=20, gallery=0)
+    objects = tables.read(run, "objects")
+    first = (
+        pl.col("split").eq("eval") & pl.col("outcome").eq("found") & (pl.col("outcome").cum_count().over("split") < 7)
+    )
+    objects = objects.with_columns(outcome=pl.when(first).then(pl.lit("ignored")).otherwise("outcome"))
+    tables.write(objects, run / "objects.parquet")
+    ignored = report.summarize(run).ignored
+    assert ignored > 1
+    assert f"{ignored} more annotated objects of these photos do not count." in " ".join(report.summarize(run).lines())
+    info = json.loads((run / "run.json").read_text())
+    info["funnel"]["eval"][-1]["lost"] = {"difficult": ignored - 1, "class": 1}
+    (run / "run.json").write_text(json.dumps(info))
+    assert (f"do not count: {ignored - 1} marked as difficult and 1 of a class that the detector lacks.") in " ".join(
+        report.summarize(run).lines()
+    )

@@ -135,7 +135,22 @@ def test_what_was_looked_at_in_vain_is_named() -> None:
     assert "the repair tried does not bring it back" in sentence("unexplained", scene(others=[quiet], tried=1))
     blind = sentence("unexplained", scene(untold=["roll", "object_glare"]))
     assert "Roll and object glare could not be measured here." in blind
-    assert "explains such misses better" in sentence("unexplained", scene(others=[FIGURES]))
+
+
+def test_an_elevated_condition_that_is_not_named_says_what_outweighs_it() -> None:
+    weak = {**FIGURES, "struck": False, "admissible": False, "weight": 0.8}
+    assert sentence("unexplained", scene(others=[weak], odds=2.0)).startswith(
+        "Strong glare covers this car, but cars that have strong glare on them are missed 5.2 times as often as "
+        "others, yet on this miss the evidence for it is weaker than for no cause (strength 0.40, against 0.50). "
+    )
+    struck = sentence("unexplained", scene(others=[{**weak, "struck": True}]))
+    assert "yet the way in which the detector lost this one speaks against it." in struck
+    silent = sentence("unexplained", scene(others=[{**weak, "weight": 1.2}], tried=1))
+    assert "yet nothing that was measured on this miss speaks for it and the repair tried does not bring it" in silent
+    rivalled = sentence("unexplained", scene(others=[{**weak, "weight": 1.2, "admissible": True}]))
+    assert "yet on this miss another condition is as likely, and none is likely enough." in rivalled
+    told = sentence("unexplained", scene(others=[{**REPORTED, **weak, "scope": None}], reported=True))
+    assert "such photos are reported 5.2 times as often as others, yet " in told
 
 
 def test_a_condition_is_required_where_the_verdict_names_one() -> None:

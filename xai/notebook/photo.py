@@ -16,7 +16,7 @@ from matplotlib.patches import Rectangle
 from attributes.decode import DecodeError, read
 from xai.exceptions import RunError
 from xai.notebook.drawing import Picture
-from xai.report import gallery
+from xai.report import cards
 from xai.types import Pixels
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def _pixels(miss: Miss) -> Pixels:
 def _boxes(axis: Axes, miss: Miss, scale: float) -> None:
     predictions = miss.source.table("predictions").filter(pl.col("split") == miss.source.split)
     row = pl.DataFrame([miss.row], schema=miss.source.misses.schema)
-    nearby: Sequence[Mapping[str, Any]] = gallery.facts(row, miss.evidence, predictions)["nearby"]
+    nearby: Sequence[Mapping[str, Any]] = cards.facts(row, miss.evidence, predictions)["nearby"]
     for found in nearby:
         corners = np.array([found[side] for side in ("x1", "y1", "x2", "y2")]) * scale
         _frame(axis, corners, DETECTED, 1.2)

@@ -12,7 +12,8 @@ from xai.report import words
 from xai.report.format import known
 from xai.report.intervals import effective_size, wilson
 from xai.report.source import Source, gathered
-from xai.rules import ELEVATED
+from xai.report.threshold import Lowered, lowered
+from xai.rules import ELEVATED, due
 
 UNCLEAR = ("chance", "unexplained")
 """Verdicts that name no cause."""
@@ -39,7 +40,8 @@ class CauseLine:
         advice: what to do about it, or None where the toolkit has no advice.
         misses: misses whose verdict names this cause.
         share: of all misses.
-        verdicts: verdict → count, most frequent first.
+        verdicts: verdict → count, most frequent first; ``suspected`` where the condition is not shown to be missed more
+            often (``Source.misses``).
         train_share: share of the training set's objects in the cause's conditions; None where unknown.
         eval_share: share of the scored evaluation objects in them.
         miss_share: share of the misses in them, whatever their verdict says.
@@ -47,7 +49,10 @@ class CauseLine:
         avoidable: misses that there would not be if objects in the cause's conditions were missed as rarely as
             comparable ones outside; of a cause without conditions those whose verdict names it. None where the risk is
             not known.
-        collect: photos to collect until training's share equals the evaluation set's; None where none are asked for.
+        shown: whether misses in the cause's conditions are shown, over all objects, to be more than elsewhere; True of
+            causes without conditions.
+        lowered: the threshold that the misses just below the deployed one would pass; None of other causes.
+        collect: photos to collect (``rules.due``); None where none are asked for.
         conditions: the rows of ``coverage.parquet`` that verdicts name, with ``named``: how many do.
         tried: misses, whatever their verdict, whose photo was repaired of this cause and shown to the detector again.
         restored: of those, how many were found then.
@@ -65,6 +70,8 @@ class CauseLine:
     miss_share: float | None
     bounds: Mapping[str, tuple[float, float]]
     avoidable: Avoidable | None
+    shown: bool
+    lowered: Lowered | None
     collect: int | None
     conditions: tuple[Mapping[str, Any], ...]
     tried: int
@@ -85,7 +92,7 @@ def cause_lines(source: Source) -> tuple[CauseLine, ...]:
     repaired = gathered(source.scan("evidence").filter(pl.col("kind") == "repair_found"))
     sizes = _effective_sizes(source)
     return tuple(
-        _cause_line(str(cause), named.filter(pl.col("cause") == cause), overall, repaired, misses.height, sizes)
+        _cause_line(source, str(cause), named.filter(pl.col("cause") == cause), overall, repaired, sizes)
         for cause in counts(named["cause"])
     )
 
@@ -115,11 +122,11 @@ def counts(values: pl.Series) -> dict[str, int]:
 
 
 def _cause_line(
+    source: Source,
     cause: str,
     rows: pl.DataFrame,
     coverage: pl.DataFrame,
     repaired: pl.DataFrame,
-    total: int,
     sizes: Mapping[str, float],
 ) -> CauseLine:
     noun, advice = words.cause(cause)
@@ -130,19 +137,23 @@ def _cause_line(
     tried = repaired.filter(pl.col("name") == cause)
     placebo = tried["placebo"].mean()
     # Bins of one attribute add up; attributes that tell the same cause lie on the same photos, so the largest counts.
-    gaps = conditions.filter(pl.col("assessment") == "coverage_gap").group_by("attribute").agg(pl.col("collect").sum())
+    rare = (pl.col("assessment") == "coverage_gap") & pl.col("train_count").is_not_null()
+    gaps = conditions.filter(rare).with_columns(collect=due(conditions))
+    gaps = gaps.group_by("attribute").agg(pl.col("collect").sum())
     return CauseLine(
         cause=cause,
         words=noun,
         advice=advice,
         misses=rows.height,
-        share=rows.height / total,
-        verdicts=counts(rows["verdict"]),
+        share=rows.height / source.misses.height,
+        verdicts=counts(rows["standing"]),
         train_share=shares.get("train_share"),
         eval_share=shares.get("eval_share"),
         miss_share=shares.get("miss_share"),
         bounds=_bounds(counted, shares, sizes),
         avoidable=_avoidable(counted) if len(conditions) else Avoidable(rows.height, rows.height, None, None),
+        shown=conditions.is_empty() or bool(counted["assessment"].is_in(ELEVATED).any()),
+        lowered=lowered(source, rows) if cause == "score_threshold" else None,
         collect=int(gaps["collect"].max() or 0) or None,  # type: ignore[arg-type]
         conditions=tuple(conditions.rows(named=True)),
         tried=tried.height,

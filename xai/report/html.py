@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 from xai.catalog import CATALOG
 from xai.files import replacing
-from xai.report import charts, detector, gallery, sections
+from xai.report import cards, charts, detector, gallery, sections
 from xai.report.earlier import Earlier, earlier, kept
 from xai.report.pictures import embed_logo
 from xai.report.relabel import labels_to_look_at
@@ -99,7 +99,7 @@ def _context(source: Source, summary: Summary) -> dict[str, Any]:
         "uncovered": sections.uncovered(source),
         "gallery": shown,
         "gallery_index": gallery.index(shown),
-        "strengths": gallery.STRENGTHS,
+        "strengths": cards.STRENGTHS,
         "image_sources": "data: 'self'" if shown.beside else "data:",
         "issues": sections.issues(source),
         "relabel": labels_to_look_at(source),

@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from xai.exceptions import RunError
-from xai.report import gallery
+from xai.report import cards
 from xai.report.sentences import environment
 from xai.report.source import open_run
 from xai.report.summarize import summarize_source
@@ -29,7 +29,7 @@ def miss_lines(run_dir: Path, error_id: str, evidence: pl.DataFrame | None = Non
     if misses.is_empty():
         raise RunError(f"expected a miss of {run_dir}, it has none with the id {error_id!r}")
     told = source.scan("evidence").filter(pl.col("error_id") == error_id).collect() if evidence is None else evidence
-    card = gallery.facts(misses, told, gallery.detections(source, misses))
+    card = cards.facts(misses, told, cards.detections(source, misses))
     keys = misses.select("image_id", "object_id")
     alike = (
         source.nearest.join(keys, on=["image_id", "object_id"], how="semi") if len(source.nearest) else pl.DataFrame()

@@ -74,7 +74,7 @@ class IssueGroup:
 
 def coverage(source: Source) -> CoverageView:
     """Return the bins over all classes, and the telling bins of single classes."""
-    table = source.table("coverage")
+    table = _with_due(source.table("coverage"))
     every = table.filter(pl.col("label").is_null())
     seen = [pl.col(name).fill_null(0) > 0 for name in ("eval_count", "train_count", "miss_count")]
     overall = every.filter(pl.any_horizontal(seen))
@@ -97,7 +97,9 @@ def coverage(source: Source) -> CoverageView:
 
 def slices(source: Source) -> tuple[Row, ...]:
     """Return the slices, riskiest first."""
-    table = source.table("slices").sort(["adjusted_risk_ratio", "miss_count"], descending=True, nulls_last=True)
+    table = _with_due(source.table("slices")).sort(
+        ["adjusted_risk_ratio", "miss_count"], descending=True, nulls_last=True
+    )
     return tuple(table.head(MAX_SLICES).rows(named=True))
 
 
@@ -130,13 +132,22 @@ def by_difference(rows: pl.DataFrame) -> tuple[Difference, ...]:
 def to_collect(source: Source) -> tuple[Row, ...]:
     """Return the gaps that photos would fill, over all classes and in single ones, those with most misses first.
 
-    ``collect`` is what ``xai collect`` looks for: photos until the share is that of the evaluation set and training has
-    50 such objects.
+    ``collect`` is what ``xai collect`` looks for.
     """
-    table = source.table("coverage").filter(pl.col("assessment") == "coverage_gap")
-    table = table.with_columns(collect=due(table)).filter(pl.col("collect") > 0)
+    table = _with_due(source.table("coverage").filter(pl.col("assessment") == "coverage_gap"))
+    table = table.filter(pl.col("collect") > 0)
     ordered = table.sort(pl.col("label").is_not_null(), "miss_count", descending=[False, True], nulls_last=True)
     return tuple(ordered.head(MAX_SLICES).rows(named=True))
+
+
+def _with_due(table: pl.DataFrame) -> pl.DataFrame:
+    """Put what to collect by both rules in place of ``collect``, where the table asks for something.
+
+    Photos until the share is that of the evaluation set, and training has 50 such objects.
+    """
+    asked = [pl.col(name).is_not_null() for name in ("collect", "collect_reach") if name in table.columns]
+    gap = (pl.col("assessment") == "coverage_gap") & pl.col("train_count").is_not_null()
+    return table.with_columns(collect=pl.when(pl.any_horizontal(gap, *asked)).then(due(table)))
 
 
 def issues(source: Source) -> tuple[IssueGroup, ...]:

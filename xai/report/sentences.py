@@ -75,6 +75,7 @@ _GLOBALS: dict[str, Any] = {
     "condition": words.condition,
     "filter_link": filter_link,
     "evidence_kinds": words.EVIDENCE,
+    "ignored": words.IGNORED,
     "kinds": words.KINDS,
     "losses": words.LOSSES,
     "ledger_groups": words.LEDGER,

@@ -12,6 +12,7 @@ import polars as pl
 
 from xai import run_json, tables
 from xai.report import words
+from xai.rules import ELEVATED
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,11 @@ class Source:
 
     @cached_property
     def misses(self) -> pl.DataFrame:
-        """One row per miss: the error, its verdict where one was reached, the object's box and the photo's size."""
+        """One row per miss: the error, its verdict where one was reached, the object's box and the photo's size.
+
+        ``standing`` is the verdict, or ``suspected`` where it names a condition that is not shown to be missed more
+        often: neither over all objects nor over those of the class.
+        """
         keys = ["image_id", "object_id"]
         errors = self.table("errors").filter(pl.col("kind").is_in(list(words.KINDS)))
         if "conditions" not in errors.columns:
@@ -107,11 +112,21 @@ class Source:
         note = pl.col("note") if "note" in objects.collect_schema() else pl.lit(None, pl.String).alias("note")
         box = objects.select(*keys, "x1", "y1", "x2", "y2", note).join(errors.lazy().select(keys), on=keys, how="semi")
         photos = self.scan("images").filter(pl.col("split") == self.split).select("image_id", "width", "height")
-        return (
+        found = (
             errors.join(self.table("verdicts").drop("mechanism"), on="error_id", how="left")
             .join(gathered(box), on=keys, how="left")
             .join(photos.collect(), on="image_id", how="left")
         )
+        condition = pl.col("verdict").is_in(ELEVATED) & pl.col("attribute").is_not_null()
+        suspected = condition & ~pl.col("error_id").is_in(self._elevated(found))
+        return found.with_columns(standing=pl.when(suspected).then(pl.lit("suspected")).otherwise("verdict"))
+
+    def _elevated(self, found: pl.DataFrame) -> list[str]:
+        """Return the misses whose condition is elevated in the row of the coverage table that their verdict quotes."""
+        rows = self.table("coverage").filter(pl.col("assessment").is_in(ELEVATED))
+        rows = rows.select("attribute", "bin", scope="label", risk_ratio="adjusted_risk_ratio")
+        named = found.join(rows, on=["attribute", "bin", "risk_ratio"])
+        return named.filter(pl.col("scope").is_null() | (pl.col("scope") == pl.col("label")))["error_id"].to_list()
 
     @property
     def reference(self) -> str | None:

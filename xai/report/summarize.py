@@ -30,6 +30,7 @@ class Summary:
         photos: evaluation or production photos that were used.
         objects: annotated objects that are scored, or reported cases.
         ignored: annotated objects that are not.
+        reasons: why they are not → count, where the run tells of all of them.
         misses: scored objects that were not found.
         miss_photos: photos that hold at least one miss.
         kinds: kind of miss → count.
@@ -37,6 +38,7 @@ class Summary:
         causes: named causes, most frequent first.
         elevated: rows of ``coverage.parquet`` over all classes whose risk is shown to be elevated, which no verdict
             names and at most half of the objects show; most misses first.
+        suspected: misses whose verdict names a condition that is not shown to be missed more often.
         chance: misses whose verdict is chance.
         unexplained: misses whose verdict is unexplained.
         unjudged: misses without a verdict.
@@ -56,12 +58,14 @@ class Summary:
     photos: int
     objects: int
     ignored: int
+    reasons: Mapping[str, int]
     misses: int
     miss_photos: int
     kinds: Mapping[str, int]
     promises: tuple[Mapping[str, Any], ...]
     causes: tuple[CauseLine, ...]
     elevated: tuple[Mapping[str, Any], ...]
+    suspected: int
     chance: int
     unexplained: int
     unjudged: int
@@ -167,12 +171,14 @@ def summarize_source(source: Source) -> Summary:
         photos=photos.get(source.split, 0),
         objects=objects,
         ignored=_count(annotated) - objects,
+        reasons=_reasons(source, _count(annotated) - objects),
         misses=misses.height,
         miss_photos=misses["image_id"].n_unique(),
         kinds=counts(misses["kind"]),
         promises=tuple(source.info.get("promise") or ()),
         causes=causes,
         elevated=_elevated(source, causes),
+        suspected=misses.filter(pl.col("standing") == "suspected").height,
         chance=verdicts.get("chance", 0),
         unexplained=verdicts.get("unexplained", 0),
         unjudged=misses["verdict"].null_count(),
@@ -184,6 +190,13 @@ def summarize_source(source: Source) -> Summary:
         cost_per_miss=settings.get("cost_per_miss"),
         currency=settings.get("currency") or "",
     )
+
+
+def _reasons(source: Source, ignored: int) -> Mapping[str, int]:
+    """Return why annotated objects do not count, from the funnel's last step; nothing where that does not add up."""
+    steps = (source.info.get("funnel") or {}).get(source.split) or ()
+    lost = next((step["lost"] for step in steps if (step["step"], step["unit"]) == ("used", "objects")), {})
+    return lost if sum(lost.values()) == ignored else {}
 
 
 def _count(rows: pl.LazyFrame) -> int:

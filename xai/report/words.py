@@ -45,6 +45,10 @@ VERDICTS: Mapping[str, tuple[str, str]] = {
         "Hard condition",
         "The condition is missed more often although the {reference} shows it, or it fails there too.",
     ),
+    "suspected": (
+        "Suspected condition",
+        "The evidence on this one miss points to it; that objects in it are missed more often is not shown.",
+    ),
     "threshold": ("Score threshold", "A threshold slightly below the deployed one finds the object."),
     "label": ("Label problem", "The annotation is probably wrong: review it before blaming the detector."),
     "chance": ("Chance", "Nothing stands out, and the run is inside its promise."),
@@ -76,6 +80,14 @@ QUESTIONS: Mapping[str, Mapping[str, str]] = {
     },
 }
 """What was asked → what is explained, and what it is compared with."""
+
+IGNORED: Mapping[str, str] = {
+    "difficult": "marked as difficult",
+    "crowd": "marked as a crowd",
+    "duplicate": "annotated twice",
+    "class": "of a class that the detector lacks",
+}
+"""Why an annotated object does not count → words."""
 
 OTHER_CAUSES: Mapping[str, tuple[str, str]] = {
     "label_error": ("a doubtful annotation", "review and correct the labels"),

@@ -219,6 +219,7 @@ def _verdict(
         seen=miss["best_label"],
         condition=chosen,
         others=[item for item in causes if item is not chosen],
+        odds=total,
         **context,
     )
     figures = chosen or {}

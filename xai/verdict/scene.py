@@ -39,6 +39,7 @@ class Scene:
         mechanism: of the error.
         seen: ``best_label`` of the error.
         doubt: the line of evidence that doubts the label, with its ``before`` and ``after``; None without one.
+        odds: of all causes and of ``unexplained``, whose own are 1: what a weight is divided by to be a strength.
     """
 
     label: str
@@ -58,3 +59,4 @@ class Scene:
     mechanism: str | None = None
     seen: str | None = None
     doubt: tuple[str, float | None, float | None] | None = None
+    odds: float = 1.0

@@ -11,6 +11,7 @@ from xai.verdict.inside import inside
 from xai.verdict.label_words import doubt_label
 from xai.verdict.phrases import REPAIRS, phrase
 from xai.verdict.scene import Scene
+from xai.verdict.weights import LEAST
 from xai.verdict.words import capitalise, listing, number, percent, plural, with_unit
 
 
@@ -227,6 +228,7 @@ def _nothing(scene: Scene) -> list[str]:
         )
     # What only the detector was asked is not said where it did not convince.
     told = [item for item in scene.others if item["cause"] in CAUSES and not item.get("asked")]
+    told.sort(key=lambda item: not item["elevated"])
     if not told:
         what = f"{this} or its photo" if scene.placed else f"the photo of {this}"
         return [f"Nothing unusual was measured on {what}.", *blind]
@@ -236,14 +238,30 @@ def _nothing(scene: Scene) -> list[str]:
         by_photo = any(item["eval_share"] is not None for item in told[:2])
         unknown = "how often such objects are missed is not known"
         reasons = ["such photos are not reported clearly more often" if by_photo else unknown]
-    if any(item["elevated"] for item in told):
-        reasons = ["what comes with that explains such misses better"]
+    elevated = next((item for item in told[:2] if item["elevated"]), None)
+    if elevated is not None:
+        reasons = [_outweighed(scene, elevated)]
     if scene.tried:
         repairs = (
             "the repair tried does not bring" if scene.tried == 1 else f"none of {scene.tried} repairs tried brings"
         )
         reasons.append(f"{repairs} it back beyond what changes that mean nothing do")
     return [f"{capitalise(names)}, but {listing(reasons)}.", *_restored(scene), *blind]
+
+
+def _outweighed(scene: Scene, condition: Mapping[str, Any]) -> str:
+    """Say why a condition that is shown to be missed more often is not named: what it was compared with."""
+    things = plural(condition["scope"]) if condition["scope"] is not None else "objects"
+    such = "such photos are reported" if scene.reported else f"{things} that {phrase(condition)[1]} are missed"
+    text = f"{such} {number(condition['adjusted_risk_ratio'])} times as often as others, yet"
+    if condition["struck"]:
+        return f"{text} the way in which the detector lost this one speaks against it"
+    if condition["admissible"]:
+        return f"{text} on this miss another condition is as likely, and none is likely enough"
+    if condition["weight"] >= LEAST:
+        return f"{text} nothing that was measured on this miss speaks for it"
+    strengths = f"(strength {condition['weight'] / scene.odds:.2f}, against {1 / scene.odds:.2f})"
+    return f"{text} on this miss the evidence for it is weaker than for no cause {strengths}"
 
 
 def _restored(scene: Scene) -> list[str]:

@@ -131,7 +131,7 @@
       showPhotos();
       shown += next.length;
       more.hidden = shown >= chosen.length;
-      printed.textContent = `${counted(shown)} of ${counted(items.length)} misses are printed, those that were shown.`;
+      printed.textContent = `On paper stand ${counted(shown)} of ${counted(items.length)} misses, those that the page showed when it was printed; more are shown before printing by “Show more misses” or by a filter.`;
       more.firstElementChild.textContent = `Show ${Math.min(PAGE, chosen.length - shown)} more`;
     };
     const waiting = fetched(next);

@@ -334,7 +334,7 @@ def _kill_worker(delay: float, hit: Path) -> None:
 
 POISON = (
     "import json, os, sys; sys.path[:] = json.loads(sys.argv[1]); from attributes import extract, serve; "
-    "read = extract.read; extract.read = lambda path, **more: os.abort() if path.name == {name!r} else "
+    "read = extract.read; extract.read = lambda path, **more: os.abort() if str(path) == {photo!r} else "
     "read(path, **more); serve.serve()"
 )
 """A process that tags and ends at one photo, as at a fault of a decoder."""
@@ -345,7 +345,7 @@ def poisoned_photo(config: Path, whole: Path, place: Path, rng: np.random.Genera
     photos = sorted((config.parent / "eval" / "JPEGImages").iterdir())
     photo = photos[int(rng.integers(len(photos)))]
     rest = pl.col("image_id") != f"JPEGImages/{photo.name}"
-    return _set_aside(config, whole, place, photo, partial(_poison, photo.name), rest)
+    return _set_aside(config, whole, place, photo, partial(_poison, photo), rest)
 
 
 def poisoned_in_the_detector(config: Path, whole: Path, place: Path, rng: np.random.Generator) -> list[str]:
@@ -418,16 +418,16 @@ def _poison_experiments(photo: Path) -> None:
     experiments.loaders = poisoned
 
 
-def _poison(name: str) -> None:
+def _poison(photo: Path) -> None:
     read = batch.read
 
     def poisoned(path: Path, **more: Path) -> Photo:
-        if path.name == name:
+        if path == photo:  # training has photos of the same names
             os.abort()
         return read(path, **more)
 
     batch.read = poisoned  # type: ignore[assignment]
-    attributes.workers._START = POISON.format(name=name)
+    attributes.workers._START = POISON.format(photo=str(photo))
 
 
 # the GPU

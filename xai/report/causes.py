@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from xai.report import words
-from xai.report.format import known
+from xai.report.format import about, known
 from xai.report.intervals import effective_size, wilson
 from xai.report.source import Source, gathered
 from xai.report.threshold import Lowered, lowered
@@ -82,6 +82,14 @@ class CauseLine:
     def verdict(self) -> str:
         """The verdict that is reached most often with this cause."""
         return next(iter(self.verdicts))
+
+    @property
+    def gain(self) -> str:
+        """What a chart says of the misses that could be avoided; nothing where it is not known."""
+        if self.avoidable is None:
+            return ""
+        doubt = "" if self.shown or self.avoidable.misses < 0.95 else ", if real"
+        return f"{about(self.avoidable.misses)} avoidable{doubt}"
 
 
 def cause_lines(source: Source) -> tuple[CauseLine, ...]:

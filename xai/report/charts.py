@@ -246,7 +246,7 @@ def _level(names: Sequence[Sequence[str]]) -> list[str]:
 
 def _named(line: CauseLine, gutter: int) -> str:
     name = _wrap(fmt.sentence(line.words), gutter)
-    return f"{name}\n{fmt.about(line.avoidable.misses)} avoidable" if line.avoidable else name
+    return f"{name}\n{_wrap(line.gain, gutter)}" if line.gain else name
 
 
 def _categories(field: str, gutter: int) -> Any:

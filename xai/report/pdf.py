@@ -102,14 +102,13 @@ def _first(source: Source, summary: Summary, causes: int) -> list[Flowable]:
                 [
                     *(str(promise["sentence"]) for promise in summary.promises),
                     _say("misses", summary, summary),
-                    _say("lost", summary, summary),
-                    _say("top_causes", summary, summary),
-                    _say("elevated", summary, summary),
                 ]
             ),
             style_of(9.5, after=5),
         ),
     ]
+    causes_told = " ".join(_say(name, summary, summary) for name in ("top_causes", "elevated")).strip()
+    answer += [text_of(causes_told, style_of(9.5, after=5))] if causes_told else []
     unknowns = _say("unknowns", summary, summary)
     answer += [text_of(unknowns, style_of(8.5, color=SOFT))] if unknowns else []
     head: list[Flowable] = [

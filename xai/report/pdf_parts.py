@@ -173,8 +173,7 @@ class Shares(Flowable):  # type: ignore[misc]
         top = self.height
         for line in self.causes:
             name = text_of(fmt.sentence(line.words), style_of(8.5, bold=True, lead=1.25))
-            gain = f"{fmt.about(line.avoidable.misses)} avoidable" if line.avoidable else ""
-            note = text_of(gain, style_of(7.5, color=SOFT))
+            note = text_of(line.gain, style_of(7.5, color=SOFT))
             _, high = name.wrap(self._GUTTER - 10, 100)
             name.drawOn(pen, 0, top - high)
             _, low = note.wrap(self._GUTTER - 10, 100)

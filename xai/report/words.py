@@ -66,7 +66,10 @@ ASSESSMENTS: Mapping[str, tuple[str, str]] = {
         "Rare, harmless",
         "Rare in the {reference}, by its share or with under 50 objects, yet not missed more often.",
     ),
-    "too_few": ("Too few to tell", "Its figures, one of many comparisons, still allow both no effect and a tripled risk."),
+    "too_few": (
+        "Too few to tell",
+        "Its figures, one of many comparisons, still allow both no effect and a tripled risk.",
+    ),
     "fine": ("Fine", "Neither rare nor missed more often."),
 }
 """Assessment of a bin → name, what it means."""

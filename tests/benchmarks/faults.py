@@ -29,7 +29,7 @@ def world(folder: Path) -> Path:
         for files in ("JPEGImages", "Annotations"):
             for path in sorted((folder / split / files).iterdir())[kept:]:
                 path.unlink()
-    explain = {"budget": 16, "maps": 1, "stress": 64}
+    explain = {"budget": 20, "maps": 1, "stress": 64}
     return write_config(config, explain=explain, detector={"image_size": 160})
 
 

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -21,7 +22,8 @@ import torch
 import attributes.decode
 import xai.report
 from attributes import extract
-from xai import cli, pipeline, scan, tables
+from xai import cli, experiments, pipeline, scan, tables
+from xai.evidence import spend, tilted
 
 SHARD = 4
 """Photos a shard here, so that a small world has several; and those that a killed ``xai tag`` may tag again."""
@@ -165,11 +167,31 @@ def _run(command: list[str], log: Path, hindrance: Hindrance | None) -> None:
     attributes.decode.decode = counted
     xai.report.render = rendering  # type: ignore[assignment]
     pipeline._Clock.__call__ = clocked  # type: ignore[method-assign, assignment]
+    # Progress is told behind the work: what is done before the first word of a stage is of the stage as well.
+    for module, name, stage in BEGINNINGS:
+        setattr(module, name, partial(_begin, getattr(module, name), partial(tell, f"stage {stage}")))
     watch_progress(lambda stage, done, total: tell(f"stage {stage}"))
     if hindrance is not None:
         hindrance()
     sys.argv = ["xai", *command]
-    cli.main()
+    try:
+        cli.main()
+    finally:
+        tell("end")
+
+
+BEGINNINGS = (
+    (experiments, "which_way_up", "which way up"),
+    (tilted, "how_level", "how level"),
+    (spend, "run_experiments", "experiment"),
+    (spend, "explain_maps", "heat maps"),
+)
+"""Where stages within one of the pipeline begin."""
+
+
+def _begin(work: Callable[..., object], say: Callable[[], None], *given: object, **named: object) -> object:
+    say()
+    return work(*given, **named)
 
 
 def watch_progress(watch: Callable[[str, int, int], None]) -> None:

@@ -85,9 +85,7 @@ def kills(
         lasted = max(lasted, whole.seconds)
         spans = whole.spans()
         wanted = max(1, round(count * command.share / sum(other.share for other in chosen)))
-        # Spread over the stages where there are fewer kills than stages.
-        aims = [list(spans)[turn * len(spans) // wanted % len(spans)] for turn in range(min(wanted, len(spans)))]
-        aims += [list(spans)[turn % len(spans)] for turn in range(wanted - len(aims))]
+        aims = _aims(list(spans), wanted)
         aimed.update(f"{command.name}: {stage}" for stage in aims)
         for stage in aims:
             out = folder / "killed"
@@ -119,6 +117,13 @@ def kills(
     more = ", ".join(f"{photos}: {times}" for photos, times in sorted(Counter(redone).items()))
     note = f"most of {done}, at {SHARD} photos a shard and a part of tags; kills by photos: {more}"
     ledger.add("photos decoded again after a kill", max(redone, default=0), SHARD, "lower", note)
+
+
+def _aims(stages: Sequence[str], count: int) -> list[str]:
+    """Return the stages of so many kills: each in turn, or spread over them where there are more stages than kills."""
+    if count < len(stages):
+        return [stages[turn * len(stages) // count] for turn in range(count)]
+    return [stages[turn % len(stages)] for turn in range(count)]
 
 
 TRIES = 30

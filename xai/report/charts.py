@@ -85,7 +85,9 @@ def shares(causes: Sequence[CauseLine], reference: str | None, misses: str, comp
     text = base.mark_text(align="left", dx=6).encode(text="text:N", x=alt.X("end:Q", scale=scale))
     # What is clicked is the whole row, not the bar alone.
     whole = base.mark_bar(opacity=0).encode(x=alt.datum(longest * _headroom(width), scale=scale), href="link:N")
-    return _svg(bars + spans + text + whole, width - gutter, 22 * len(series) * len(drawn) + 14 * len(drawn))
+    # The name of a cause takes up to five lines beside its bars on a narrow screen.
+    height = 22 * len(series) + 14 if width > NARROW else max(22 * len(series) + 14, 96)
+    return _svg(bars + spans + text + whole, width - gutter, height * len(drawn))
 
 
 def recall(classes: Sequence[Recall], promised: float | None, width: int) -> str | None:

@@ -164,3 +164,15 @@ CAUSES: Mapping[str, Cause] = {
         False,
     ),
 }
+
+ALIKE: tuple[frozenset[str], ...] = (
+    frozenset({"glare", "haze", "low_contrast", "overexposure"}),
+    frozenset({"darkness", "low_contrast"}),
+)
+"""Causes that one physical change may go by: a veil, be it of fog or of glare, brightens and flattens, and less light
+flattens (``attributes.catalog.ALIKE`` has the attributes that it moves)."""
+
+
+def alike(cause: str, other: str) -> bool:
+    """Whether two causes may be one physical change under two names."""
+    return any({cause, other} <= names for names in ALIKE)

@@ -6,6 +6,7 @@ from planted import Judged, World, judge, world
 
 from xai import coverage, tables, verdict
 from xai.config import Promise
+from xai.verdict.judge import runner_up
 
 DARK, SMALL = ("brightness", "dark"), ("object_size", "small")
 CROWDED, NOISY = ("crowding", "crowded"), ("noise", "strong")
@@ -88,6 +89,24 @@ def test_natural_misses_without_conditions_are_chance_inside_the_promise_else_un
         # What is left is the chance that a pose of the labels made the miss.
         assert result["strength"].min() > 0.7
         assert result["runner_up"].drop_nulls().str.starts_with("label_pose:").all()
+
+
+@pytest.mark.parametrize(
+    ("cause", "odds", "second"),
+    [
+        ("haze", {"overexposure": 4.0, "low_contrast": 2.0, "small_object": 0.5}, "small_object"),
+        ("darkness", {"low_contrast": 2.0, "overexposure": 0.3}, "overexposure"),
+        ("haze", {"overexposure": 4.0, "small_object": 0.2}, "unexplained"),
+        ("rotation", {"haze": 0.3, "glare": 0.3}, "glare"),
+        ("rotation", {}, "unexplained"),
+        ("unexplained", {"small_object": 0.1}, "small_object"),
+        ("unexplained", {}, None),
+    ],
+)
+def test_the_second_guess_is_another_cause_and_no_other_name_of_the_first(
+    cause: str, odds: dict[str, float], second: str | None
+) -> None:
+    assert runner_up(cause, {**odds, cause: 9.0, "unexplained": 1.0}) == second
 
 
 def test_a_rare_condition_is_the_surer_the_more_its_repair_does_beyond_placebos() -> None:

@@ -60,7 +60,7 @@ class Verdict:
         shares = (self.miss_share, self.eval_share, self.train_share)
         told += [("of misses, evaluation set, training", ", ".join(map(fmt.share, shares)))]
         told += [("risk ratio", fmt.ratio(self.risk_ratio))]
-        if self.runner_up:
+        if self.runner_up and (self.runner_up_strength or 0) >= 0.005:
             told.append(("runner-up", f"{words.short(self.runner_up)} ({fmt.number(self.runner_up_strength)})"))
         return f"<p><b>{html.text(self)}</b></p>{html.table(('', ''), told)}"
 

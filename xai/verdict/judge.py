@@ -9,13 +9,13 @@ import numpy as np
 import polars as pl
 
 from xai import tables
-from xai.causes import CAUSES
+from xai.causes import CAUSES, alike
 from xai.rules import ELEVATED, RARE_COUNT, RARE_SHARE
 from xai.verdict.conditions import misses, show, untold
 from xai.verdict.features import features, trials
 from xai.verdict.scene import Promised, Scene
 from xai.verdict.sentences import sentence
-from xai.verdict.weights import LEAST, LEAST_STRENGTH, NEAR_THRESHOLD, weigh
+from xai.verdict.weights import LEAST, LEAST_SECOND, LEAST_STRENGTH, NEAR_THRESHOLD, weigh
 
 UNEXPLAINED = "unexplained"
 
@@ -73,7 +73,9 @@ def judge(
 
     ``train_share``, ``eval_share``, ``miss_share`` and ``risk_ratio`` (adjusted) are those of the condition in the
     coverage table, of the label's own row where that decided. ``repair`` is the repair that brought the object back.
-    ``runner_up`` is the next admissible cause, else ``unexplained``; null where that is the cause.
+    ``runner_up`` is the next cause whose condition the object shows, where it is no other name of the same physical
+    change (``causes.alike``) and not far less likely than no cause at all (``weights.LEAST_SECOND``); else
+    ``unexplained``; null where that is the cause and no condition is shown.
 
     Args:
         errors: all errors of the run.
@@ -210,7 +212,7 @@ def _verdict(
         verdict, cause = ("chance" if promise and promise.inside else UNEXPLAINED), UNEXPLAINED
     odds[UNEXPLAINED] = 1.0
     total = sum(odds.values())
-    rest = sorted((name for name in odds if name != cause), key=lambda name: (-odds[name], name))
+    second = runner_up(cause, odds)
     scene = Scene(
         label=miss["label"],
         score=miss["best_score"],
@@ -237,9 +239,18 @@ def _verdict(
         "risk_ratio": figures.get("adjusted_risk_ratio"),
         "repair": CAUSES[cause].repair if repaired else None,
         "sentence": sentence(verdict, scene),
-        "runner_up": rest[0] if rest else None,
-        "runner_up_strength": odds[rest[0]] / total if rest else None,
+        "runner_up": second,
+        "runner_up_strength": None if second is None else odds[second] / total,
     }
+
+
+def runner_up(cause: str, odds: dict[str, float]) -> str | None:
+    """Return what is to blame if the cause is not, or beside it; ``odds`` of causes and of ``unexplained``."""
+    others = [name for name in odds if name not in (cause, UNEXPLAINED) and not alike(name, cause)]
+    likely = [name for name in others if cause == UNEXPLAINED or odds[name] >= LEAST_SECOND]
+    if likely:
+        return min(likely, key=lambda name: (-odds[name], name))
+    return None if cause == UNEXPLAINED else UNEXPLAINED
 
 
 def _gap_or_hard(condition: dict[str, Any], has_training: bool) -> str:

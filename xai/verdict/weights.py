@@ -96,6 +96,9 @@ LEAST_STRENGTH = 0.4
 ``unexplained`` and none of them likely. From 0.45 up planted causes are lost on the photos that the weights were fitted
 on, below that next to none."""
 
+LEAST_SECOND = 0.25
+"""A second guess below this weight is ``unexplained``, whose weight is 1."""
+
 NEAR_THRESHOLD = 0.05
 """A score this far below the threshold is near it."""
 

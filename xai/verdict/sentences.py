@@ -246,7 +246,8 @@ def _nothing(scene: Scene) -> list[str]:
             "the repair tried does not bring" if scene.tried == 1 else f"none of {scene.tried} repairs tried brings"
         )
         reasons.append(f"{repairs} it back beyond what changes that mean nothing do")
-    return [f"{capitalise(names)}, but {listing(reasons)}.", *_restored(scene), *blind]
+    joint = ", but" if elevated is None else ";"
+    return [f"{capitalise(names)}{joint} {listing(reasons)}.", *_restored(scene), *blind]
 
 
 def _outweighed(scene: Scene, condition: Mapping[str, Any]) -> str:
@@ -257,7 +258,7 @@ def _outweighed(scene: Scene, condition: Mapping[str, Any]) -> str:
     if condition["struck"]:
         return f"{text} the way in which the detector lost this one speaks against it"
     if condition["admissible"]:
-        return f"{text} on this miss another condition is as likely, and none is likely enough"
+        return f"{text} on this miss other conditions are as likely"
     if condition["weight"] >= LEAST:
         return f"{text} nothing that was measured on this miss speaks for it"
     strengths = f"(strength {condition['weight'] / scene.odds:.2f}, against {1 / scene.odds:.2f})"

@@ -195,7 +195,8 @@ def summarize_source(source: Source) -> Summary:
 def _reasons(source: Source, ignored: int) -> Mapping[str, int]:
     """Return why annotated objects do not count, from the funnel's last step; nothing where that does not add up."""
     steps = (source.info.get("funnel") or {}).get(source.split) or ()
-    lost = next((step["lost"] for step in steps if (step["step"], step["unit"]) == ("used", "objects")), {})
+    used = (step["lost"] for step in steps if (step["step"], step["unit"]) == ("used", "objects"))
+    lost: Mapping[str, int] = next(used, {})
     return lost if sum(lost.values()) == ignored else {}
 
 

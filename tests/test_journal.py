@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from attributes.decode import DecodeError
+from xai.exceptions import RequestError
 from xai.journal import Journal, lost_photos
 
 
@@ -32,7 +33,9 @@ def test_what_a_killed_try_left_half_written_is_dropped(left: str, tmp_path: Pat
     ask(Journal(file, "one"), "a", "b")
     with file.open("a") as end:
         end.write(left)
+    (tmp_path / ".eval.jsonl.half.xai-part").touch()  # it was being written anew
     assert ask(Journal(file, "one"), "a", "b", "c") == ["c"]
+    assert [path.name for path in tmp_path.iterdir()] == ["eval.jsonl"]
     assert [json.loads(line)[1] for line in file.read_text().splitlines()] == ["one", "a", "b", "c"]
 
 
@@ -71,6 +74,20 @@ def test_a_photo_that_ends_the_process_twice_is_asked_about_no_more(tmp_path: Pa
     assert not mark.exists()
     assert Journal(file, "one")("parts", "b", killed) is None, "nor by the next run"
     assert Journal(file, "two").crashed == set(), "unless what all depends on has changed"
+
+
+def test_where_one_photo_after_another_ends_the_process_none_is_to_blame(tmp_path: Path) -> None:
+    file, mark = tmp_path / "eval.jsonl", tmp_path / "eval.jsonl.begun"
+    Journal(file, "one")
+    mark.write_text("".join(json.dumps(["maps", str(index), 2]) + "\n" for index in range(9)))
+    journal = Journal(file, "one")
+    for index in range(8):
+        assert journal("maps", str(index), list) is None
+    with pytest.raises(
+        RequestError, match=r"8 ended the process .* and 8 is the next: .* delete .*eval\.jsonl and run"
+    ):
+        journal("maps", "8", list)
+    assert len(Journal(file, "one").crashed) == 8
 
 
 def test_what_belongs_to_another_plan_is_forgotten(tmp_path: Path) -> None:

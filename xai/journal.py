@@ -17,10 +17,12 @@ from typing import Any
 import polars as pl
 
 from attributes.decode import DecodeError
+from attributes.workers import MOST_CRASHES
 from xai.begun import MARK, TRIES
 from xai.config import Config
 from xai.dataset import codes
 from xai.evidence.kept import Kept, not_kept
+from xai.exceptions import RequestError
 from xai.files import remove_pictures, replacing, tidy, writing
 from xai.scan import STAMP
 
@@ -29,6 +31,7 @@ class Journal:
     """Answers of earlier runs of the same stamp, and of this one.
 
     Attributes:
+        path: its file.
         gone: photos that could not be read any more → why.
         crashed: photos that ended the process that showed them to the detector again.
     """
@@ -44,10 +47,11 @@ class Journal:
         self.crashed: set[str] = set()
         self._mark = path.with_name(path.name + MARK)
         self._ended: dict[tuple[str, str], int] = {}
-        self._path = path
+        self.path = path
         self._told: dict[tuple[str, str], Any] = {}
         self._used: set[tuple[str, str]] = set()
         self._stamp = stamp
+        tidy(path.parent, path.name)
         if self._load():
             self._ended = _marked(self._mark)
             self.crashed = {image_id for stage, image_id in self._told if stage == _CRASHED}
@@ -70,6 +74,12 @@ class Journal:
         """Do the work, write no answer down; as ``evidence.kept.Kept``."""
         key = (stage, image_id)
         if image_id in self.crashed or self._ended.get(key, 0) >= TRIES:
+            if len(self.crashed) == MOST_CRASHES:
+                raise RequestError(
+                    f"expected photos that can be worked on, {MOST_CRASHES} ended the process that showed them to the "
+                    f"detector again and {image_id} is the next: too little memory or a library is the reason rather "
+                    f"than the photos; mend that, delete {self.path} and run the same command again"
+                )
             self.crashed.add(image_id)
             self._keep((_CRASHED, image_id), None)
             return None
@@ -107,7 +117,7 @@ class Journal:
     def _keep(self, key: tuple[str, str], told: Any) -> None:
         if key not in self._told:
             self._told[key] = told
-            with writing(self._path), self._path.open("ab") as file:
+            with writing(self.path), self.path.open("ab") as file:
                 file.write(_line(key, told))
 
     def _write_mark(self, ended: Mapping[tuple[str, str], int]) -> None:
@@ -119,10 +129,10 @@ class Journal:
 
     def _load(self) -> bool:
         """Read what is there and cut off a line that was not finished; False where it is of another stamp."""
-        if not self._path.is_file():
+        if not self.path.is_file():
             return False
         whole = 0
-        with self._path.open("rb") as file:
+        with self.path.open("rb") as file:
             for line in file:
                 told = _parsed(line)
                 if told is None or (not whole and told[0] != ("stamp", self._stamp)):
@@ -131,12 +141,12 @@ class Journal:
                     self._told[told[0]] = told[1]
                 whole += len(line)
         if whole:
-            with writing(self._path):
-                os.truncate(self._path, whole)
+            with writing(self.path):
+                os.truncate(self.path, whole)
         return bool(whole)
 
     def _rewrite(self) -> None:
-        with replacing(self._path) as temporary, temporary.open("wb") as file:
+        with replacing(self.path) as temporary, temporary.open("wb") as file:
             file.write(_line(("stamp", self._stamp), None))
             file.writelines(_line(key, told) for key, told in self._told.items())
 
@@ -193,7 +203,10 @@ def begin(kept: Journal | None, folder: Path, told: Sequence[pl.DataFrame | None
 def lost_photos(journal: Journal, split: str) -> pl.DataFrame:
     """Return an issue for each photo that could not be shown to the detector again."""
     told = [("photo_changed", image_id, why) for image_id, why in sorted(journal.gone.items())]
-    ended = "it ended the process that showed it to the detector again, twice: its misses were not experimented on"
+    ended = (
+        "the process that showed it to the detector again ended at it, twice: its misses were not experimented on; "
+        f"delete {journal.path} to try again"
+    )
     told += [("photo_crashes", image_id, ended) for image_id in sorted(journal.crashed)]
     return codes.table(codes.issue(code, why, split=split, image_id=name, file=name) for code, name, why in told)
 

@@ -42,6 +42,7 @@ def main() -> None:
     parser.add_argument("--configs", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--commands", nargs="+", help="commands to kill: triage profile tag; all if left out")
+    parser.add_argument("--stages", nargs="+", help="stages to kill them in; all if left out")
     parser.add_argument("--tries", nargs="+", help="faults of the machine to try; all if left out")
     parser.add_argument("--only", nargs="+", choices=KINDS, default=KINDS)
     asked = parser.parse_args()
@@ -65,7 +66,7 @@ def main() -> None:
             if "machine" in asked.only:
                 faults_machine.faults(ledger, asked.faults, folder, config, rng, asked.tries)
             if "kills" in asked.only:
-                faults_kills.kills(ledger, asked.kills, folder, config, rng, asked.commands)
+                faults_kills.kills(ledger, asked.kills, folder, config, rng, asked.commands, asked.stages)
     ledger.table()
 
 

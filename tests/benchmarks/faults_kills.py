@@ -68,6 +68,7 @@ def kills(
     config: Path,
     rng: np.random.Generator,
     names: Sequence[str] | None = None,
+    stages: Sequence[str] | None = None,
 ) -> None:
     """Kill commands, each stage in turn, run them again, and compare with a run that nobody killed."""
     log = folder / "log"
@@ -85,7 +86,7 @@ def kills(
         lasted = max(lasted, whole.seconds)
         spans = whole.spans()
         wanted = max(1, round(count * command.share / sum(other.share for other in chosen)))
-        aims = _aims(list(spans), wanted)
+        aims = _aims([name for name in spans if stages is None or name in stages], wanted)
         aimed.update(f"{command.name}: {stage}" for stage in aims)
         for stage in aims:
             out = folder / "killed"

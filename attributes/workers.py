@@ -47,13 +47,15 @@ class WorkerError(Exception):
 class Worker:
     """A process that answers one task after another; it is started with the first, and again where it has ended."""
 
-    def __init__(self, start: str | None = None) -> None:
+    def __init__(self, start: str | None = None, within: float = STARTING) -> None:
         """Start nothing yet.
 
         Args:
             start: Python code that calls ``attributes.serve.serve``; tags photos if left out.
+            within: seconds that starting may take.
         """
         self._start = start
+        self._within = within
         self._process: subprocess.Popen[bytes] | None = None
 
     def ask(self, task: object) -> Any:
@@ -116,7 +118,7 @@ class Worker:
                 )
             except OSError as error:
                 raise RuntimeError(f"expected to start {sys.executable}, {error}; workers=1 needs none") from error
-            if not _is_ready(self._process):
+            if not _is_ready(self._process, self._within):
                 code = self.close()
                 raise RuntimeError(
                     f"expected a process that tags photos, {sys.executable} ended with {code}; workers=1 needs none"
@@ -176,9 +178,9 @@ def workers(count: int) -> Iterator[Callable[[str, Sequence[str], Sequence[str]]
             worker.close()
 
 
-def _is_ready(process: subprocess.Popen[Any]) -> bool:
-    """Read what a process prints until it can be asked; it is ended if that takes too long."""
-    limit = Timer(STARTING, process.kill)
+def _is_ready(process: subprocess.Popen[Any], within: float) -> bool:
+    """Read what a process prints until it can be asked; it is ended if that takes longer than so many seconds."""
+    limit = Timer(within, process.kill)
     limit.start()
     try:
         return any(line.endswith(READY) for line in iter(process.stdout.readline, b""))  # type: ignore[union-attr]

@@ -55,7 +55,7 @@ class Poisoned:
 
     ending = "2.png"
 
-    def __init__(self, start: str) -> None:
+    def __init__(self, start: str, within: float) -> None:
         self.started = start
 
     def ask(self, task: tuple[Opening, Work]) -> None:

@@ -119,3 +119,22 @@ def test_wrong_requests_are_exit_2(tmp_path: Path, arguments: list[str], words: 
     assert done.returncode == 2
     assert words in done.stderr.replace("\n", " ")
     assert "Traceback" not in done.stderr
+
+
+def test_a_run_that_is_told_to_end_closes_what_is_under_way(tmp_path: Path) -> None:
+    """SIGTERM, as from a batch system, leaves no mark of a killed process: no photo is to blame."""
+    code = (
+        "import os, pathlib, signal, sys\n"
+        "from xai import cli, recipes\n"
+        "def told_to_end():\n"
+        "    try:\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "        signal.pause()\n"
+        "    finally:\n"
+        "        pathlib.Path('closed').touch()\n"
+        "recipes.names = told_to_end\n"
+        "cli.main()\n"
+    )
+    command = [sys.executable, "-c", code, "recipe"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, timeout=300)
+    assert (done.returncode, (tmp_path / "closed").exists()) == (143, True), done.stderr

@@ -42,6 +42,19 @@ def test_parts_are_halved_and_stay_so(caplog: pytest.LogCaptureFixture) -> None:
     assert seen == [(0, 1)], "a detector that remembers nothing"
 
 
+def test_what_the_forward_had_room_for_is_no_less_than_what_follows_it_has() -> None:
+    room, sizes = Room(), []
+
+    def work(part: Prepared) -> None:
+        sizes.append(len(part.indices))
+        if len(part.indices) == 8:
+            room.most = 2  # as the forward that halved its batch again and again
+            raise torch.OutOfMemoryError(FULL)
+
+    each_part(room, [prepared(0, 8)], 8, work)
+    assert sizes == [8, 2, 2, 2, 2]
+
+
 def test_no_room_for_one_photo_or_in_a_stage_is_a_sentence() -> None:
     def never(part: Prepared) -> None:
         raise torch.OutOfMemoryError(FULL)

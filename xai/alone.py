@@ -5,6 +5,7 @@ What ends a process is found out in another one, which may end: the run goes on 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
@@ -22,6 +23,11 @@ _START = (
     "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); import json, sys; "
     "sys.path[:] = json.loads(sys.argv[1]); from xai.alone import serve; serve()"
 )
+
+STARTING = 300.0
+"""Seconds that the process may take to import the toolkit, from a slow disk too."""
+
+_LOG = logging.getLogger("xai")
 
 TRIES = 2
 """Times that a photo may end the process before it is set aside."""
@@ -56,7 +62,8 @@ def opening(config: Config | None, detector: Detector | PredictedOnly | None) ->
 def crashing(work: Work, image_ids: Collection[str], opening: Opening) -> set[str]:
     """Return those photos of a shard that end the process ``TRIES`` times: read, tagged, shown to the detector.
 
-    Where the process cannot do what the run does (no room on the GPU for a second detector), none is found.
+    Where the process cannot do what the run does (no room on the GPU for a second detector), that is said, and what
+    was found until then returned.
 
     Args:
         work: the shard.
@@ -68,7 +75,7 @@ def crashing(work: Work, image_ids: Collection[str], opening: Opening) -> set[st
     """
     found: set[str] = set()
     in_a_row = 0
-    worker = Worker(_START)
+    worker = Worker(_START, STARTING)
     try:
         for image_id in image_ids:
             labels = work.data.labels.filter(pl.col("image_id") == image_id)
@@ -80,7 +87,8 @@ def crashing(work: Work, image_ids: Collection[str], opening: Opening) -> set[st
                 break
         else:
             return found
-    except (RuntimeError, XaiError):
+    except (RuntimeError, XaiError) as error:
+        _LOG.warning("which photos end the process that works on them cannot be found out: %s", error)
         return found
     finally:
         worker.close()

@@ -56,7 +56,8 @@ def owned(path: Path) -> Iterator[None]:
     """Make a folder as ``make_folder`` does, and keep every other process out of it that asks for it like this.
 
     The lock lies on the folder itself, so that there is no file of it, and the system lets go of it however the process
-    ends. Where the file system has no such locks (NFS has none on folders), that is said, and nobody is kept out.
+    ends. It holds on one machine: a folder that machines share is locked on each for itself. Where the file system has
+    no such locks, that is said, and nobody is kept out.
 
     Args:
         path: the folder; it may be removed in the block.
@@ -92,7 +93,7 @@ def _locked(path: Path) -> int:
             os.close(handle)
             raise RequestError(
                 f"expected a folder that nobody else writes to at {path}, another process is at work in it: wait until "
-                "it has ended, or choose another folder with --out"
+                "it has ended, or choose another --out"
             ) from error
         except OSError as error:
             reason = (error.strerror or str(error)).lower()

@@ -58,7 +58,8 @@ def each_part(detector: object, groups: Iterable[Prepared], size: int, work: Cal
                 if _fits(work, part):
                     start += most
                     continue
-            room.most = len(part.indices) // 2
+            # The forward may have lowered it further before what follows it had no room.
+            room.most = min(room.most or len(part.indices), len(part.indices) // 2)
             say(room.most)
 
 

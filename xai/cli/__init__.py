@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import signal
 import sys
 from typing import Annotated
 
@@ -28,6 +29,9 @@ def main() -> None:
     """Run the command line; errors that are meant for the user are one or two lines and an exit code."""
     for command in app.registered_commands:
         command.short_help = inspect.getdoc(command.callback)  # else the list of commands cuts sentences off
+    # So that what is under way is closed: a process that is told to end, as by a batch system, is not one that a photo
+    # has ended.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         app()
     except XaiError as error:

@@ -59,9 +59,10 @@ def demo(
     from xai import config as configs
     from xai import demo as scenes
     from xai import pipeline
+    from xai.files import owned
 
     voice = Voice(quiet, json_)
-    with voice.progress() as progress:
+    with owned(out), voice.progress() as progress:
         paths = scenes.make_demo(out, progress=progress)
         loaded = configs.load(paths.config, overrides_of(device, workers, None))
         run = pipeline.triage(loaded, out=out / "run", progress=progress, command=command_line())

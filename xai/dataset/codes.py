@@ -76,7 +76,7 @@ CODES: Mapping[str, Code] = {
     "photo_truncated": Code("error", "the photo's file ends early", "copy the photo again"),
     "photo_crashes": Code(
         "error",
-        "the photo ended the process that worked on it, twice; it is left out",
+        "the photo ended the process that worked on it, twice; that work was left out",
         "save it anew with another program, or leave it out",
     ),
     "photo_changed": Code(

@@ -124,12 +124,14 @@ def _write_split(
 def write_photo(folder: Path, name: str, photo: Photo) -> None:
     """Write one photo and its annotation into an existing VOC folder."""
     encoded = cv2.imencode(".jpg", photo.pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
-    file = folder / "JPEGImages" / f"{name}.jpg"
-    # A run takes a photo that was written anew for another one, and reads it again.
-    if not file.is_file() or file.read_bytes() != encoded.tobytes():
-        file.write_bytes(encoded.tobytes())
-    tree = ElementTree.ElementTree(_annotation(name, photo))
-    tree.write(folder / "Annotations" / f"{name}.xml", encoding="utf-8")
+    annotation = ElementTree.tostring(_annotation(name, photo), encoding="utf-8", xml_declaration=True)
+    for file, told in (
+        (folder / "JPEGImages" / f"{name}.jpg", encoded.tobytes()),
+        (folder / "Annotations" / f"{name}.xml", annotation),
+    ):
+        # A run takes a file that was written anew for another one, and reads it again.
+        if not file.is_file() or file.read_bytes() != told:
+            file.write_bytes(told)
 
 
 def _annotation(name: str, photo: Photo) -> ElementTree.Element:

@@ -13,7 +13,7 @@ from xai import tables
 from xai.demo import dataset
 from xai.demo.conditions import AS_RIGHT, EXPECTED, HARMLESS, NONE
 from xai.exceptions import RequestError, RunError
-from xai.files import make_folder
+from xai.files import make_folder, owned
 from xai.progress import or_bars
 from xai.rules import MISSES
 from xai.run import Run
@@ -73,7 +73,8 @@ def demo_run(out: str | Path = "runs/demo", *, share: float = 1.0, progress: Pro
     folder = Path(out) / "run"
     if not (folder / "run.json").is_file():
         told = or_bars(progress)
-        pipeline.triage(make_demo(out, share=share, progress=told).config, out=folder, progress=told)
+        with owned(Path(out)):
+            pipeline.triage(make_demo(out, share=share, progress=told).config, out=folder, progress=told)
     return Run(folder)
 
 

@@ -247,7 +247,7 @@ def _verdict(
 def runner_up(cause: str, odds: dict[str, float]) -> str | None:
     """Return what is to blame if the cause is not, or beside it; ``odds`` of causes and of ``unexplained``."""
     others = [name for name in odds if name not in (cause, UNEXPLAINED) and not alike(name, cause)]
-    likely = [name for name in others if cause == UNEXPLAINED or odds[name] >= LEAST_SECOND]
+    likely = [name for name in others if odds[name] >= (0.005 if cause == UNEXPLAINED else LEAST_SECOND)]
     if likely:
         return min(likely, key=lambda name: (-odds[name], name))
     return None if cause == UNEXPLAINED else UNEXPLAINED

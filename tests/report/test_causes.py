@@ -73,7 +73,7 @@ def test_causes_without_a_condition_avoid_what_they_name(tmp_path: Path) -> None
     tables.write(verdicts, run / "verdicts.parquet")
     (line,) = cause_lines(open_run(run))
     assert line.avoidable == (verdicts.height, verdicts.height, None, None)
-    assert f"Where the label is wrong, these {verdicts.height} are no misses of the detector" in report.render(
+    assert f"These {verdicts.height} are no misses of the detector where the label is wrong" in report.render(
         run
     ).read_text(encoding="utf-8")
 
@@ -140,3 +140,7 @@ def test_a_condition_that_is_not_shown_to_be_missed_more_often_is_only_suspected
     told = open_run(run).misses.filter(pl.col("attribute").is_not_null() & pl.col("risk_ratio").is_not_null())
     assert set(told.filter(pl.col("label") == "car")["standing"]) == {"hard", "coverage_gap"} & set(told["verdict"])
     assert set(told.filter(pl.col("label") != "car")["standing"]) == {"suspected"}
+    assert {line.classes for line in cause_lines(open_run(run)) if "car" in set(told["label"])} <= {("car",), ()}
+    answer = " ".join(report.summarize(run).lines())
+    assert "is shown for" in answer
+    assert "only of the class car" in answer

@@ -139,9 +139,9 @@ def test_what_was_looked_at_in_vain_is_named() -> None:
 
 def test_an_elevated_condition_that_is_not_named_says_what_outweighs_it() -> None:
     weak = {**FIGURES, "struck": False, "admissible": False, "weight": 0.8}
-    assert sentence("unexplained", scene(others=[weak], odds=2.0)).startswith(
+    assert sentence("unexplained", scene(others=[weak])).startswith(
         "Strong glare covers this car; cars that have strong glare on them are missed 5.2 times as often as "
-        "others, yet on this miss the evidence for it is weaker than for no cause (strength 0.40, against 0.50). "
+        "others at equal size, yet on this miss the evidence for it is weaker than for no cause. "
     )
     struck = sentence("unexplained", scene(others=[{**weak, "struck": True}]))
     assert "yet the way in which the detector lost this one speaks against it." in struck

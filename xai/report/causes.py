@@ -51,6 +51,7 @@ class CauseLine:
             not known.
         shown: whether misses in the cause's conditions are shown, over all objects, to be more than elsewhere; True of
             causes without conditions.
+        classes: where they are not, the classes of which they are: verdicts quote their own rows.
         lowered: the threshold that the misses just below the deployed one would pass; None of other causes.
         collect: photos to collect (``rules.due``); None where none are asked for.
         conditions: the rows of ``coverage.parquet`` that verdicts name, with ``named``: how many do.
@@ -71,6 +72,7 @@ class CauseLine:
     bounds: Mapping[str, tuple[float, float]]
     avoidable: Avoidable | None
     shown: bool
+    classes: tuple[str, ...]
     lowered: Lowered | None
     collect: int | None
     conditions: tuple[Mapping[str, Any], ...]
@@ -82,6 +84,11 @@ class CauseLine:
     def verdict(self) -> str:
         """The verdict that is reached most often with this cause."""
         return next(iter(self.verdicts))
+
+    @property
+    def doubted(self) -> Mapping[str, Any]:
+        """The condition, most named first, that is not shown to be missed more often; empty where each is shown."""
+        return next((row for row in self.conditions if row["assessment"] not in ELEVATED), {})
 
     @property
     def gain(self) -> str:
@@ -148,6 +155,8 @@ def _cause_line(
     rare = (pl.col("assessment") == "coverage_gap") & pl.col("train_count").is_not_null()
     gaps = conditions.filter(rare).with_columns(collect=due(conditions))
     gaps = gaps.group_by("attribute").agg(pl.col("collect").sum())
+    shown = conditions.is_empty() or bool(counted["assessment"].is_in(ELEVATED).any())
+    sure = rows.filter((pl.col("standing") != "suspected") & pl.col("attribute").is_not_null())
     return CauseLine(
         cause=cause,
         words=noun,
@@ -160,7 +169,8 @@ def _cause_line(
         miss_share=shares.get("miss_share"),
         bounds=_bounds(counted, shares, sizes),
         avoidable=_avoidable(counted) if len(conditions) else Avoidable(rows.height, rows.height, None, None),
-        shown=conditions.is_empty() or bool(counted["assessment"].is_in(ELEVATED).any()),
+        shown=shown,
+        classes=() if shown else tuple(sorted(set(sure["label"].drop_nulls()))),
         lowered=lowered(source, rows) if cause == "score_threshold" else None,
         collect=int(gaps["collect"].max() or 0) or None,  # type: ignore[arg-type]
         conditions=tuple(conditions.rows(named=True)),

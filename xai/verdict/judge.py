@@ -221,7 +221,6 @@ def _verdict(
         seen=miss["best_label"],
         condition=chosen,
         others=[item for item in causes if item is not chosen],
-        odds=total,
         **context,
     )
     figures = chosen or {}

@@ -39,7 +39,6 @@ class Scene:
         mechanism: of the error.
         seen: ``best_label`` of the error.
         doubt: the line of evidence that doubts the label, with its ``before`` and ``after``; None without one.
-        odds: of all causes and of ``unexplained``, whose own are 1: what a weight is divided by to be a strength.
     """
 
     label: str
@@ -59,4 +58,3 @@ class Scene:
     mechanism: str | None = None
     seen: str | None = None
     doubt: tuple[str, float | None, float | None] | None = None
-    odds: float = 1.0

@@ -254,15 +254,15 @@ def _outweighed(scene: Scene, condition: Mapping[str, Any]) -> str:
     """Say why a condition that is shown to be missed more often is not named: what it was compared with."""
     things = plural(condition["scope"]) if condition["scope"] is not None else "objects"
     such = "such photos are reported" if scene.reported else f"{things} that {phrase(condition)[1]} are missed"
-    text = f"{such} {number(condition['adjusted_risk_ratio'])} times as often as others, yet"
+    like = "" if scene.reported else _adjusted_for(condition)
+    text = f"{such} {number(condition['adjusted_risk_ratio'])} times as often as others{like}, yet"
     if condition["struck"]:
         return f"{text} the way in which the detector lost this one speaks against it"
     if condition["admissible"]:
         return f"{text} on this miss other conditions are as likely"
     if condition["weight"] >= LEAST:
         return f"{text} nothing that was measured on this miss speaks for it"
-    strengths = f"(strength {condition['weight'] / scene.odds:.2f}, against {1 / scene.odds:.2f})"
-    return f"{text} on this miss the evidence for it is weaker than for no cause {strengths}"
+    return f"{text} on this miss the evidence for it is weaker than for no cause"
 
 
 def _restored(scene: Scene) -> list[str]:

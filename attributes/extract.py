@@ -222,16 +222,20 @@ def _find(photos: Path | Sequence[Path]) -> tuple[Path, list[str]]:
     if remote.address(root):
         return root, sorted(name for name in remote.listing(root, again=True) if Path(name).suffix.lower() in SUFFIXES)
     if root.is_dir():
-        # A link to nothing is a photo that is missing, not none.
-        found = (
-            path
-            for path in root.rglob("*")
-            if path.suffix.lower() in SUFFIXES and (path.is_file() or path.is_symlink())
-        )
-        return root, sorted(path.relative_to(root).as_posix() for path in found)
+        return root, sorted(_names_in(root))
     if not root.exists():
         raise FileNotFoundError(f"expected a photo or a folder of photos, found nothing at {root}")
     return root.parent, [root.name]
+
+
+def _names_in(root: Path) -> Iterator[str]:
+    """Photos in a folder and those below it; ``Path.rglob`` keeps every path until it ends."""
+    for folder, folders, files in os.walk(root):
+        for name in (*files, *folders):
+            path = os.path.join(folder, name)
+            # A link to nothing is a photo that is missing, not none.
+            if os.path.splitext(name)[1].lower() in SUFFIXES and (os.path.isfile(path) or os.path.islink(path)):
+                yield Path(os.path.relpath(path, root)).as_posix()
 
 
 def _is_folder(photos: Path | Sequence[Path]) -> bool:

@@ -29,8 +29,9 @@ def bench() -> Iterator[Any]:
 
 
 def missed(ledger: Any) -> list[str]:
-    """What is not as it should be, of what this machine lets happen."""
+    """What is not as it should be, of what this machine lets happen; whether a kill comes in time is the machine's."""
     figures = [figure for figure in ledger.figures if figure.met is False and "; not tried" not in figure.note]
+    figures = [figure for figure in figures if figure.metric not in ("kills", "stages hit")]
     return [f"{figure.metric}: {figure.value} ({figure.note})" for figure in figures]
 
 

@@ -90,7 +90,7 @@ def test_a_case_beside_what_is_found_is_explained_all_the_same(world: Path) -> N
             (error,) = told.errors.to_dicts()
             assert (error["kind"], error["mechanism"]) == ("mislocated", "poor_box")
             assert 0.5 < error["best_iou"] < 0.75
-            assert "but its box overlaps this one by" in told.verdicts["sentence"][0]
+            assert "but its surest box overlaps this one by" in told.verdicts["sentence"][0]
 
 
 def test_rates_are_not_stated_and_reports_answer_no_promise(world: Path) -> None:

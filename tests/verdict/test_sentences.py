@@ -14,7 +14,7 @@ FIGURES: dict[str, Any] = {
     "train_share": 0.021, "train_miss_rate": None, "eval_count": 40, "eval_share": 0.08, "miss_share": 0.41,
     "miss_rate": 0.31, "other_rate": 0.06, "adjusted_risk_ratio": 5.2, "adjusted_low": 3.1, "adjusted_high": 8.4,
     "assessment": "coverage_gap", "elevated": True, "before": 0.1, "after": 0.81, "placebo": 0.15, "succeeded": True,
-    "failed": False, "tag_error": None,
+    "failed": False, "tag_error": None, "hit_placebo": 0.0,
 }  # fmt: skip
 
 
@@ -89,7 +89,13 @@ def test_unknown_figures_are_left_out() -> None:
 )
 def test_every_condition_of_every_cause_reads_well(name: str, attribute: str, item: str, label: str) -> None:
     assert f"{attribute}={item}" in CONDITIONS
-    for state in ({"succeeded": True}, {"succeeded": False, "failed": True}, {"succeeded": False}):
+    states = (
+        {"succeeded": True},
+        {"succeeded": False, "failed": True},
+        {"succeeded": False},
+        {"succeeded": False, "hit_placebo": 0.5},
+    )
+    for state in states:
         changed = {**FIGURES, "cause": name, "attribute": attribute, "bin": item, "scope": label, **state}
         for verdict in ("coverage_gap", "hard"):
             text = sentence(verdict, scene({**changed, "train_miss_rate": 0.5}, label=label))
@@ -114,6 +120,10 @@ def test_labels_thresholds_chance_and_unexplained() -> None:
         "The detector scores this car 0.22, just under the deployed threshold of 0.25, and nothing else stands out: a "
         "slightly lower threshold may find it."
     )
+    crowded = {**FIGURES, "cause": "crowding", "attribute": "crowding", "bin": "crowded"}
+    assert "0.25, and no condition that was measured is likely enough to be named: a slightly lower" in sentence(
+        "threshold", scene(others=[crowded])
+    )
     assert sentence("chance", scene()) == (
         "Nothing unusual was measured on this car or its photo. 8 of 412 objects are missed, inside the promised "
         "recall of 95%, so misses like this one are expected."
@@ -129,8 +139,7 @@ def test_what_was_looked_at_in_vain_is_named() -> None:
     text = sentence("unexplained", scene(others=[quiet, dark], tried=2))
     assert text == (
         "Strong glare covers this car and the photo of it is dark, but objects like it are not missed clearly more "
-        "often and none of 2 repairs tried brings it back beyond what changes that mean nothing do. Why it is missed, "
-        "these data do not tell."
+        "often and none of 2 repairs tried brings it back. Why it is missed, these data do not tell."
     )
     assert "the repair tried does not bring it back" in sentence("unexplained", scene(others=[quiet], tried=1))
     blind = sentence("unexplained", scene(untold=["roll", "object_glare"]))
@@ -141,7 +150,7 @@ def test_an_elevated_condition_that_is_not_named_says_what_outweighs_it() -> Non
     weak = {**FIGURES, "struck": False, "admissible": False, "weight": 0.8}
     assert sentence("unexplained", scene(others=[weak])).startswith(
         "Strong glare covers this car; cars that have strong glare on them are missed 5.2 times as often as "
-        "others at equal size, yet on this miss the evidence for it is weaker than for no cause. "
+        "others at equal size, yet what was measured on this miss does not make it likely. "
     )
     struck = sentence("unexplained", scene(others=[{**weak, "struck": True}]))
     assert "yet the way in which the detector lost this one speaks against it." in struck
@@ -183,11 +192,46 @@ def test_an_unexplained_miss_says_where_it_was_lost() -> None:
     text = sentence("unexplained", scene(mechanism="wrong_class", seen="truck", score=0.61))
     assert "The detector takes it for a truck (score 0.61)." in text
     poor = sentence("unexplained", scene(mechanism="poor_box", score=0.8, iou=0.38))
-    assert "The detector sees a car there (score 0.80), but its box overlaps this one by 38% only." in poor
+    assert "The detector sees a car there (score 0.80), but its surest box overlaps this one by 38% only." in poor
     assert "proposes nothing above noise" in sentence("unexplained", scene(mechanism="no_candidate", score=None))
     low = sentence("unexplained", scene(mechanism="low_score", score=0.12))
     assert "with a score of 0.12, below the deployed threshold of 0.25." in low
+    near = sentence("unexplained", scene(mechanism="low_score", score=0.248))
+    assert "with a score of 0.248, below the deployed threshold of 0.25." in near
     assert "gave way" in sentence("unexplained", scene(mechanism="suppressed", score=0.5))
+
+
+def test_what_a_placebo_does_as_well_is_told_with_its_figures() -> None:
+    lucky = {**FIGURES, "succeeded": False, "hit_placebo": 1 / 3}
+    told = (
+        "With the glare toned down, the detector finds it (score × overlap 0.81), but so it does after 33% of the "
+        "changes that mean nothing (0.15 at most)."
+    )
+    assert sentence("hard", scene({**lucky, "train_miss_rate": 0.5})).endswith(told)
+    vain = scene(others=[{**FIGURES, "elevated": False}], tried=1, lucky=[("tone_down_glare", 1 / 3, 0.81, 0.15)])
+    assert f"and the repair tried does not bring it back. {told} Why it is" in sentence("unexplained", vain)
+    same = scene(others=[{**FIGURES, "elevated": False}], lucky=[("zoom_in", 0.0, 0.31, 0.33)])
+    assert (
+        "Zoomed in, the detector finds it (score × overlap 0.31), but no more surely than without that or after "
+        "changes that mean nothing (0.33 at most)."
+    ) in sentence("unexplained", same)
+
+
+def test_a_named_condition_is_followed_by_what_the_detector_made_of_the_object() -> None:
+    taken = sentence(
+        "hard", scene({**FIGURES, "train_miss_rate": 0.5}, mechanism="wrong_class", seen="truck", score=0.4)
+    )
+    assert taken.endswith(" The detector takes it for a truck (score 0.40).")
+    gave_way = sentence("coverage_gap", scene(FIGURES, mechanism="suppressed", score=0.67))
+    assert gave_way.endswith(" The detector sees it (score 0.67), but that box gave way to one that overlaps it.")
+
+
+def test_a_box_at_the_edge_may_be_whole() -> None:
+    cut = {**FIGURES, "cause": "truncation", "attribute": "truncation", "bin": "cut", "elevated": False}
+    assert sentence("unexplained", scene(others=[cut])).startswith("This car reaches the photo's edge, but ")
+    assert sentence("hard", scene({**cut, "train_miss_rate": 0.5})).startswith(
+        "This car is cut off by the photo's edge"
+    )
 
 
 def test_a_case_without_a_box_says_so() -> None:

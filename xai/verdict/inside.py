@@ -29,11 +29,11 @@ def inside(
     if mechanism == "wrong_class" and seen is not None:
         return f"The detector takes it for {article(seen)}{scored}."
     if mechanism == "poor_box" and iou is not None:
-        return (
-            f"The detector sees {article(label)} there{scored}, but its box overlaps this one by {percent(iou)} only."
-        )
+        seen_there = f"The detector sees {article(label)} there{scored}"
+        return f"{seen_there}, but its surest box overlaps this one by {percent(iou)} only."
     if mechanism == "low_score" and score is not None:
-        return f"The detector sees it with a score of {score:.2g}, below the deployed threshold of {threshold:.3g}."
+        told = f"{score:.2g}" if round(score, 2) < threshold else f"{score:.3g}"
+        return f"The detector sees it with a score of {told}, below the deployed threshold of {threshold:.3g}."
     if mechanism == "suppressed":
         return f"The detector sees it{scored}, but that box gave way to one that overlaps it."
     return ""

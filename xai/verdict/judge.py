@@ -115,7 +115,12 @@ def judge(
     special = {(error_id, name): effect for error_id, name, effect in marks.select("error_id", "name", "effect").rows()}
     doubts = marks.filter(pl.col("name") != "score_threshold").select("error_id", "name", "before", "after")
     figures = {(error_id, name): (before, after) for error_id, name, before, after in doubts.iter_rows()}
-    vain = dict(tried.filter(~pl.col("succeeded")).group_by("error_id").len().iter_rows())
+    vain = dict(tried.filter("failed").group_by("error_id").len().iter_rows())
+    lucky: dict[str, list[tuple[str, float | None, float, float | None]]] = {}
+    by_luck = tried.filter(~pl.col("succeeded") & ~pl.col("failed")).sort("error_id", "cause")
+    for key, cause, *told_ in by_luck.select("error_id", "cause", "hit_placebo", "after", "placebo").iter_rows():
+        if cause in CAUSES and CAUSES[cause].repair is not None:
+            lucky.setdefault(key, []).append((CAUSES[cause].repair, *told_))
     rescued = tried.filter("succeeded").group_by("error_id", maintain_order=True).agg("cause")
     restored = {key: [CAUSES[cause].repair for cause in names if cause in CAUSES] for key, names in rescued.iter_rows()}
     blind = untold(errors, bins, coverage)
@@ -128,6 +133,7 @@ def judge(
             "placed": not unplaced,
             "tried": vain.get(key, 0),
             "restored": restored.get(key, []),
+            "lucky": lucky.get(key, []),
             "untold": blind.get(key, []),
         }
         name = next((name for name in DOUBTS if (key, name) in special), None)

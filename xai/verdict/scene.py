@@ -28,6 +28,8 @@ class Scene:
         condition: the named cause's condition with its coverage figures and repair; None for other verdicts.
         others: the other conditions that the object shows, by falling weight.
         tried: how many repairs were tried in vain.
+        lucky: repairs after which the object was found as it was without them or after placebos: their names, the share
+            of placebos after which it was found, and the targets after the repair and the best placebo.
         restored: repairs after which the object was found, but which are too weak to name their cause.
         untold: attributes that could not be measured here and of which some bin's risk is elevated.
         has_training: whether there is a training or reference set.
@@ -58,3 +60,4 @@ class Scene:
     mechanism: str | None = None
     seen: str | None = None
     doubt: tuple[str, float | None, float | None] | None = None
+    lucky: Sequence[tuple[str, float | None, float, float | None]] = ()

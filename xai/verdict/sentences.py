@@ -45,6 +45,7 @@ def _condition(verdict: str, scene: Scene) -> list[str]:
         _reports(scene, condition) if scene.reported else _coverage(verdict, scene, condition),
         _report_risk(condition) if scene.reported else _risk(scene, condition),
         _repair(scene, condition),
+        _lost(scene) if scene.mechanism in ("wrong_class", "suppressed") else "",
     ]
 
 
@@ -148,6 +149,8 @@ def _report_risk(condition: Mapping[str, Any]) -> str:
 
 
 def _risk(scene: Scene, condition: Mapping[str, Any]) -> str:
+    if _only_part(condition):
+        return ""  # rates are of objects that other boxes hide, which nothing says of this one
     things = plural(condition["scope"]) if condition["scope"] is not None else "objects"
     if condition["miss_rate"] is None or condition["other_rate"] is None:
         return f"No other {things} are there to compare with."
@@ -186,14 +189,25 @@ def _repair(scene: Scene, condition: Mapping[str, Any]) -> str:
         return f"{capitalise(done)}, the detector finds it (score × overlap {after}, {before} before{luck})."
     if condition["failed"]:
         return f"{capitalise(doing)} does not bring it back (score × overlap {after}, {before} before)."
-    return f"{capitalise(done)}, the detector finds it, but so it does after changes that mean nothing."
+    return _by_luck(cause.repair, condition["hit_placebo"], condition["after"], condition["placebo"])
+
+
+def _by_luck(repair: str, hit_placebo: float | None, after: float, placebo: float | None) -> str:
+    """Say of a repair after which the object is found why it shows nothing: what placebos do."""
+    text = f"{capitalise(REPAIRS[repair][0])}, the detector finds it (score × overlap {after:.2f})"
+    reach = "" if placebo is None else f" ({placebo:.2f} at most)"
+    if hit_placebo:
+        return f"{text}, but so it does after {percent(hit_placebo)} of the changes that mean nothing{reach}."
+    return f"{text}, but no more surely than without that or after changes that mean nothing{reach}."
 
 
 def _threshold(verdict: str, scene: Scene) -> list[str]:
     score = "" if scene.score is None else f" {scene.score:.3g}"
+    shown = any(item["cause"] in CAUSES for item in scene.others)
+    rest = "no condition that was measured is likely enough to be named" if shown else "nothing else stands out"
     return [
         f"The detector scores this {scene.label}{score}, just under the deployed threshold of "
-        f"{scene.score_threshold:.3g}, and nothing else stands out: a slightly lower threshold may find it."
+        f"{scene.score_threshold:.3g}, and {rest}: a slightly lower threshold may find it."
     ]
 
 
@@ -211,8 +225,11 @@ def _chance(verdict: str, scene: Scene) -> list[str]:
 
 
 def _unexplained(verdict: str, scene: Scene) -> list[str]:
-    lost = inside(scene.mechanism, scene.label, scene.score, scene.iou, scene.seen, scene.score_threshold)
-    return [*_nothing(scene), lost, "Why it is missed, these data do not tell."]
+    return [*_nothing(scene), _lost(scene), "Why it is missed, these data do not tell."]
+
+
+def _lost(scene: Scene) -> str:
+    return inside(scene.mechanism, scene.label, scene.score, scene.iou, scene.seen, scene.score_threshold)
 
 
 def _nothing(scene: Scene) -> list[str]:
@@ -232,7 +249,7 @@ def _nothing(scene: Scene) -> list[str]:
     if not told:
         what = f"{this} or its photo" if scene.placed else f"the photo of {this}"
         return [f"Nothing unusual was measured on {what}.", *blind]
-    names = listing([phrase(item)[0].format(this="it" if index else this) for index, item in enumerate(told[:2])])
+    names = listing([_loosely(item).format(this="it" if index else this) for index, item in enumerate(told[:2])])
     reasons = ["objects like it are not missed clearly more often"]
     if scene.reported:
         by_photo = any(item["eval_share"] is not None for item in told[:2])
@@ -245,9 +262,14 @@ def _nothing(scene: Scene) -> list[str]:
         repairs = (
             "the repair tried does not bring" if scene.tried == 1 else f"none of {scene.tried} repairs tried brings"
         )
-        reasons.append(f"{repairs} it back beyond what changes that mean nothing do")
+        reasons.append(f"{repairs} it back")
     joint = ", but" if elevated is None else ";"
     return [f"{capitalise(names)}{joint} {listing(reasons)}.", *_restored(scene), *blind]
+
+
+def _loosely(condition: Mapping[str, Any]) -> str:
+    """What is said of one object under a condition that is named for nothing: a box at the edge may be whole."""
+    return "{this} reaches the photo's edge" if condition["attribute"] == "truncation" else phrase(condition)[0]
 
 
 def _outweighed(scene: Scene, condition: Mapping[str, Any]) -> str:
@@ -262,10 +284,13 @@ def _outweighed(scene: Scene, condition: Mapping[str, Any]) -> str:
         return f"{text} on this miss other conditions are as likely"
     if condition["weight"] >= LEAST:
         return f"{text} nothing that was measured on this miss speaks for it"
-    return f"{text} on this miss the evidence for it is weaker than for no cause"
+    return f"{text} what was measured on this miss does not make it likely"
 
 
 def _restored(scene: Scene) -> list[str]:
     """Say which repairs brought the object back although their cause is not named."""
     done = [REPAIRS[repair][0] for repair in scene.restored if repair in REPAIRS]
-    return [f"{capitalise(listing(done))}, the detector finds it, which alone does not show the cause."] if done else []
+    alone = (
+        [f"{capitalise(listing(done))}, the detector finds it, which alone does not show the cause."] if done else []
+    )
+    return [*alone, *(_by_luck(*found) for found in scene.lucky[:2])]

@@ -144,3 +144,16 @@ def test_a_condition_that_is_not_shown_to_be_missed_more_often_is_only_suspected
     answer = " ".join(report.summarize(run).lines())
     assert "is shown for" in answer
     assert "only of the class car" in answer
+
+
+def test_a_condition_shown_over_all_that_a_class_does_not_show_is_told_so(tmp_path: Path) -> None:
+    """Verdicts quote the row of the class where it overrules that of all classes."""
+    run = make_run(tmp_path, photos=30, gallery=0)
+    coverage = tables.read(run, "coverage").with_columns(assessment=pl.lit("hard"))
+    tables.write(coverage, run / "coverage.parquet")
+    verdicts = tables.read(run, "verdicts").with_columns(risk_ratio=pl.lit(0.123))
+    tables.write(verdicts, run / "verdicts.parquet")
+    lines = [line for line in cause_lines(open_run(run)) if line.conditions]
+    assert {(line.verdict, line.shown, len(line.doubted)) for line in lines} == {("suspected", True, 0)}
+    page = report.render(run).read_text(encoding="utf-8")
+    assert "That such objects are missed more often than others of their class is not shown. Look at these" in page

@@ -123,7 +123,8 @@ def run_experiments(
             budget=left,
             keep=keep,
         )
-        rows, forwards = kept("experiment", image_id, work) or ([], 0)
+        # What is tried depends on what is left, which is another where a photo before this one had gone.
+        rows, forwards = kept(f"experiment within {left}", image_id, work) or ([], 0)
         lines = pl.DataFrame(rows, schema=dict(EVIDENCE), orient="row")
         left -= forwards
         found.append(lines)

@@ -106,7 +106,7 @@ def explain_maps(
         image_id = str(part["image_id"][0])
         objects = neighbours.filter(pl.col("image_id") == image_id)
         work = partial(_photo, part, boxes_of(objects), load_pixels, detector, masks, seed, out_dir, all_pictures)
-        rows, asked = kept("heat maps", image_id, work) or ([], 0)
+        rows, asked = kept(f"heat maps of {masks} masks", image_id, work) or ([], 0)
         found.append(pl.DataFrame(rows, schema=dict(EVIDENCE), orient="row"))
         forwards += asked
         progress("heat maps", index + 1, len(parts))

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-
-import torch
 
 from xai.exceptions import DetectorError
 from xai.types import Prepared
@@ -32,6 +31,8 @@ class Room:
 
 def say(size: int) -> None:
     """Make what room there is, once what the failed try held is let go, and say how many photos are next."""
+    import torch  # where detections come from a file nothing needs it
+
     torch.cuda.empty_cache()
     _LOG.warning("the GPU is out of memory: %d photos at once from here on", size)
 
@@ -66,11 +67,17 @@ def each_part(detector: object, groups: Iterable[Prepared], size: int, work: Cal
 def _fits(work: Callable[[Prepared], None], part: Prepared) -> bool:
     try:
         work(part)
-    except torch.OutOfMemoryError:
-        if len(part.indices) <= 1:
+    except RuntimeError as error:
+        if not is_full(error) or len(part.indices) <= 1:
             raise
         return False
     return True
+
+
+def is_full(error: RuntimeError) -> bool:
+    """Tell whether an error says that the GPU is out of memory."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(error, torch.OutOfMemoryError)
 
 
 @contextmanager
@@ -86,5 +93,7 @@ def told(what: str, advice: str = ADVICE) -> Iterator[None]:
     """
     try:
         yield
-    except torch.OutOfMemoryError as error:
+    except RuntimeError as error:
+        if not is_full(error):
+            raise
         raise DetectorError(f"expected room for {what} on the GPU, it is out of memory: {advice}") from error

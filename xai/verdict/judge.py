@@ -15,7 +15,7 @@ from xai.verdict.conditions import misses, show, untold
 from xai.verdict.features import features, trials
 from xai.verdict.scene import Promised, Scene
 from xai.verdict.sentences import sentence
-from xai.verdict.weights import LEAST, LEAST_SECOND, LEAST_STRENGTH, NEAR_THRESHOLD, weigh
+from xai.verdict.weights import LEAST, LEAST_GUESS, LEAST_SECOND, LEAST_STRENGTH, NEAR_THRESHOLD, weigh
 
 UNEXPLAINED = "unexplained"
 
@@ -75,7 +75,7 @@ def judge(
     coverage table, of the label's own row where that decided. ``repair`` is the repair that brought the object back.
     ``runner_up`` is the next cause whose condition the object shows, where it is no other name of the same physical
     change (``causes.alike``) and not far less likely than no cause at all (``weights.LEAST_SECOND``); else
-    ``unexplained``; null where that is the cause and no condition is shown.
+    ``unexplained``. Where ``unexplained`` is the cause it is the likeliest other one, null where there is none.
 
     Args:
         errors: all errors of the run.
@@ -252,7 +252,7 @@ def _verdict(
 def runner_up(cause: str, odds: dict[str, float]) -> str | None:
     """Return what is to blame if the cause is not, or beside it; ``odds`` of causes and of ``unexplained``."""
     others = [name for name in odds if name not in (cause, UNEXPLAINED) and not alike(name, cause)]
-    likely = [name for name in others if odds[name] >= (0.005 if cause == UNEXPLAINED else LEAST_SECOND)]
+    likely = [name for name in others if odds[name] >= (LEAST_GUESS if cause == UNEXPLAINED else LEAST_SECOND)]
     if likely:
         return min(likely, key=lambda name: (-odds[name], name))
     return None if cause == UNEXPLAINED else UNEXPLAINED

@@ -99,6 +99,9 @@ on, below that next to none."""
 LEAST_SECOND = 0.25
 """A second guess below this weight is ``unexplained``, whose weight is 1."""
 
+LEAST_GUESS = 0.005
+"""Where no cause is named, one below this weight is no guess either."""
+
 NEAR_THRESHOLD = 0.05
 """A score this far below the threshold is near it."""
 

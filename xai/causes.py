@@ -173,6 +173,15 @@ ALIKE: tuple[frozenset[str], ...] = (
 flattens (``attributes.catalog.ALIKE`` has the attributes that it moves)."""
 
 
+ONE_CHANGE = frozenset({"glare", "haze", "low_contrast"})
+"""Names of a veil over the photo, which no measure holds apart: each is right where another is."""
+
+
+def same_change(cause: str, other: str) -> bool:
+    """Whether two causes are one, or names of one physical change either of which is right."""
+    return cause == other or {cause, other} <= ONE_CHANGE
+
+
 def alike(cause: str, other: str) -> bool:
     """Whether two causes may be one physical change under two names."""
     return any({cause, other} <= names for names in ALIKE)

@@ -130,8 +130,10 @@ def _triage(config: Config, folder: Path, progress: Progress, command: str) -> r
                 score_threshold=detector.score_threshold,
             )
 
-        asked_of = [verdict.upright_lines(upright.told, errors), verdict.level_lines(level.told, errors)]
-        lines = tables.stack([rank(compared, bins), *asked_of], tables.TABLES["evidence"])
+        splits = [(split.objects, split.images) for split in [*([train.tables] if train else []), evaluation]]
+        more = [verdict.upright_lines(upright.told, errors), verdict.level_lines(level.told, errors)]
+        more.append(verdict.cut_lines(errors, splits, splits[-1]))
+        lines = tables.stack([rank(compared, bins), *more], tables.TABLES["evidence"])
         shown = replace(evaluation, images=images)
         tried = experiment(
             config,
@@ -147,7 +149,7 @@ def _triage(config: Config, folder: Path, progress: Progress, command: str) -> r
         )
         hiding, bins = verdict.with_hidden(compared, bins, errors, tried)
         if hiding is not compared:
-            lines = tables.stack([rank(hiding, bins), *asked_of], tables.TABLES["evidence"])
+            lines = tables.stack([rank(hiding, bins), *more], tables.TABLES["evidence"])
         doubted = [label_frames.evidence(misplaced, errors)]
         if not asked.reported:  # beside a reported miss nothing is annotated: what is detected may be another object
             doubted.append(verdict.label_lines(errors, *_seen(evaluation), detector.score_threshold))

@@ -194,6 +194,7 @@ EVIDENCE: Mapping[str, str] = {
     "mechanism": "Inside the detector",
     "upright": "Which way up",
     "severity": "How far",
+    "cut": "How much is cut off",
     "part": "Seen in part",
     "repair": "Repair, score",
     "repair_found": "Repair, found",

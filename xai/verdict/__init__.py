@@ -1,5 +1,6 @@
 """From tables and experiments to one verdict per miss; no torch."""
 
+from xai.verdict.cut_off import cut_lines
 from xai.verdict.detections import judge_detections
 from xai.verdict.judge import judge
 from xai.verdict.label_checks import label_lines
@@ -8,6 +9,7 @@ from xai.verdict.upright import level_lines, upright_lines, with_hidden, with_le
 
 __all__ = [
     "controls",
+    "cut_lines",
     "judge",
     "judge_detections",
     "label_lines",

@@ -12,9 +12,13 @@ from xai.causes import CAUSES
 from xai.verdict.conditions import misses
 from xai.verdict.weights import PRIORS, mark_log_ratio, repair_log_ratio
 
-CHEAP = ("joint_risk", "unusualness", "severity", "coverage", "upright", "level")
+CHEAP = ("joint_risk", "unusualness", "severity", "coverage", "upright", "level", "cut")
 EXPERIMENTS = ("repair", "gain", "mark", "part")
 FEATURES = (*CHEAP, *EXPERIMENTS)
+
+SURE_CUT = 1.0
+"""Spreads by which an object that the edge cuts is shorter than whole ones of its class, which say no more than that it
+touches the edge: of the found ones a fifth is as short."""
 
 SURE_TURN, SURE_LEVEL, _LEAST_SURETY = 2.0, 0.6, 0.5
 """Log odds of a turn, and log gain by levelling, that say as much as the attributes do; what is added to surety."""
@@ -36,6 +40,8 @@ def cheap_features(evidence: pl.DataFrame) -> pl.DataFrame:
     - ``unusualness``: decades by which the value is rarer than 1 in 10 among found objects, −1 to 2.
     - ``severity``: how far beyond the edge of the normal bins it lies, 0 to 3.
     - ``coverage``: doublings by which training holds less of the condition than the evaluation set, 0 to 3.
+    - ``cut``: of objects at the photo's edge, spreads by which they are shorter than whole ones, less ``SURE_CUT``; −1
+      to 2.
     - ``upright``, ``level``: where the detector was asked about the photo's turn or tilt: log odds of the turn over
       ``SURE_TURN``, and log of how many times surer it is of the photo levelled over ``SURE_LEVEL``; −2 to 3.
     """
@@ -46,8 +52,11 @@ def cheap_features(evidence: pl.DataFrame) -> pl.DataFrame:
 
     harmless = (pl.col("kind") == "joint_risk") & (pl.col("before") < 1).fill_null(False)
     shown_harmless = evidence.filter(harmless).select("error_id", cause="name")
+    # That objects at the edge do no worse says nothing of those that are cut in half.
+    far = evidence.filter((pl.col("kind") == "cut") & (pl.col("effect") > SURE_CUT))
+    shown_harmless = shown_harmless.join(far.select("error_id", cause="name"), on=_KEYS, how="anti")
     wide = effects("joint_risk").join(shown_harmless, on=_KEYS, how="anti", maintain_order="left")
-    for kind in ("unusualness", "severity", "coverage"):
+    for kind in ("unusualness", "severity", "coverage", "cut"):
         wide = wide.join(effects(kind), on=_KEYS, how="left", maintain_order="left")
     asked = evidence.filter(pl.col("kind") == "upright")
     odds = (pl.col("after").clip(0.05, 0.999) / (1 - pl.col("after").clip(0.05, 0.999))).log() - SURE_TURN
@@ -65,6 +74,7 @@ def cheap_features(evidence: pl.DataFrame) -> pl.DataFrame:
         joint_risk=pl.col("joint_risk").clip(lower_bound=1e-2).log().clip(-2, 2).fill_null(-2.0),
         unusualness=(pl.col("unusualness") - 1).clip(-1, 2).fill_null(0.0),
         severity=pl.col("severity").clip(0, 3).fill_null(0.0),
+        cut=(pl.col("cut") - SURE_CUT).clip(-1, 2).fill_null(0.0),
         coverage=pl.col("coverage").log(2).clip(0, 3).fill_null(0.0),
     )
 

@@ -9,10 +9,10 @@ import numpy as np
 import polars as pl
 
 from xai import tables
-from xai.causes import CAUSES, alike
+from xai.causes import CAUSES, alike, same_change
 from xai.rules import ELEVATED, RARE_COUNT, RARE_SHARE
 from xai.verdict.conditions import misses, show, untold
-from xai.verdict.features import features, trials
+from xai.verdict.features import SURE_CUT, features, trials
 from xai.verdict.scene import Promised, Scene
 from xai.verdict.sentences import sentence
 from xai.verdict.weights import LEAST, LEAST_GUESS, LEAST_SECOND, LEAST_STRENGTH, NEAR_THRESHOLD, weigh
@@ -65,6 +65,7 @@ def judge(
     least that of ``unexplained``, and neither the mechanism nor the joint risk rules it out; of a miss that was
     reported without a box the condition has to be elevated. The admissible cause of the greatest weight is the
     verdict's, where its strength is 0.4 (``weights.LEAST_STRENGTH``) or its risk elevated; else none is admissible.
+    The strength is that of all names of one physical change (``causes.ONE_CHANGE``).
     Verdicts, the first that applies: ``label`` (the photo's labels fit the detections better in another
     frame, or the detector contradicts the label), ``coverage_gap`` and ``hard`` (by the coverage table where it calls
     the condition elevated, else ``coverage_gap`` where the condition is rare in training), ``threshold`` (best score
@@ -95,10 +96,14 @@ def judge(
     parts = evidence.filter(pl.col("kind") == "part").select(
         "error_id", part_side="name", part_before="before", part_after="after"
     )
+    cut = evidence.filter((pl.col("kind") == "cut") & (pl.col("effect") > SURE_CUT)).select(
+        "error_id", cause="name", cut_usual="before", cut_here="after"
+    )
     homeless = _without_box(objects)
     causes = _rule_out(_weigh(shown, tried, features(evidence, errors, score_threshold)), found)
     causes = _only_if_elevated(causes, found, homeless)
     causes = causes.join(parts, on="error_id", how="left", maintain_order="left")
+    causes = causes.join(cut, on=["error_id", "cause"], how="left", maintain_order="left")
     asked = evidence.filter(pl.col("kind") == "upright").select(
         "error_id", cause=pl.col("name").replace("roll", "tilt"), asked=pl.lit(True)
     )
@@ -194,7 +199,7 @@ def _verdict(
     odds = {cause["cause"]: cause["weight"] for cause in causes if not cause["struck"]}
     admissible = [cause for cause in causes if cause["admissible"]]
     if admissible and not admissible[0]["elevated"]:
-        likely = admissible[0]["weight"] >= LEAST_STRENGTH * (1.0 + sum(odds.values()))
+        likely = _of_change(admissible[0]["cause"], odds) >= LEAST_STRENGTH * (1.0 + sum(odds.values()))
         admissible = admissible if likely else []
     chosen: dict[str, Any] | None = None
     doubted = context["doubt"]
@@ -235,7 +240,7 @@ def _verdict(
         "error_id": error_id,
         "cause": cause,
         "verdict": verdict,
-        "strength": odds[cause] / total,
+        "strength": _of_change(cause, odds) / total,
         "mechanism": miss["mechanism"],
         "attribute": figures.get("attribute"),
         "value": _value(figures),
@@ -247,6 +252,11 @@ def _verdict(
         "runner_up": second,
         "runner_up_strength": None if second is None else odds[second] / total,
     }
+
+
+def _of_change(cause: str, odds: dict[str, float]) -> float:
+    """Weight of a cause by all its names: a veil that is half glare and half haze to the measures is no weaker."""
+    return sum(weight for name, weight in odds.items() if same_change(name, cause))
 
 
 def runner_up(cause: str, odds: dict[str, float]) -> str | None:

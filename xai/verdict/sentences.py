@@ -37,7 +37,7 @@ def _condition(verdict: str, scene: Scene) -> list[str]:
     if condition.get("asked"):
         # Nobody measured it: the detector was asked, of photos with misses alone, so that there are no rates.
         return [_asked(condition, this), _held(scene, condition), _repair(scene, condition)]
-    known = [*_measured(condition), *_doubted(condition)]
+    known = [*_measured(condition), *_shortened(scene, condition), *_doubted(condition)]
     measured = f" ({'; '.join(known)})" if known else ""
     return [
         *([] if _only_part(condition) else [f"{capitalise(here.format(this=this))}{measured}."]),
@@ -93,6 +93,14 @@ def _measured(condition: Mapping[str, Any]) -> list[str]:
         return []
     unit = CATALOG[name].unit if name in CATALOG else ""
     return [f"{name.replace('_', ' ')} {with_unit(value, unit)}"]
+
+
+def _shortened(scene: Scene, condition: Mapping[str, Any]) -> list[str]:
+    """Say by its shape how much of an object the edge cuts off, where that is clearly more than of most."""
+    if condition.get("cut_here") is None:
+        return []
+    usual, here = (f"{condition[name]:.2g}" for name in ("cut_usual", "cut_here"))
+    return [f"its box is {here} times as wide as high, that of the middle whole {scene.label} {usual} times"]
 
 
 def _doubted(condition: Mapping[str, Any]) -> list[str]:

@@ -1,9 +1,9 @@
-"""How lines of evidence add up to the strength of a cause: one logistic score whose weights stand in two literal dicts.
+"""How lines of evidence add up to the strength of a cause: one logistic score, its weights in three literal dicts.
 
-A cause's log weight is the sum of its features (``verdict.features``) times ``WEIGHTS``, and its own entry of
-``INTERCEPTS``. Its strength is weight / (1 + weights of all causes whose condition the miss shows); the 1 stands for
-``unexplained``: a conditional logit (McFadden 1974). The weights were fitted by ``tests/benchmarks/train_verdict.py``
-on photos with planted conditions, so that a strength is a probability there.
+A cause's log weight is the sum of its features (``verdict.features``) times ``WEIGHTS`` with what ``OWN`` adds for the
+cause, and its entry of ``INTERCEPTS``. Its strength is weight / (1 + weights of all causes whose condition the miss
+shows); the 1 stands for ``unexplained``: a conditional logit (McFadden 1974). The weights were fitted by
+``tests/benchmarks/train_verdict.py`` on photos with planted conditions, so that a strength is a probability there.
 
 The outcome of a repair enters as a log-likelihood ratio measured in the run: where it found the object, and neither the
 untouched photo nor a placebo did, it is log(h / f); where it did not find the object, log((1 − h) / (1 − f)); where a
@@ -31,12 +31,18 @@ WEIGHTS: Mapping[str, float] = {
     "coverage": 0.08,
     "upright": 0.62,
     "level": 1.21,
+    "cut": 1.0,
     "repair": 0.61,
     "gain": 0.29,
     "mark": 1.17,
     "part": 1.76,
 }
 """Log odds per unit of each feature."""
+
+OWN: Mapping[str, Mapping[str, float]] = {}
+"""Cause → feature → log odds per unit beyond ``WEIGHTS``: a repair that takes its condition away whole tells more by
+its success and by its failure than one that hardly does (turning against sharpening), and a value far beyond its
+usual ones tells more of haze than of an object at the edge."""
 
 INTERCEPTS: Mapping[str, float] = {
     # What no cause below is: a user's column. Nothing was planted for it, so that it has what all causes share.
@@ -80,6 +86,7 @@ SPEAKS: Mapping[str, float] = {
     "severity": 0.5,
     "upright": 0.0,
     "level": 0.0,
+    "cut": 0.0,
     "repair": 0.2,
     "gain": 0.2,
     "mark": 0.0,
@@ -111,7 +118,12 @@ def weigh(features: pl.DataFrame) -> pl.DataFrame:
 
     ``speaks`` is whether any feature exceeds its entry in ``SPEAKS``.
     """
-    total = sum((pl.col(name) * weight for name, weight in WEIGHTS.items() if name in features.columns), pl.lit(0.0))
+    total = pl.lit(0.0)
+    for name, weight in WEIGHTS.items():
+        if name in features.columns:
+            more = {cause: own[name] for cause, own in OWN.items() if name in own}
+            beyond = pl.col("cause").replace_strict(more, default=0.0, return_dtype=pl.Float64) if more else 0.0
+            total += pl.col(name) * (weight + beyond)
     default = INTERCEPTS[""]
     own = pl.col("cause").replace_strict(dict(INTERCEPTS), default=default, return_dtype=pl.Float64)
     known = [pl.col(name) > least for name, least in SPEAKS.items() if name in features.columns]

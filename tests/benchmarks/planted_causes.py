@@ -126,7 +126,7 @@ def main() -> None:
     counter.install()
     conditions = [worlds.PLUS.join(pair) for pair in worlds.PAIRS] if asked.pairs else asked.conditions
     name = f"{asked.half}-pairs" if asked.pairs else asked.half
-    parts, forwards = [], 0
+    parts, natural, forwards = [], [], 0
     started = time.perf_counter()
     for number in range(asked.worlds):
         seed = asked.seed + number
@@ -150,6 +150,7 @@ def main() -> None:
             (run / "forwards.json").write_text(json.dumps(counter.forwards))
         forwards += json.loads((run / "forwards.json").read_text())
         found = measure.known_misses(run, world.truth)
+        natural.append(measure.prevalence(run, world.truth))
         for baseline in measure.BASELINES.values():
             found = found.join(baseline(run), on="error_id", how="left")
         if asked.peer_python:
@@ -167,7 +168,7 @@ def main() -> None:
         measure.judge_pairs(ledger, misses, note)
         ledger.table()
         return
-    measure.judge(ledger, misses, note)
+    measure.judge(ledger, misses, pl.concat(natural), note)
     measure.compare(ledger, misses)
     if not asked.peer_python:
         print("sliceline and the boosted predictor are left out: give --peer-python", file=sys.stderr)

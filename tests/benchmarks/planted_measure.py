@@ -13,6 +13,7 @@ from planted_world import ACCEPTED, PLUS
 from scipy import stats
 
 from xai.causes import CAUSES
+from xai.coverage import bins
 from xai.rules import MISSES
 
 ABSENT = ("rotation", "noise", "exif_mismatch")
@@ -59,8 +60,21 @@ def averaged(known: pl.DataFrame, column: str = "cause") -> float:
     return float(table["share"].mean() or 0.0)  # type: ignore[arg-type]
 
 
-def judge(ledger: Ledger, misses: pl.DataFrame, note: str) -> None:
-    """Add the figures of the verdicts."""
+def prevalence(run: Path, truth: pl.DataFrame) -> pl.DataFrame:
+    """How many scored objects of untouched photos show each cause's condition: ``cause objects showing``."""
+    objects, images = (pl.read_parquet(run / f"{name}.parquet").filter(split="eval") for name in ("objects", "images"))
+    untouched = truth.filter(pl.col("condition").is_null()).select(KEYS)
+    scored = objects.filter(pl.col("outcome") != "ignored").join(untouched, on=KEYS, how="semi")
+    told = bins.bin_columns(bins.inherit(scored, images.drop("split")))
+    rows = []
+    for cause, item in CAUSES.items():
+        shows = [told[name].is_in(list(names)) for name, names in item.told_by.items() if name in told.columns]
+        rows.append((cause, len(told), int(np.logical_or.reduce(shows).sum()) if shows else 0))
+    return pl.DataFrame(rows, schema={"cause": pl.String, "objects": pl.Int64, "showing": pl.Int64}, orient="row")
+
+
+def judge(ledger: Ledger, misses: pl.DataFrame, natural: pl.DataFrame, note: str) -> None:
+    """Add the figures of the verdicts; ``natural`` holds rows of ``prevalence`` of all worlds."""
     known = misses.filter("known")
     table = by_condition(known)
     told = table.filter(pl.col("misses") >= LEAST)
@@ -69,7 +83,7 @@ def judge(ledger: Ledger, misses: pl.DataFrame, note: str) -> None:
         target = 0.6 if count >= LEAST else None
         ledger.add(f"top-1: {condition}", share, target, "higher", f"{count} misses")
     ledger.add("top-1, worst condition", float(told["share"].min() or 0.0), 0.6, "higher", "")  # type: ignore[arg-type]
-    _blame(ledger, misses)
+    _blame(ledger, misses, natural)
     error = calibration_error(known["said"].to_numpy(), right(known).to_numpy())
     ledger.add("expected calibration error", error, 0.08, "lower", "known misses, ten bins of equal counts")
 
@@ -105,7 +119,7 @@ def _one_named(misses: pl.DataFrame) -> pl.Series:
     return pl.Series(named, dtype=pl.Boolean)
 
 
-def _blame(ledger: Ledger, misses: pl.DataFrame) -> None:
+def _blame(ledger: Ledger, misses: pl.DataFrame, showing: pl.DataFrame) -> None:
     natural = misses.filter(pl.col("natural"))
     wrong = natural["cause"].is_in(list(ABSENT)).sum()
     interval = stats.binomtest(wrong, len(natural)).proportion_ci(method="exact") if len(natural) else None
@@ -114,9 +128,13 @@ def _blame(ledger: Ledger, misses: pl.DataFrame) -> None:
     causes = sorted({cause for names in ACCEPTED.values() for cause in names})
     shares = {cause: float((natural["cause"] == cause).mean() or 0.0) for cause in causes}  # type: ignore[arg-type]
     many = ", ".join(f"{cause} {share:.2f}" for cause, share in shares.items() if share >= 0.02)
+    totals = showing.group_by("cause").agg(pl.col("objects", "showing").sum())
+    usual = {cause: there / max(count, 1) for cause, count, there in totals.iter_rows()}
+    beyond = sum(max(0.0, share - usual.get(cause, 0.0)) for cause, share in shares.items())
+    ledger.add("untouched photos: blamed on a planted condition, beyond its prevalence", beyond, 0.10, "lower", many)
     present = ("small_object", "crowding", "occlusion", "truncation")
-    beyond = sum(share for cause, share in shares.items() if cause not in present)
-    ledger.add("untouched photos: blamed on light, turn or label", beyond, 0.10, "lower", many)
+    bare = sum(share for cause, share in shares.items() if cause not in present)
+    ledger.add("untouched photos: blamed on light, turn or label, whatever its prevalence", bare, None, "lower")
 
 
 def calibration_error(said: np.ndarray, true: np.ndarray, bins: int = 10) -> float:

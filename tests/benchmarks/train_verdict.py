@@ -1,4 +1,4 @@
-"""Fits the weights of the verdict's score (``xai/verdict/weights.py``) on planted causes, and prints the two dicts.
+"""Fits the weights of the verdict's score (``xai/verdict/weights.py``) on planted causes, and prints its dicts.
 
 The runs are those that ``planted_causes.py --half tune --keep`` leaves; the half ``report`` is never looked at. Fitted
 is the probability that the cause named is one that the planted condition allows; a natural miss of an untouched photo
@@ -36,7 +36,7 @@ NATURAL = frozenset(
 )
 """Causes that natural misses of everyday photos have."""
 
-MEAN = {"joint_risk": 1.0, "repair": 1.0, "mark": 1.0, "part": 1.5, "upright": 1.0, "level": 1.0}
+MEAN = {"joint_risk": 1.0, "repair": 1.0, "mark": 1.0, "part": 1.5, "upright": 1.0, "level": 1.0, "cut": 1.5}
 """Prior means of weights: the features that are log odds by themselves; 0 for the others."""
 
 DEVIATION, OWN_DEVIATION, SHARED_DEVIATION = 0.5, 1.0, 3.0
@@ -45,6 +45,12 @@ DEVIATION, OWN_DEVIATION, SHARED_DEVIATION = 0.5, 1.0, 3.0
 FIRM = {"joint_risk": 0.07}
 """Prior standard deviations of weights that these worlds cannot tell: a miss is known here only where the object was
 found before, so that conditions look less harmful than they are; their risk would count next to nothing."""
+
+OWN_FEATURES, OWN_WEIGHT_DEVIATION = ("unusualness", "severity", "repair", "gain"), 0.4
+"""Features that may weigh more or less for a cause than for others, and the prior standard deviation of how much."""
+
+LEAST_OWN = 0.05
+"""Below this a cause's own part of a weight is left out of the table."""
 
 BLANK = 0.15
 """Part of a natural miss that counts as truly unexplained; the rest may be small, crowded, hidden or the like as well.
@@ -83,17 +89,22 @@ def choices(folder: Path, score_threshold: float) -> pl.DataFrame:
     )
 
 
-def fit(rows: pl.DataFrame) -> tuple[dict[str, float], dict[str, float]]:
-    """Return weights of features and intercepts of causes: maximum a posteriori of the conditional logit."""
+def fit(rows: pl.DataFrame) -> tuple[dict[str, float], dict[str, dict[str, float]], dict[str, float]]:
+    """Return weights of features, what causes add to them, and intercepts: maximum a posteriori of the logit."""
     rows = rows.sort("error_id")
     group = rows["error_id"].rank("dense").to_numpy().astype(int) - 1
     causes = list(CAUSES)
     x = rows.select(FEATURES).to_numpy()
     own = np.array([[row == cause for cause in causes] for row in rows["cause"]], dtype=float)
     shared = (rows["cause"] != "unexplained").to_numpy().astype(float)[:, None]
-    design = np.concatenate([x, shared, own], axis=1)
-    mean = np.array([*(MEAN.get(name, 0.0) for name in FEATURES), 0.0, *np.zeros(len(causes))])
-    spread = [*(FIRM.get(name, DEVIATION) for name in FEATURES), SHARED_DEVIATION, *[OWN_DEVIATION] * len(causes)]
+    pairs = [(cause, name) for cause in causes for name in OWN_FEATURES]
+    each = np.stack([x[:, FEATURES.index(name)] * own[:, causes.index(cause)] for cause, name in pairs], axis=1)
+    design = np.concatenate([x, shared, own, each], axis=1)
+    means = [MEAN.get(name, 0.0) for name in FEATURES]
+    mean = np.array([*means, 0.0, *np.zeros(len(causes) + len(pairs))])
+    spreads = [FIRM.get(name, DEVIATION) for name in FEATURES]
+    own_spreads = [OWN_DEVIATION] * len(causes) + [OWN_WEIGHT_DEVIATION] * len(pairs)
+    spread = [*spreads, SHARED_DEVIATION, *own_spreads]
     allowed = rows["allowed"].to_numpy()
     blank = (rows["cause"] == "unexplained").to_numpy().astype(float)
     count = group.max() + 1
@@ -115,17 +126,25 @@ def fit(rows: pl.DataFrame) -> tuple[dict[str, float], dict[str, float]]:
         return float(-(weight * value).sum() + (prior * (beta - mean)).sum() / 2), gradient + prior
 
     beta = minimize(loss, mean, jac=True, method="L-BFGS-B", options={"maxiter": 2000}).x
-    weights = dict(zip(FEATURES, beta[: len(FEATURES)].round(2).tolist(), strict=True))
-    shared_value = beta[len(FEATURES)]
-    own_values = (beta[len(FEATURES) + 1 :] + shared_value).round(2).tolist()
-    return weights, {"": round(float(shared_value), 2), **dict(zip(causes, own_values, strict=True))}
+    n, m = len(FEATURES), len(causes)
+    weights = dict(zip(FEATURES, beta[:n].round(2).tolist(), strict=True))
+    own_values = (beta[n + 1 : n + 1 + m] + beta[n]).round(2).tolist()
+    more: dict[str, dict[str, float]] = {}
+    for (cause, name), value in zip(pairs, beta[n + 1 + m :].round(2).tolist(), strict=True):
+        if abs(value) >= LEAST_OWN:
+            more.setdefault(cause, {})[name] = value
+    return weights, more, {"": round(float(beta[n]), 2), **dict(zip(causes, own_values, strict=True))}
 
 
-def _fit_quality(rows: pl.DataFrame, weights: dict[str, float], intercepts: dict[str, float]) -> None:
+def _fit_quality(
+    rows: pl.DataFrame, weights: dict[str, float], own: dict[str, dict[str, float]], intercepts: dict[str, float]
+) -> None:
     """Print what the weights do on the misses that they were fitted on."""
-    total = sum((pl.col(name) * weight for name, weight in weights.items()), pl.lit(0.0))
-    own = pl.col("cause").replace_strict({**intercepts, "unexplained": 0.0}, default=intercepts[""])
-    told = rows.with_columns(score=(total + own).exp()).with_columns(
+    score = pl.col("cause").replace_strict({**intercepts, "unexplained": 0.0}, default=intercepts[""])
+    for name, weight in weights.items():
+        more = {cause: item[name] for cause, item in own.items() if name in item}
+        score += pl.col(name) * (weight + (pl.col("cause").replace_strict(more, default=0.0) if more else 0.0))
+    told = rows.with_columns(score=score.exp()).with_columns(
         share=pl.col("score") / pl.col("score").sum().over("error_id")
     )
     best = told.sort("share", descending=True).unique("error_id", keep="first")
@@ -154,9 +173,10 @@ def main() -> None:
     rows = pl.concat([choices(folder, asked.score_threshold) for folder in asked.folders], how="diagonal")
     told = rows.group_by("error_id").agg(pl.col("right", "natural").any(), pl.col("condition").first())
     print(told.group_by("condition").agg(misses=pl.len(), shown=pl.col("right").mean()).sort("condition").to_dicts())
-    weights, intercepts = fit(rows)
+    weights, own, intercepts = fit(rows)
     print("WEIGHTS =", weights)
-    _fit_quality(rows, weights, intercepts)
+    print("OWN =", own)
+    _fit_quality(rows, weights, own, intercepts)
     print("INTERCEPTS =", intercepts)
     for name, part in (("planted", told.filter(~pl.col("natural"))), ("natural", told.filter("natural"))):
         print(name, len(part))

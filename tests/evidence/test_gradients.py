@@ -19,6 +19,7 @@ from xai.types import Candidates
 
 FEW: dict[str, dict[str, Any]] = {
     "drise": {"n_masks": 12},
+    "extremal": {"n_masks": 16},
     "integrated_gradients": {"n_steps": 3},
     "feature_ablation": {"cells": 3},
     "occlusion": {"cells": 2},
@@ -202,7 +203,9 @@ def test_one_call_for_all(name: str) -> None:
             show_progress=True,
             **FEW.get(name, {}),
         )
-        torch.testing.assert_close(alone[0], maps[row], atol=1e-5, rtol=1e-4)
+        # Rounding, which a batch of another size changes, grows over the steps of an ascent.
+        tolerance = 0.02 * float(maps[row].abs().max()) if name == "extremal" else 1e-5
+        torch.testing.assert_close(alone[0], maps[row], atol=tolerance, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", [*PERTURBATION_METHODS, "integrated_gradients", "odam"])

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from linear_detector import FeatureDetector
 from toy_detector import SIDE, ToyDetector, photo_with
 
 from attributes.decode import read
@@ -121,6 +122,29 @@ def test_hiding_what_suppresses_brings_the_object_nearer() -> None:
     assert effect == pytest.approx(after - before)
     assert after > 3 * before
     assert placebo == pytest.approx(before, abs=0.02)
+
+
+def test_a_detector_with_gradients_is_mapped_by_them(tmp_path: Path) -> None:
+    photo = photo_with(BOX, light=0.4)
+    photo[32:48, 32:48] = (0, 160, 0)
+    detector = FeatureDetector()
+    misses = misses_of(("e", "a", BOX))
+    spent = explain(misses, lambda _: photo, tmp_path, detector=detector, n_masks=200)
+    assert detector.forwards < spent.forwards, "a backward has its price"
+    with np.load(tmp_path / "e.npz") as stored:
+        saliency = stored["saliency"].astype(float)
+        assert np.isnan(stored["standard_error"]).all()
+    assert saliency[36:44, 36:44].mean() < 0 < saliency[36:44, 52:60].mean()
+    lines = {row["name"]: row for row in spent.evidence.iter_rows(named=True)}
+    assert lines["hidden"]["after"] > lines["hidden"]["before"]
+    assert lines["better_than_random"]["effect"] > lines["better_than_random"]["placebo"]
+    shares = [lines[f"suppressing_{region}"] for region in ("inside_box", "other_boxes", "context")]
+    assert sum(line["after"] for line in shares) == pytest.approx(1)
+    assert shares[0]["after"] > 3 * shares[0]["placebo"]
+    # Of few masks for each of many misses, those without gradients are worth more.
+    few = misses_of(*[(f"f{index}", "a", BOX) for index in range(3)])
+    explain(few, lambda _: photo, tmp_path, detector=detector, n_masks=200)
+    assert np.isfinite(np.load(tmp_path / "f0.npz")["standard_error"].astype(float)).all()
 
 
 def test_no_region_suppresses_where_everything_helps(tmp_path: Path) -> None:

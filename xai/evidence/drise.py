@@ -35,7 +35,7 @@ _FOCUSED_GRIDS = (6, 10, 16)
 _CELLS = 24
 """Cells along the longest side that a map is estimated on."""
 
-_REGION = 1 / 8
+REGION = 1 / 8
 """Side of the square whose effect a pixel tells, of the longest side."""
 
 
@@ -93,8 +93,8 @@ class DRISE(PerturbationAttribution):  # type: ignore[misc]
         _check(inputs, n_masks, grid_sizes, perturbations_per_eval, stop_at)
         maps, errors = [], []
         with torch.no_grad():
-            for photo, hide in zip(torch.split(inputs, 1), _hiding(inputs, baselines), strict=True):
-                record = _Record(self._scored(target, additional_forward_args), photo, hide)
+            for photo, hide in zip(torch.split(inputs, 1), hiding(inputs, baselines), strict=True):
+                record = _Record(columns(self.forward_func, target, additional_forward_args), photo, hide)
                 generator = torch.Generator().manual_seed(seed)
                 bar = tqdm(total=n_masks, desc="DRISE", disable=not show_progress)
                 while record.forwards < n_masks:
@@ -112,30 +112,6 @@ class DRISE(PerturbationAttribution):  # type: ignore[misc]
                 errors.append(record.drawn(record.errors, least=0.0))
         attributions = torch.stack(maps)
         return (attributions, torch.stack(errors)) if return_standard_error else attributions
-
-    def _scored(self, target: int | None, extra: Any) -> Callable[[Tensor], Tensor]:
-        """Return what gives the target's columns (m, k) for masked inputs, checked."""
-        forward: Callable[..., Tensor] = self.forward_func
-        arguments = () if extra is None else extra if isinstance(extra, tuple) else (extra,)
-
-        def score(masked: Tensor) -> Tensor:
-            values = forward(masked, *arguments)
-            values = values[:, None] if values.ndim == 1 else values
-            if values.ndim != 2 or len(values) != len(masked):
-                raise ValueError(
-                    f"expected forward_func to return ({len(masked)}, k) or ({len(masked)},), got {tuple(values.shape)}"
-                )
-            if target is not None:
-                if not -values.shape[1] <= target < values.shape[1]:
-                    raise ValueError(
-                        f"expected a target below {values.shape[1]}, the columns of forward_func; got {target}"
-                    )
-                values = values[:, [target]]
-            if not bool(torch.isfinite(values).all()):
-                raise ValueError("expected finite targets from forward_func, got NaN or infinity")
-            return values
-
-        return score
 
 
 class _Record:
@@ -193,7 +169,7 @@ class _Record:
         # A cell's part of the photo in what is shown; a pixel then stands for a square around it.
         found = smooth_weights(design / design.shape[1], values, self.lattice)
         height, width = self.photo.shape[-2:]
-        square = min(1.0, (_REGION * max(height, width)) ** 2 / (height * width))
+        square = min(1.0, (REGION * max(height, width)) ** 2 / (height * width))
         self.weights, self.errors = (item * unit.cpu()[:, None] * square for item in found)
 
     def reliable(self, level: float) -> bool:
@@ -218,7 +194,35 @@ class _Record:
         return functional.adaptive_avg_pool2d(masks[:, None], self.lattice).flatten(1)
 
 
-def _hiding(inputs: Tensor, baselines: Baseline) -> Iterator[Callable[[Tensor], Tensor]]:
+def columns(forward: Callable[..., Tensor], target: int | None, extra: Any) -> Callable[[Tensor], Tensor]:
+    """Return what gives the target's columns (m, k) for masked inputs, checked.
+
+    Raises:
+        ValueError: of what is returned, when shapes do not fit, there is no such column, or a value is not finite.
+    """
+    arguments = () if extra is None else extra if isinstance(extra, tuple) else (extra,)
+
+    def score(masked: Tensor) -> Tensor:
+        values = forward(masked, *arguments)
+        values = values[:, None] if values.ndim == 1 else values
+        if values.ndim != 2 or len(values) != len(masked):
+            raise ValueError(
+                f"expected forward_func to return ({len(masked)}, k) or ({len(masked)},), got {tuple(values.shape)}"
+            )
+        if target is not None:
+            if not -values.shape[1] <= target < values.shape[1]:
+                raise ValueError(
+                    f"expected a target below {values.shape[1]}, the columns of forward_func; got {target}"
+                )
+            values = values[:, [target]]
+        if not bool(torch.isfinite(values).all()):
+            raise ValueError("expected finite targets from forward_func, got NaN or infinity")
+        return values
+
+    return score
+
+
+def hiding(inputs: Tensor, baselines: Baseline) -> Iterator[Callable[[Tensor], Tensor]]:
     """Yield for each input what masks (m, 1, h, w) hide it behind."""
     if callable(baselines):
         yield from (functools.partial(baselines, photo) for photo in torch.split(inputs, 1))

@@ -1,7 +1,7 @@
 """Captum's attribution methods, wired to a detector's score of objects: one dict, one call, signed maps.
 
 >>> sorted(METHODS)
-['drise', 'feature_ablation', 'grad_cam', 'integrated_gradients', 'kernel_shap', 'occlusion', 'odam']
+['drise', 'extremal', 'feature_ablation', 'grad_cam', 'integrated_gradients', 'kernel_shap', 'occlusion', 'odam']
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import torch
 from captum.attr import IntegratedGradients, LayerGradCam
 from torch import Tensor
 
+from xai.evidence.extremal import ExtremalPerturbation
 from xai.evidence.feature_maps import ODAM, FeatureScore, spread
 from xai.evidence.method import Method, Request, attribution_method
 from xai.evidence.perturbations import PERTURBATION_METHODS
@@ -81,7 +82,23 @@ def integrated_gradients(request: Request, *, n_steps: int = 24) -> Tensor:
     return torch.cat(maps)
 
 
+@attribution_method
+def extremal(request: Request, *, n_masks: int = 132) -> Tensor:
+    """Regions that bring the object up fastest, by gradient (``extremal.ExtremalPerturbation``); masks an object."""
+    _need_gradient(request)
+    return ExtremalPerturbation(request.score).attribute(
+        request.photos,
+        baselines=request.hidden,
+        target=request.only,
+        n_masks=n_masks,
+        perturbations_per_eval=request.batch,
+        seed=request.seed,
+        show_progress=request.show_progress,
+    )
+
+
 GRADIENT_METHODS: Mapping[str, Method] = {
+    "extremal": extremal,
     "integrated_gradients": integrated_gradients,
     "odam": odam,
     "grad_cam": grad_cam,

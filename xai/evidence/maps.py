@@ -18,11 +18,13 @@ from attributes.frames import displayed_map
 from xai import tables
 from xai.evidence.drise import DRISE
 from xai.evidence.experiment import EVIDENCE, Spent
+from xai.evidence.extremal import COST
 from xai.evidence.faithfulness import Faithfulness, insertion_deletion, random_difference
+from xai.evidence.gradients import METHODS
 from xai.evidence.kept import Kept, not_kept
 from xai.evidence.masks import blurred, inpainted
 from xai.evidence.pictures import write_overlay
-from xai.evidence.targets import forward_func, to_input
+from xai.evidence.targets import Score, to_input
 from xai.evidence.trial import BATCH_SIZE, boxes_of, by_photo, labels_of
 from xai.files import replacing
 from xai.types import Boxes, Detector, Pixels, Prepared, Progress, no_progress
@@ -44,6 +46,15 @@ GLARE = 0.35
 
 TRUSTED = "better_than_random"
 """Name of the line of faithfulness of maps that may be shown."""
+
+BY_GRADIENT = 32
+"""Masks with a gradient from which their map of one miss beats that of all forwards without: 100 forwards' worth."""
+
+_NOTHING = 0.02
+"""Share of a map's strongest effect below which a pixel counts for nothing, where no standard error is known."""
+
+_GRADIENT_BATCH = 4
+"""Masked copies a forward with gradients, which keep all that lies between."""
 
 _PLACES = 4
 """A suppressing region and its three mirror images."""
@@ -67,20 +78,26 @@ def explain_maps(
     progress: Progress = no_progress,
     kept: Kept = not_kept,
 ) -> Spent:
-    """Make heat maps (``drise.DRISE``) for the first misses; those of one photo share its masked forwards.
+    """Make heat maps for the first misses; those of one photo share its masked forwards.
+
+    By gradient (``extremal.ExtremalPerturbation``) where the detector passes one and ``n_masks`` reach for it, a mask
+    with its gradient counted as three; else by masks alone (``drise.DRISE``), from the same forwards for all misses of
+    a photo.
 
     Writes ``ERROR_ID.npz`` (``saliency`` float16 h×w of the photo's aspect, signed, −1 to 1; ``standard_error``
-    likewise; ``scale``, what 1 stands for in units of the target; ``box`` in pixels of the map) and ``ERROR_ID.png``.
+    likewise, NaN of a map by gradient, which has none; ``scale``, what 1 stands for in units of the target; ``box`` in
+    pixels of the map) and ``ERROR_ID.png``.
     The lines of evidence, one set per miss:
 
     - ``saliency``: ``after`` is a share of the map's mass, ``placebo`` the region's share of the photo's area, which
       is what a map without knowledge gives, ``effect`` their difference. ``inside_box`` is of the helping mass;
       ``suppressing_inside_box``, ``suppressing_other_boxes`` and ``suppressing_context`` are of the suppressing mass
       and add up to 1; ``suppressing_glare`` is what of it lies in glare, wherever that is, and stands only where the
-      photo has any. Mass is of pixels beyond twice their standard error; null where there are none.
-    - ``suppressor``, name ``hidden``: the target ``before`` and ``after`` the most suppressing region (pixels beyond
-      twice their standard error and half of the deepest) is painted over from around it; ``placebo`` the largest that
-      the region's mirror images give. It stands only where the map has such a region.
+      photo has any. Mass is of pixels beyond twice their standard error, or beyond 2% of the strongest effect where
+      none is known; null where there are none.
+    - ``suppressor``, name ``hidden``: the target ``before`` and ``after`` the most suppressing region (pixels of such
+      mass beyond half of the deepest) is painted over from around it; ``placebo`` the largest that the region's mirror
+      images give. It stands only where the map has such a region.
     - ``faithfulness``, name ``better_than_random`` or ``no_better_than_random``: ``before`` deletion, ``after``
       insertion, ``effect`` insertion − deletion, ``placebo`` the largest that random maps reach.
 
@@ -92,7 +109,7 @@ def explain_maps(
         n_maps: maps at most.
         budget: forwards at most; where it is short, masks go down to 60 and then maps are left out.
         out_dir: where the files go.
-        n_masks: masks a photo.
+        n_masks: masks a photo; a third of it, divided among its misses, where the map is made by gradient.
         seed: of masks and random maps.
         all_pictures: draw also the maps that are no better than random, which would mislead people who do not read
             the figures beside them.
@@ -163,17 +180,9 @@ def _photo(
     prepared = detector.prepare([pixels])[0]
     boxes = boxes_of(misses)
     labels = torch.as_tensor(labels_of(misses, detector))
-    score = forward_func(detector.forward, to_input(boxes, prepared, 0), labels)
+    score = Score(detector, to_input(boxes, prepared, 0), labels)
     baseline = blurred(prepared.inputs)
-    estimated = DRISE(score).attribute(
-        prepared.inputs,
-        baselines=baseline,
-        n_masks=n_masks,
-        perturbations_per_eval=BATCH_SIZE,
-        seed=seed,
-        return_standard_error=True,
-    )
-    slopes, errors = estimated[0][0], estimated[1][0]
+    slopes, errors = _estimated(score, prepared.inputs, baseline, n_masks, seed)
     judged = insertion_deletion(
         score, prepared.inputs, slopes, baseline, steps=STEPS, perturbations_per_eval=BATCH_SIZE
     )
@@ -198,6 +207,26 @@ def _photo(
     return rows, n_masks + 2 * (STEPS - 1) * (len(misses) + RANDOM_MAPS) + 4 + asked
 
 
+def _estimated(score: Score, inputs: Tensor, baseline: Tensor, n_masks: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Maps (k, h, w) of all objects of the score, and their standard errors; NaN where the method tells none."""
+    each = n_masks // (COST * max(1, len(score.labels)))
+    # Black boxes written before there was such a flag pass no gradient.
+    if each >= BY_GRADIENT and getattr(score.detector, "differentiable", False):
+        maps = METHODS["extremal"](
+            score, inputs, baselines=baseline, n_masks=each, perturbations_per_eval=_GRADIENT_BATCH, seed=seed
+        )[0]
+        return maps, torch.full_like(maps, torch.nan)
+    estimated = DRISE(score).attribute(
+        inputs,
+        baselines=baseline,
+        n_masks=n_masks,
+        perturbations_per_eval=BATCH_SIZE,
+        seed=seed,
+        return_standard_error=True,
+    )
+    return estimated[0][0], estimated[1][0]
+
+
 def _hide_suppressors(
     score: Callable[[Tensor], Tensor],
     inputs: Tensor,
@@ -207,7 +236,8 @@ def _hide_suppressors(
 ) -> tuple[list[Row], int]:
     """Paint over each map's most suppressing region, and its mirror images; return lines and forwards."""
     deepest = slopes.amin((1, 2), keepdim=True)
-    regions = (slopes < -2 * errors) & (slopes <= deepest / 2)
+    least = torch.where(errors.isnan(), _NOTHING * slopes.abs().amax((1, 2), keepdim=True), 2 * errors)
+    regions = (slopes < -least) & (slopes <= deepest / 2)
     holding = torch.nonzero(regions.any((1, 2)))[:, 0].tolist()
     if not holding:
         return [], 0
@@ -264,7 +294,8 @@ def _shares(error_id: str, saliency: Floats, error: Floats, box: Boxes, others: 
     factor = np.tile([saliency.shape[1] / pixels.shape[1], saliency.shape[0] / pixels.shape[0]], 2)
     own = _inside(box[None] * factor, saliency.shape)
     other = _inside(others * factor, saliency.shape) & ~own
-    certain = np.where(np.abs(saliency) > 2 * error, saliency, 0)
+    least = np.where(np.isnan(error), _NOTHING * np.abs(saliency).max(), 2 * error)
+    certain = np.where(np.abs(saliency) > least, saliency, 0)
     helping, suppressing = certain.clip(min=0), (-certain).clip(min=0)
     regions = [
         ("inside_box", helping, own),

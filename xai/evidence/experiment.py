@@ -15,25 +15,11 @@ from xai import tables
 from xai.evidence.geometric import Repaired, identity, move
 from xai.evidence.hidden import PARTS, SCHEMA, part_lines, seen, with_parts
 from xai.evidence.kept import Kept, not_kept
-from xai.evidence.repair import (
-    PLACEBOS,
-    REPAIRS,
-    TURN_PLACEBO,
-    Repair,
-    RepairContext,
-    together,
-    turn_but_not_upright,
-)
+from xai.evidence.repair import PLACEBOS, REPAIRS, TURN_PLACEBO, Repair, RepairContext, turn_but_not_upright
 from xai.evidence.trial import Answers, ask, boxes_of, by_photo, labels_of
 from xai.types import Boxes, Detector, Pixels, Progress, no_progress
 
 EVIDENCE = tables.TABLES["evidence"]
-
-PLUS = " + "
-"""Between the causes of two repairs that are tried together."""
-
-PARTNERS = 3
-"""Repairs at most that are tried together with the one that brought a miss nearest to being found."""
 
 
 class Spent(NamedTuple):
@@ -122,7 +108,6 @@ def run_experiments(
     plans = _plans(planned, misses)
     boxes_by_photo = {str(part["image_id"][0]): part for part in by_photo(neighbours.filter(_in(neighbours, queue)))}
     left = budget_per_miss * len(misses)
-    spare = max(0, left - _needed(planned, len(queue)))
     found: list[pl.DataFrame] = []
     reached: list[str] = []
     for index, part in enumerate(queue):
@@ -136,26 +121,18 @@ def run_experiments(
             detector=detector,
             match_iou=match_iou,
             budget=left,
-            spare=spare,
             keep=keep,
         )
         # What is tried depends on what is left, which is another where a photo before this one had gone.
-        rows, forwards, in_pairs = kept(f"experiment within {left}, {spare}", image_id, work) or ([], 0, 0)
+        rows, forwards = kept(f"experiment within {left}", image_id, work) or ([], 0)
         lines = pl.DataFrame(rows, schema=dict(EVIDENCE), orient="row")
-        left -= forwards + in_pairs
-        spare -= in_pairs
+        left -= forwards
         found.append(lines)
         reached += [image_id] * (forwards > 0)
         if done is not None:
             done(lines)
         progress("experiment", index + 1, len(queue))
     return Spent(tables.stack(found, EVIDENCE), budget_per_miss * len(misses) - left, tuple(reached))
-
-
-def _needed(planned: pl.DataFrame, photos: int) -> int:
-    """Forwards that all planned repairs take, which pairs of repairs must not take away."""
-    turned = int((planned["repair"] == "turn_upright").sum())
-    return len(planned) + turned + (1 + len(PLACEBOS)) * photos
 
 
 def _in(frame: pl.DataFrame, queue: Sequence[pl.DataFrame]) -> pl.Series:
@@ -184,13 +161,9 @@ def _photo(
     detector: Detector,
     match_iou: float,
     budget: int,
-    spare: int,
     keep: Callable[[str, str, Repaired], None] | None,
-) -> tuple[list[Row], int, int]:
-    """Try the placebos and the planned repairs of one photo's misses; return their lines, and the forwards.
-
-    The last number is of forwards for repairs in pairs.
-    """
+) -> tuple[list[Row], int]:
+    """Try the placebos and the planned repairs of one photo's misses; return their lines and the forwards."""
     pixels = load_pixels(str(misses["image_id"][0]))
     controls = set(plan.filter("control").select("error_id", "cause").iter_rows())
     boxes, labels = boxes_of(misses), labels_of(misses, detector)
@@ -198,7 +171,7 @@ def _photo(
     shared += [_Variant(name, None, None, make(pixels, boxes[0], RepairContext())) for name, make in PLACEBOS.items()]
     own = _repairs(plan, misses, objects, pixels, room=budget - len(shared))
     if not own:
-        return [], 0, 0
+        return [], 0
     variants = shared + own
     # Parts of the objects are asked about in the untouched photo and the placebos; after repairs nobody reads them.
     placed = np.stack([with_parts(_placed(variant, boxes)) for variant in variants])
@@ -214,11 +187,7 @@ def _photo(
                 best = max(tried, key=lambda i: (answers.found[i, row], answers.target[i, row]))
                 keep(error_id, variants[best].name, variants[best].repaired)
     rows = _rows(variants, answers, misses["error_id"].to_list(), controls)
-    more, asked = _joint_rows(
-        variants, answers, plan.filter(~pl.col("control")), misses, objects, pixels,
-        detector=detector, match_iou=match_iou, room=min(spare, budget - len(variants)),
-    )  # fmt: skip
-    return [*rows, *more, *part_lines(parts).rows()], len(variants), asked
+    return [*rows, *part_lines(parts).rows()], len(variants)
 
 
 def _repairs(
@@ -242,64 +211,6 @@ def _repairs(
     return made
 
 
-def _joint_rows(
-    variants: Sequence[_Variant],
-    answers: Answers,
-    plan: pl.DataFrame,
-    misses: pl.DataFrame,
-    objects: pl.DataFrame,
-    pixels: Pixels,
-    *,
-    detector: Detector,
-    match_iou: float,
-    room: int,
-) -> tuple[list[Row], int]:
-    """Try each miss's best repair together with its other ones; return the lines and the forwards.
-
-    Where two conditions lie on an object, taking one away may change nothing. Placebos are those of the best repair:
-    the same repair on photos that differ by nothing of meaning.
-    """
-    boxes, labels = boxes_of(misses), labels_of(misses, detector)
-    rows: list[Row] = []
-    asked = 0
-    for row, miss in enumerate(misses.iter_rows(named=True)):
-        planned = dict(plan.filter(error_id=miss["error_id"]).select("cause", "repair").iter_rows())
-        tried = [i for i, item in enumerate(variants) if item.row == row and item.name in planned]
-        if len(tried) < 2:
-            continue
-        # The first of the plan where none does more than the others.
-        best = max(tried, key=lambda i: (answers.found[i, row], answers.target[i, row]))
-        others = [i for i in tried if i != best][:PARTNERS]
-        context = _context(miss, objects)
-        first = variants[best]
-        made = [(index, together(planned[first.name], planned[variants[index].name])) for index in others]
-        changed = [(index, change(pixels, boxes[row], context)) for index, change in made]
-        kept = [(index, item) for index, item in changed if item is not None]
-        placebos = [_on_top(first.repaired, make) for make in PLACEBOS.values()] if kept else []
-        if not kept or asked + len(kept) + len(placebos) > room:
-            continue
-        photos = [*placebos, *(item for _, item in kept)]
-        placed = np.stack([_fitted(item.pixels, item.box[None]) for item in photos])
-        told = ask(detector, [item.pixels for item in photos], placed, labels[[row]], match_iou=match_iou)
-        asked += len(photos)
-        target, hit = told.target[:, 0], told.found[:, 0].astype(np.float64)
-        n = len(placebos)
-        for place, (index, _) in enumerate(kept):
-            name = f"{first.name}{PLUS}{variants[index].name}"
-            for kind, values, before, placebo in (
-                ("joint_repair", target, max(answers.target[i, row] for i in (best, index)), target[:n].max()),
-                ("joint_repair_found", hit, max(answers.found[i, row] for i in (best, index)), hit[:n].mean()),
-            ):
-                after = float(values[n + place])
-                effect = after - max(float(before), float(placebo))
-                rows.append((miss["error_id"], kind, name, float(before), after, float(placebo), effect))
-    return rows, asked
-
-
-def _on_top(repaired: Repaired, placebo: Callable[[Pixels, Boxes, RepairContext], Repaired]) -> Repaired:
-    return placebo(repaired.pixels, repaired.box, RepairContext())
-
-
 def _context(miss: Mapping[str, Any], objects: pl.DataFrame) -> RepairContext:
     """Gather a miss's numeric columns and the boxes of the photo's other objects."""
     values = {name: float(value) for name, value in miss.items() if isinstance(value, int | float)}
@@ -313,13 +224,8 @@ def _placed(variant: _Variant, boxes: Boxes) -> Boxes:
     placed = move(boxes, variant.repaired.matrix)
     if variant.row is not None:
         placed[variant.row] = variant.repaired.box
-    return _fitted(variant.repaired.pixels, placed)
-
-
-def _fitted(pixels: Pixels, boxes: Boxes) -> Boxes:
-    """Cut boxes (k, 4) to the photo."""
-    height, width = pixels.shape[:2]
-    return np.clip(boxes, 0, [width, height, width, height])
+    height, width = variant.repaired.pixels.shape[:2]
+    return np.clip(placed, 0, [width, height, width, height])
 
 
 Row = tuple[str, str, str, float, float, float | None, float]

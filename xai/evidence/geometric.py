@@ -48,12 +48,6 @@ def move(boxes: Boxes, matrix: Matrix) -> Boxes:
     return np.concatenate([moved.min(1), moved.max(1)], axis=1)
 
 
-def chain(first: Matrix, second: Matrix) -> Matrix:
-    """Return the map that does what ``first`` does and then ``second``."""
-    linear = second[:, :2] @ first[:, :2]
-    return np.concatenate([linear, (second[:, :2] @ first[:, 2] + second[:, 2])[:, None]], axis=1)
-
-
 def turn(pixels: Pixels, box: Boxes, degrees: int) -> Repaired:
     """Turn a photo clockwise by 90, 180 or 270 degrees, without resampling."""
     height, width = pixels.shape[:2]

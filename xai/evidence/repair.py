@@ -17,16 +17,7 @@ from xai.evidence import geometric, photometric
 from xai.evidence.geometric import Repaired, identity
 from xai.types import Boxes, Pixels
 
-__all__ = [
-    "PLACEBOS",
-    "REPAIRS",
-    "TURN_PLACEBO",
-    "Repair",
-    "RepairContext",
-    "Repaired",
-    "together",
-    "turn_but_not_upright",
-]
+__all__ = ["PLACEBOS", "REPAIRS", "TURN_PLACEBO", "Repair", "RepairContext", "Repaired", "turn_but_not_upright"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,44 +122,6 @@ REPAIRS: Mapping[str, Repair] = {
     "hide_neighbours": hide_neighbours,
 }
 """Repairs by the names that ``xai.causes.CAUSES`` uses."""
-
-
-ORDER = (
-    "deblock",
-    "denoise",
-    "tone_down_glare",
-    "dehaze",
-    "compress_highlights",
-    "lift_shadows",
-    "stretch_contrast",
-    "hide_neighbours",
-    "sharpen",
-    "turn_upright",
-    "level",
-    "pad",
-    "zoom_in",
-    "zoom_out",
-)
-"""In which order two repairs are made: backwards along the way of the light, so that what the file and the sensor
-added is gone before tones are stretched; what moves pixels comes last, as it would smear noise."""
-
-
-def together(one: str, other: str) -> Repair:
-    """Return the two repairs one after the other, in ``ORDER``; the neighbours are those of the first."""
-    first, second = (REPAIRS[name] for name in sorted((one, other), key=ORDER.index))
-
-    def both(pixels: Pixels, box: Boxes, context: RepairContext) -> Repaired | None:
-        """Make both repairs; None where either does not apply."""
-        before = first(pixels, box, context)
-        if before is None:
-            return None
-        neighbours = geometric.move(context.neighbours, before.matrix)
-        after = second(before.pixels, before.box, RepairContext(context.values, neighbours))
-        if after is None:
-            return None
-        return Repaired(after.pixels, geometric.chain(before.matrix, after.matrix), after.box)
-
-    return both
 
 
 def _flip(pixels: Pixels, box: Boxes, context: RepairContext) -> Repaired:

@@ -46,13 +46,13 @@ FIRM = {"joint_risk": 0.07}
 """Prior standard deviations of weights that these worlds cannot tell: a miss is known here only where the object was
 found before, so that conditions look less harmful than they are; their risk would count next to nothing."""
 
-OWN_FEATURES, OWN_WEIGHT_DEVIATION = ("unusualness", "severity", "repair", "gain"), 0.4
+OWN_FEATURES, OWN_WEIGHT_DEVIATION = ("unusualness", "severity", "repair", "gain"), 0.3
 """Features that may weigh more or less for a cause than for others, and the prior standard deviation of how much."""
 
 LEAST_OWN = 0.05
 """Below this a cause's own part of a weight is left out of the table."""
 
-BLANK = 0.15
+BLANK = 0.05
 """Part of a natural miss that counts as truly unexplained; the rest may be small, crowded, hidden or the like as well.
 With 0 every natural miss would be blamed on whatever it shows."""
 

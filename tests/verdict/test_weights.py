@@ -6,7 +6,7 @@ import pytest
 
 from xai import tables
 from xai.verdict.features import cheap_features
-from xai.verdict.weights import INTERCEPTS, WEIGHTS, mark_log_ratio, weigh
+from xai.verdict.weights import INTERCEPTS, OWN, WEIGHTS, mark_log_ratio, weigh
 
 
 def test_a_mark_counts_by_how_often_misses_of_the_condition_carry_it() -> None:
@@ -38,7 +38,10 @@ def test_a_condition_that_is_merely_there_does_not_speak() -> None:
     told = weigh(rows)
     assert told["speaks"].to_list() == [False, True]
     assert told["log_weight"].to_list() == pytest.approx(
-        [INTERCEPTS["haze"] - WEIGHTS["joint_risk"] + WEIGHTS["gain"] * gain for gain in (0.0, 0.3)]
+        [
+            INTERCEPTS["haze"] - WEIGHTS["joint_risk"] + (WEIGHTS["gain"] + OWN["haze"]["gain"]) * gain
+            for gain in (0.0, 0.3)
+        ]
     )
 
 

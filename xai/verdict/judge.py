@@ -64,7 +64,7 @@ def judge(
     A cause is admissible if the object shows its condition, a line speaks for it (``weights.SPEAKS``), its weight is at
     least that of ``unexplained``, and neither the mechanism nor the joint risk rules it out; of a miss that was
     reported without a box the condition has to be elevated. The admissible cause of the greatest weight is the
-    verdict's, where its strength is 0.4 (``weights.LEAST_STRENGTH``) or its risk elevated; else none is admissible.
+    verdict's, where its strength is 0.33 (``weights.LEAST_STRENGTH``) or its risk elevated; else none is admissible.
     The strength is that of all names of one physical change (``causes.ONE_CHANGE``).
     Verdicts, the first that applies: ``label`` (the photo's labels fit the detections better in another
     frame, or the detector contradicts the label), ``coverage_gap`` and ``hard`` (by the coverage table where it calls

@@ -25,47 +25,63 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 WEIGHTS: Mapping[str, float] = {
-    "joint_risk": 0.93,
-    "unusualness": 0.61,
-    "severity": 1.23,
-    "coverage": 0.08,
-    "upright": 0.62,
-    "level": 1.21,
-    "cut": 1.0,
-    "repair": 0.61,
-    "gain": 0.29,
-    "mark": 1.17,
-    "part": 1.76,
+    "joint_risk": 0.91,
+    "unusualness": 0.7,
+    "severity": 1.51,
+    "coverage": 0.3,
+    "upright": 0.9,
+    "level": 0.66,
+    "cut": 1.05,
+    "repair": 0.51,
+    "gain": 0.36,
+    "mark": 1.28,
+    "part": 2.08,
 }
 """Log odds per unit of each feature."""
 
-OWN: Mapping[str, Mapping[str, float]] = {}
+OWN: Mapping[str, Mapping[str, float]] = {
+    "glare": {"unusualness": 0.16, "severity": 0.12, "gain": 0.23},
+    "haze": {"unusualness": 0.17, "severity": 0.53, "repair": 0.12, "gain": 0.28},
+    "darkness": {"unusualness": 0.26, "severity": 0.19, "repair": -0.07, "gain": 0.34},
+    "overexposure": {"unusualness": 0.36, "severity": 0.2, "repair": 0.05, "gain": -0.36},
+    "low_contrast": {"severity": -0.08, "repair": -0.07},
+    "blur": {"unusualness": 0.05, "severity": 0.32, "repair": -0.17, "gain": -0.06},
+    "noise": {"unusualness": 0.1, "severity": -0.11, "repair": -0.17, "gain": -0.26},
+    "compression": {"unusualness": -0.16, "severity": 0.21, "gain": -0.07},
+    "rotation": {"unusualness": 0.1, "repair": 0.56, "gain": 0.38},
+    "tilt": {"unusualness": -0.33, "severity": -0.26, "repair": -0.38, "gain": -0.09},
+    "small_object": {"unusualness": 0.06, "repair": -0.11, "gain": 0.18},
+    "large_object": {"unusualness": -0.06},
+    "truncation": {"unusualness": -0.23, "severity": -0.41, "repair": 0.09, "gain": -0.22},
+    "crowding": {"gain": -0.24},
+    "unusual_shape": {"unusualness": -0.19, "severity": -0.13},
+}
 """Cause → feature → log odds per unit beyond ``WEIGHTS``: a repair that takes its condition away whole tells more by
 its success and by its failure than one that hardly does (turning against sharpening), and a value far beyond its
 usual ones tells more of haze than of an object at the edge."""
 
 INTERCEPTS: Mapping[str, float] = {
     # What no cause below is: a user's column. Nothing was planted for it, so that it has what all causes share.
-    "": 0.07,
+    "": -0.5,
     # Not fitted either: what looks novel to a detector is so for another cause as a rule.
     "unusual_view": -1.5,
-    "glare": 2.23,
-    "haze": 3.3,
-    "darkness": 1.58,
-    "overexposure": 0.69,
-    "low_contrast": -1.19,
-    "blur": 1.0,
-    "noise": -0.03,
-    "compression": 2.36,
-    "rotation": 0.33,
-    "tilt": 0.32,
-    "camera_angle": -1.26,
-    "small_object": -0.89,
-    "large_object": -0.69,
-    "truncation": -1.58,
-    "crowding": -0.52,
-    "occlusion": -1.91,
-    "unusual_shape": -1.91,
+    "glare": 1.83,
+    "haze": 2.13,
+    "darkness": 0.56,
+    "overexposure": -0.14,
+    "low_contrast": -1.74,
+    "blur": -0.34,
+    "noise": -0.89,
+    "compression": 1.88,
+    "rotation": -0.25,
+    "tilt": -0.46,
+    "camera_angle": -0.84,
+    "small_object": -0.78,
+    "large_object": -1.37,
+    "truncation": -2.19,
+    "crowding": -0.76,
+    "occlusion": -2.42,
+    "unusual_shape": -2.35,
 }
 """Log odds of a cause whose features are all 0, against ``unexplained``; the empty name is of all that are not here."""
 
@@ -98,12 +114,12 @@ condition that is merely there, with odds that come from its intercept alone, st
 LEAST = 1.0
 """A cause below this weight is not named: unexplained, whose weight is 1, is then the likelier answer."""
 
-LEAST_STRENGTH = 0.4
+LEAST_STRENGTH = 0.33
 """A cause below this strength is named only where its risk is elevated: several causes may each be likelier than
-``unexplained`` and none of them likely. From 0.45 up planted causes are lost on the photos that the weights were fitted
-on, below that next to none."""
+``unexplained`` and none of them likely. From 0.4 up planted causes are lost on photos that the weights were not fitted
+on, below 0.33 hardly any is won."""
 
-LEAST_SECOND = 0.25
+LEAST_SECOND = 0.1
 """A second guess below this weight is ``unexplained``, whose weight is 1."""
 
 LEAST_GUESS = 0.005

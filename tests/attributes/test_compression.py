@@ -164,3 +164,22 @@ def test_products_are_too_small_for_threads() -> None:
     parts = compression._averaged()
     np.testing.assert_array_equal(np.concatenate(parts, axis=1), np.concatenate(compression.comb_tables()[:3], axis=1))
     assert max(len(compression.VERTICAL) * part.size for part in parts) <= UNTHREADED
+
+
+@needs_voc
+def test_the_strongest_compression_is_told_by_the_edges_of_its_blocks(photos: list[np.ndarray]) -> None:
+    strong = [compressed(photo, quality) for photo in photos for quality in (3, 6, 10)]
+    told = jpeg_quality(Views([compressed(photo, 95) for photo in strong]))
+    assert np.isfinite(told).mean() >= 0.9
+    assert np.nanmax(told) < 40
+    cut = jpeg_quality(Views([photo[3:, 5:] for photo in strong]))
+    assert np.isfinite(cut).mean() >= 0.9
+    assert np.nanmax(cut) < 40
+
+
+def test_mosaics_and_boards_of_any_period_are_drawn() -> None:
+    y, x = np.indices((256, 256))
+    noise = np.random.default_rng(0).integers(0, 255, (32, 32), dtype=np.uint8)
+    drawn = [((y // side + x // side) % 2 * 120 + 60).astype(np.uint8) for side in (4, 8, 16)]
+    drawn += [np.kron(noise, np.ones((8, 8), np.uint8))]
+    assert np.isnan(jpeg_quality(Views([np.repeat(item[..., None], 3, axis=2) for item in drawn]))).all()

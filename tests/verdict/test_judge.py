@@ -96,7 +96,7 @@ def test_natural_misses_without_conditions_are_chance_inside_the_promise_else_un
     [
         ("haze", {"overexposure": 4.0, "low_contrast": 2.0, "small_object": 0.5}, "small_object"),
         ("darkness", {"low_contrast": 2.0, "overexposure": 0.3}, "overexposure"),
-        ("haze", {"overexposure": 4.0, "small_object": 0.2}, "unexplained"),
+        ("haze", {"overexposure": 4.0, "small_object": 0.05}, "unexplained"),
         ("rotation", {"haze": 0.3, "glare": 0.3}, "glare"),
         ("rotation", {}, "unexplained"),
         ("unexplained", {"small_object": 0.1}, "small_object"),

@@ -1,9 +1,11 @@
 """How well heat maps tell what a detector uses, on found objects and on misses, beside plain D-RISE.
 
-Both hide behind the blurred photo, so that only the masks and the estimate differ. Maps are judged by insertion −
-deletion of overlap × score over candidates, in 12 steps on the blurred photo. At most one found object and one miss are
-of the same photo; intervals are of paired differences (bootstrap). It takes long on a CPU: ``--only`` measures some
-parts, and what ``--keep`` keeps is not measured again.
+Ours is what a detector that passes gradients gets (``ExtremalPerturbation``), with a masked copy and its gradient
+counted as three forwards; beside it stands what black boxes get (``DRISE``). All hide behind the blurred photo.
+Maps are judged by insertion − deletion of overlap × score over candidates, in 12 steps on the blurred photo, and on its
+mean colour too, which no map was made with. At most one found object and one miss are of the same photo; intervals are
+of paired differences (bootstrap). It takes long on a CPU: ``--only`` measures some parts, and what ``--keep`` keeps is
+not measured again.
 
     python tests/benchmarks/attribution.py [--data ../shared/data] [--objects 20] [--side 320] [--device cpu]
         [--only found] [--keep rows.jsonl] [--package-python peer/bin/python]
@@ -61,17 +63,24 @@ def found_objects(ledger: Ledger, detector: Detector, items: list[work.Item], ke
     """Insertion − deletion of our maps and of plain D-RISE's, on found objects."""
 
     def peers(shown: work.Shown) -> list[float]:
-        return work.judge(shown, torch.stack(plain.plain_drise(shown, PLAIN, seed=0))).tolist()
+        return work.judge_twice(shown, torch.stack(plain.plain_drise(shown, PLAIN, seed=0)))
 
     def mine(shown: work.Shown) -> list[float]:
-        return work.judge(shown, torch.stack([work.ours(shown, OURS_FEW), work.ours(shown, OURS)])).tolist()
+        maps = [make(shown, forwards) for make in (work.ours, work.masked) for forwards in (OURS_FEW, OURS)]
+        return work.judge_twice(shown, torch.stack(maps))
 
-    peer = kept.column("found plain", items, detector, peers)[:, 0]
-    rows = kept.column("found", items, detector, mine)
+    peer, peer_elsewhere = kept.column("found plain", items, detector, peers).T
+    rows = kept.column("found by gradient", items, detector, mine)
     for column, forwards, target in ((0, OURS_FEW, 0.0), (1, OURS, 0.04)):
         difference, low, high = work.paired(rows[:, column] - peer)
         note = f"{len(rows)} objects: {rows[:, column].mean():.3f} against {peer.mean():.3f}; {low:+.3f} to {high:+.3f}"
         ledger.add(f"found: {forwards} forwards minus plain with {PLAIN}", difference, target, "higher", note)
+        difference, low, high = work.paired(rows[:, column + 2] - peer)
+        note = f"{rows[:, column + 2].mean():.3f}; {low:+.3f} to {high:+.3f}"
+        ledger.add(f"found: the same of masks alone, {forwards} forwards", difference, None, "higher", note)
+        difference, low, high = work.paired(rows[:, column + 4] - peer_elsewhere)
+        note = f"{rows[:, column + 4].mean():.3f} against {peer_elsewhere.mean():.3f}; {low:+.3f} to {high:+.3f}"
+        ledger.add(f"found: the same judged on the mean colour, {forwards} forwards", difference, None, "higher", note)
 
 
 def misses(ledger: Ledger, detector: Detector, items: list[work.Item], kept: work.Kept) -> None:
@@ -79,18 +88,24 @@ def misses(ledger: Ledger, detector: Detector, items: list[work.Item], kept: wor
 
     def peers(shown: work.Shown) -> list[float]:
         maps = torch.stack(plain.plain_drise(shown, OURS, seed=0, deployed=True))
-        return [*work.judge(shown, maps).tolist(), float(maps[1].max() <= maps[1].min())]
+        return [*work.judge_twice(shown, maps), float(maps[1].max() <= maps[1].min())]
 
     def own(shown: work.Shown) -> list[float]:
-        map_ = work.ours(shown, OURS)
-        return [*work.judge(shown, map_[None]).tolist(), float(torch.isfinite(map_).all())]
+        maps = torch.stack([work.ours(shown, OURS), work.masked(shown, OURS)])
+        return [*work.judge_twice(shown, maps), float(torch.isfinite(maps).all())]
 
-    candidates, deployed, flat = kept.column("missed plain", items, detector, peers).T
-    mine, finite = kept.column("missed", items, detector, own).T
+    candidates, deployed, _, deployed_elsewhere, flat = kept.column("missed plain", items, detector, peers).T
+    mine, masked, mine_elsewhere, _, finite = kept.column("missed by gradient", items, detector, own).T
     difference, low, high = work.paired(mine - deployed)
     note = f"{len(mine)} misses, {OURS} forwards each: {mine.mean():.3f} against {deployed.mean():.3f}; "
     note += f"{low:+.3f} to {high:+.3f}; {int(flat.sum())} maps of deployed detections are flat"
     ledger.add("missed: minus plain D-RISE on deployed detections", difference, 0.05, "higher", note)
+    difference, low, high = work.paired(mine_elsewhere - deployed_elsewhere)
+    note = f"{mine_elsewhere.mean():.3f} against {deployed_elsewhere.mean():.3f}; {low:+.3f} to {high:+.3f}"
+    ledger.add("missed: the same judged on the mean colour", difference, None, "higher", note)
+    difference, low, high = work.paired(masked - deployed)
+    note = f"{masked.mean():.3f} against {deployed.mean():.3f}; {low:+.3f} to {high:+.3f}"
+    ledger.add("missed: the same of masks alone", difference, None, "higher", note)
     difference, low, high = work.paired(mine - candidates)
     note = f"{mine.mean():.3f} against {candidates.mean():.3f}; {low:+.3f} to {high:+.3f}"
     ledger.add("missed: minus plain D-RISE on candidates", difference, None, "higher", note)
@@ -98,7 +113,7 @@ def misses(ledger: Ledger, detector: Detector, items: list[work.Item], kept: wor
 
 
 def seeds(ledger: Ledger, detector: Detector, items: list[work.Item], kept: work.Kept) -> None:
-    """Forwards until maps of two seeds have a rank correlation of 0.9, as a share of plain D-RISE's."""
+    """Forwards until two seeds' maps of masks alone have a rank correlation of 0.9, as a share of plain D-RISE's."""
     rows = {name: kept.column(f"seeds {name}", items, detector, plain.AGREEMENTS[name]) for name in plain.AGREEING}
     mine, peer = (
         float(np.median([plain.forwards_until(AGREEMENT, count, value) for value in rows[name][:, 0]]))
@@ -106,7 +121,13 @@ def seeds(ledger: Ledger, detector: Detector, items: list[work.Item], kept: work
     )
     note = f"medians of {len(items)} objects, extrapolated from {plain.AGREEING}: {mine:.0f} and {peer:.0f}; "
     note += f"correlations {rows['ours'].mean():.2f} and {rows['plain'].mean():.2f}"
-    ledger.add("forwards until two seeds agree, of plain D-RISE's", mine / peer, 0.2, "lower", note)
+    ledger.add("masks alone: forwards until two seeds agree, of plain D-RISE's", mine / peer, 0.2, "lower", note)
+    agreeing = kept.column("seeds by gradient", items, detector, plain.agreement_by_gradient)
+    for count, values in zip(plain.AGREEING_BY_GRADIENT, agreeing.T, strict=True):
+        note = f"{len(items)} objects, {count} forwards each; least {values.min():.2f}"
+        ledger.add(
+            f"rank correlation of two seeds by gradient, {count} forwards", float(values.mean()), None, "higher", note
+        )
 
 
 def suppressors(ledger: Ledger, detector: Detector, items: list[work.Item], kept: work.Kept) -> None:
@@ -125,16 +146,18 @@ def suppressors(ledger: Ledger, detector: Detector, items: list[work.Item], kept
         return [float(work.inside(place, patch)), *work.gains(shown, np.stack([patch, square]))]
 
     methods = {
-        "suppressors": lambda shown: work.ours(shown, OURS),
+        "suppressors by gradient": lambda shown: work.ours(shown, OURS),
+        "suppressors": lambda shown: work.masked(shown, OURS),
         "suppressors plain": lambda shown: plain.plain_drise(shown, OURS, seed=0)[0],
     }
     rows = [
         [kept.measure(part, item, functools.partial(hits, index, explain)) for part, explain in methods.items()]
         for index, item in enumerate(items)
     ]
-    lost = np.array([row for row in rows if np.isfinite(row[0][0])]).reshape(-1, 2, 3)
-    (mine, patch, place), (peer, *_) = lost.mean(0) if len(lost) else np.full((2, 3), np.nan)
-    note = f"{len(lost)} objects that a patch has lost, {OURS} forwards; plain D-RISE with as many: {peer:.2f}"
+    lost = np.array([row for row in rows if np.isfinite(row[0][0])]).reshape(-1, 3, 3)
+    (mine, patch, place), (masked, *_), (peer, *_) = lost.mean(0) if len(lost) else np.full((3, 3), np.nan)
+    note = f"{len(lost)} objects that a patch has lost, {OURS} forwards; with as many masks alone: {masked:.2f}, "
+    note += f"plain D-RISE: {peer:.2f}"
     ledger.add("planted suppressors: deepest place in the patch", float(mine), 0.8, "higher", note)
     outside = lost[lost[:, 0, 0] == 0, 0]
     as_much = int((outside[:, 2] >= outside[:, 1]).sum())
@@ -145,8 +168,10 @@ def suppressors(ledger: Ledger, detector: Detector, items: list[work.Item], kept
 
 def costs(ledger: Ledger, data: Path, detector: Detector) -> None:
     """What all objects of a photo cost beside one, and what is spent outside of the detector's forward."""
-    one, every, count = work.time_objects(data, detector)
-    ledger.add("time for all objects of a photo / for one", every / one, 1.1, "lower", f"{count} objects, 100 forwards")
+    for name, explain in (("masks alone", work.by_masks), ("as a run makes them", work.as_triage)):
+        one, every, count = work.time_objects(data, detector, explain)
+        note = f"{count} objects, {one:.1f} s for one"
+        ledger.add(f"time for all objects of a photo / for one, {name}", every / one, 1.1, "lower", note)
     whole, forward = work.time_outside(data, detector)
     ledger.add("time outside of the forward", 1 - forward / whole, 0.1, "lower", "of DRISE with 200 masks, one object")
 

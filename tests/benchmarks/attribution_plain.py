@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from attribution_work import BATCH, Shown, ours
+from attribution_work import BATCH, Shown, masked, ours
 from scipy.stats import rankdata
 from torch import Tensor
 from torch.nn import functional
@@ -26,7 +26,10 @@ from xai.evidence.drise import DRISE
 from xai.evidence.targets import deployed_score, iou_times_score
 
 AGREEING = {"ours": 200, "plain": 500}
-"""Forwards at which two seeds are compared."""
+"""Forwards at which two seeds are compared, of masks alone."""
+
+AGREEING_BY_GRADIENT = (200, 400)
+"""The same of maps by gradient, whose agreement is not told ahead: an ascent has no noise that falls with forwards."""
 
 
 def plain_drise(shown: Shown, forwards: int, seed: int, *, deployed: bool = False) -> list[Tensor]:
@@ -51,7 +54,12 @@ def plain_drise(shown: Shown, forwards: int, seed: int, *, deployed: bool = Fals
 
 
 def _agreement_of_ours(shown: Shown) -> list[float]:
-    return [_rank_correlation([ours(shown, AGREEING["ours"], seed) for seed in (1, 2)])]
+    return [_rank_correlation([masked(shown, AGREEING["ours"], seed) for seed in (1, 2)])]
+
+
+def agreement_by_gradient(shown: Shown) -> list[float]:
+    """Rank correlations of two seeds' maps at each of ``AGREEING_BY_GRADIENT``."""
+    return [_rank_correlation([ours(shown, count, seed) for seed in (1, 2)]) for count in AGREEING_BY_GRADIENT]
 
 
 def _agreement_of_plain(shown: Shown) -> list[float]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +19,10 @@ from attributes.decode import read
 from xai import dataset, detect
 from xai.config import DetectorConfig
 from xai.evidence.drise import DRISE
+from xai.evidence.extremal import COST, ExtremalPerturbation
 from xai.evidence.faithfulness import insertion_deletion
-from xai.evidence.masks import blurred, inpainted
+from xai.evidence.maps import estimated
+from xai.evidence.masks import blurred, inpainted, mean_colour
 from xai.evidence.targets import Score, forward_func, iou, iou_times_score, to_input
 from xai.types import Boxes, Candidates, Detector, Pixels, Prepared
 
@@ -43,7 +45,7 @@ _RENAMED = {
 }
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Item:
     """An annotated object: the photo's path, its (4,) box in pixels of the photo, and its class in the detector."""
 
@@ -52,7 +54,7 @@ class Item:
     label: int
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Shown:
     """A photo as the detector takes it, with one object: what scores it, and what hidden pixels show."""
 
@@ -123,11 +125,25 @@ def prepare(detector: Detector, item: Item, photo: Pixels | None = None) -> Show
 
 
 def ours(shown: Shown, forwards: int, seed: int = 0) -> Tensor:
-    """Map of the object, (h, w)."""
+    """Map of the object by gradient, (h, w); a masked copy with its gradient counts as three forwards."""
+    found: Tensor = ExtremalPerturbation(shown.score).attribute(
+        shown.inputs, baselines=shown.baseline, n_masks=forwards // COST, seed=seed
+    )
+    return found[0, 0]
+
+
+def masked(shown: Shown, forwards: int, seed: int = 0) -> Tensor:
+    """Map of the object by masks alone, (h, w), as black boxes get it."""
     found: Tensor = DRISE(shown.score).attribute(
         shown.inputs, baselines=shown.baseline, n_masks=forwards, perturbations_per_eval=BATCH, seed=seed
     )
     return found[0, 0]
+
+
+def judge_twice(shown: Shown, maps: Tensor) -> list[float]:
+    """Insertion − deletion of m maps on the blurred photo, and then on its mean colour; 2m figures."""
+    flat = dataclasses.replace(shown, baseline=mean_colour(shown.inputs))
+    return [*judge(shown, maps).tolist(), *judge(flat, maps).tolist()]
 
 
 def judge(shown: Shown, maps: Tensor) -> Tensor:
@@ -238,7 +254,9 @@ class Kept:
         return self.rows[part, key]
 
 
-def time_objects(data: Path, detector: Detector) -> tuple[float, float, int]:
+def time_objects(
+    data: Path, detector: Detector, explain: Callable[[Score, Tensor], object]
+) -> tuple[float, float, int]:
     """Seconds for one and for all objects of the fullest of some photos, in turns, and how many those are."""
     eval_set = dataset.read(data / "voc/eval", "voc", role="eval")
     counts = eval_set.labels.group_by("image_id").len().sort("len", "image_id", descending=True)
@@ -250,12 +268,21 @@ def time_objects(data: Path, detector: Detector) -> tuple[float, float, int]:
     seconds: dict[int, list[float]] = {1: [], len(boxes): []}
     for _ in range(4):
         for count in seconds:
-            method = DRISE(forward_func(detector.forward, boxes[:count], labels[:count]))
             start = time.perf_counter()
-            method.attribute(prepared.inputs, n_masks=100, perturbations_per_eval=BATCH)
+            explain(Score(detector, boxes[:count], labels[:count]), prepared.inputs)
             seconds[count].append(time.perf_counter() - start)
     one, every = (float(np.median(values[1:])) for values in seconds.values())
     return one, every, len(boxes)
+
+
+def by_masks(score: Score, inputs: Tensor) -> object:
+    """Maps of masks alone, 100 forwards for all objects."""
+    return DRISE(score).attribute(inputs, n_masks=100, perturbations_per_eval=BATCH)
+
+
+def as_triage(score: Score, inputs: Tensor) -> object:
+    """Maps as a run makes them, in a budget of 200 forwards a photo."""
+    return estimated(score, inputs, blurred(inputs), 200, 0)
 
 
 def time_outside(data: Path, detector: Detector) -> tuple[float, float]:

@@ -182,7 +182,7 @@ def _photo(
     labels = torch.as_tensor(labels_of(misses, detector))
     score = Score(detector, to_input(boxes, prepared, 0), labels)
     baseline = blurred(prepared.inputs)
-    slopes, errors = _estimated(score, prepared.inputs, baseline, n_masks, seed)
+    slopes, errors = estimated(score, prepared.inputs, baseline, n_masks, seed)
     judged = insertion_deletion(
         score, prepared.inputs, slopes, baseline, steps=STEPS, perturbations_per_eval=BATCH_SIZE
     )
@@ -207,7 +207,7 @@ def _photo(
     return rows, n_masks + 2 * (STEPS - 1) * (len(misses) + RANDOM_MAPS) + 4 + asked
 
 
-def _estimated(score: Score, inputs: Tensor, baseline: Tensor, n_masks: int, seed: int) -> tuple[Tensor, Tensor]:
+def estimated(score: Score, inputs: Tensor, baseline: Tensor, n_masks: int, seed: int) -> tuple[Tensor, Tensor]:
     """Maps (k, h, w) of all objects of the score, and their standard errors; NaN where the method tells none."""
     each = n_masks // (COST * max(1, len(score.labels)))
     # Black boxes written before there was such a flag pass no gradient.
@@ -216,7 +216,7 @@ def _estimated(score: Score, inputs: Tensor, baseline: Tensor, n_masks: int, see
             score, inputs, baselines=baseline, n_masks=each, perturbations_per_eval=_GRADIENT_BATCH, seed=seed
         )[0]
         return maps, torch.full_like(maps, torch.nan)
-    estimated = DRISE(score).attribute(
+    found = DRISE(score).attribute(
         inputs,
         baselines=baseline,
         n_masks=n_masks,
@@ -224,7 +224,7 @@ def _estimated(score: Score, inputs: Tensor, baseline: Tensor, n_masks: int, see
         seed=seed,
         return_standard_error=True,
     )
-    return estimated[0][0], estimated[1][0]
+    return found[0][0], found[1][0]
 
 
 def _hide_suppressors(

@@ -1,4 +1,4 @@
-"""One miss in depth: where the detector looks for it, with as many masked copies as asked, and all that is known of it.
+"""One miss in depth: where the detector looks for it, with as many forwards as asked, and all that is known of it.
 
 A run spends its budget on many misses; here one miss gets what it takes. The run itself is not changed.
 """
@@ -29,7 +29,7 @@ FOLDER = "explain"
 """Where the pictures go, in the run directory."""
 
 N_MASKS = 600
-"""Masked copies of the photo. With these two seeds agree closely on most misses; a run uses at most 200."""
+"""Forwards for a map; a run uses at most 200."""
 
 
 SHEET = 24
@@ -86,13 +86,14 @@ def explain(
 ) -> Explanation:
     """Explain one miss of a finished run.
 
-    Loads the detector of the run and shows it the photo ``n_masks`` times with parts of it hidden (``evidence.DRISE``),
-    and about a hundred times more to judge the map. Writes ``RUN/explain/ERROR_ID.png`` and ``.npz``.
+    Loads the detector of the run and shows it the photo with parts of it hidden: ``n_masks / 3`` times with the
+    gradient (``evidence.extremal``), or ``n_masks`` times where the detector passes none (``evidence.drise``); and
+    about a hundred times more to judge the map. Writes ``RUN/explain/ERROR_ID.png`` and ``.npz``.
 
     Args:
         run: the run directory.
         error_id: of the miss, or the beginning of it.
-        n_masks: masked copies, even.
+        n_masks: masked copies of the photo, even; one with its gradient counts as three.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:i``; the run's own if left out.
         seed: of the masks; the run's own if left out.
         progress: told when the map is made; in a notebook that is shown if left out.

@@ -17,7 +17,7 @@ from xai.evidence.experiment import Spent
 from xai.evidence.pictures import HELPS, SUPPRESSES, write_gallery_photo, write_overlay
 from xai.evidence.targets import forward_func, to_input
 from xai.tables import TABLES
-from xai.types import Pixels, Prepared
+from xai.types import Candidates, Pixels, Prepared
 
 BOX = (32, 32, 64, 64)
 
@@ -145,6 +145,18 @@ def test_a_detector_with_gradients_is_mapped_by_them(tmp_path: Path) -> None:
     few = misses_of(*[(f"f{index}", "a", BOX) for index in range(3)])
     explain(few, lambda _: photo, tmp_path, detector=detector, n_masks=200)
     assert np.isfinite(np.load(tmp_path / "f0.npz")["standard_error"].astype(float)).all()
+
+
+def test_where_there_is_no_room_for_gradients_masks_alone_make_the_map(tmp_path: Path) -> None:
+    class Small(FeatureDetector):
+        def forward(self, inputs: torch.Tensor) -> Candidates:
+            if torch.is_grad_enabled() and inputs.requires_grad:
+                raise torch.OutOfMemoryError
+            return super().forward(inputs)
+
+    misses = misses_of(("e", "a", BOX))
+    explain(misses, lambda _: photo_with(BOX, light=0.4), tmp_path, detector=Small(), n_masks=200)
+    assert np.isfinite(np.load(tmp_path / "e.npz")["standard_error"].astype(float)).all()
 
 
 def test_no_region_suppresses_where_everything_helps(tmp_path: Path) -> None:

@@ -106,7 +106,9 @@ def explain(
         str | None, typer.Argument(help="of the miss, or its beginning; the report names it at each photo")
     ] = None,
     sheet: Annotated[bool, typer.Option("--sheet", help="lay the run's heat maps side by side instead")] = False,
-    masks: Annotated[int, typer.Option(min=2, help="masked copies of the photo; more make a steadier map")] = 600,
+    masks: Annotated[
+        int, typer.Option(min=2, help="masked copies of the photo; with its gradient one counts as 3")
+    ] = 600,
     device: Device = None,
     seed: Seed = None,
     quiet: Quiet = False,

@@ -53,7 +53,7 @@ BY_GRADIENT = 32
 _NOTHING = 0.02
 """Share of a map's strongest effect below which a pixel counts for nothing, where no standard error is known."""
 
-_GRADIENT_BATCH = 4
+_GRADIENT_BATCH = 2
 """Masked copies a forward with gradients, which keep all that lies between."""
 
 _PLACES = 4
@@ -212,10 +212,9 @@ def estimated(score: Score, inputs: Tensor, baseline: Tensor, n_masks: int, seed
     each = n_masks // (COST * max(1, len(score.labels)))
     # Black boxes written before there was such a flag pass no gradient.
     if each >= BY_GRADIENT and getattr(score.detector, "differentiable", False):
-        maps = METHODS["extremal"](
-            score, inputs, baselines=baseline, n_masks=each, perturbations_per_eval=_GRADIENT_BATCH, seed=seed
-        )[0]
-        return maps, torch.full_like(maps, torch.nan)
+        maps = _by_gradient(score, inputs, baseline, each, seed)
+        if maps is not None:
+            return maps, torch.full_like(maps, torch.nan)
     found = DRISE(score).attribute(
         inputs,
         baselines=baseline,
@@ -225,6 +224,16 @@ def estimated(score: Score, inputs: Tensor, baseline: Tensor, n_masks: int, seed
         return_standard_error=True,
     )
     return found[0][0], found[1][0]
+
+
+def _by_gradient(score: Score, inputs: Tensor, baseline: Tensor, n_masks: int, seed: int) -> Tensor | None:
+    """Maps (k, h, w) by gradient; None where the GPU has no room for what a backward needs."""
+    try:
+        return METHODS["extremal"](
+            score, inputs, baselines=baseline, n_masks=n_masks, perturbations_per_eval=_GRADIENT_BATCH, seed=seed
+        )[0]
+    except torch.OutOfMemoryError:
+        return None
 
 
 def _hide_suppressors(

@@ -147,6 +147,7 @@ def _triage(config: Config, folder: Path, progress: Progress, command: str) -> r
             spent=upright.forwards + level.forwards,
             kept=kept,
         )
+        tried = verdict.own_parts(tried, errors, *_seen(evaluation))
         hiding, bins = verdict.with_hidden(compared, bins, errors, tried)
         if hiding is not compared:
             lines = tables.stack([rank(hiding, bins), *more], tables.TABLES["evidence"])
@@ -165,6 +166,8 @@ def _triage(config: Config, folder: Path, progress: Progress, command: str) -> r
             score_threshold=detector.score_threshold,
             is_training_set=train.is_training_set if train else True,
             reported=asked.reported,
+            predictions=evaluation.predictions,
+            match_iou=config.match.iou,
         )
         extra = verdict.judge_detections(
             errors,

@@ -16,6 +16,9 @@ RARE_SHARE = 0.5
 RARE_COUNT = 50
 """... or with fewer training objects than this."""
 
+PART_SHARE = 0.45
+"""Share of an object's box that a part beside one of its sides is, of which the detector is asked."""
+
 DOUBTS = ("detector_silent", "boxes_as_fractions", "boxes_off_photo", "class_never_detected")
 """Codes of issues that make all detections of a split doubtful; a run says them before anything else."""
 

@@ -6,6 +6,7 @@ from worlds import Side, world
 
 from xai.catalog import CATALOG, OF_DETECTOR
 from xai.coverage import analyse
+from xai.coverage.assess import assess
 from xai.rules import MISSES
 
 
@@ -39,3 +40,17 @@ def test_patterns_are_not_made_of_novelty() -> None:
     assert set(OF_DETECTOR) & set(found.bins.columns)
     named = [*found.slices["conditions"].explode(), *found.uncovered["pattern"].explode()]
     assert not [condition for condition in named if condition is not None and condition.startswith("novelty=")]
+
+
+def test_few_training_objects_beyond_a_percentile_of_their_own_are_not_rare() -> None:
+    table = pl.DataFrame(
+        {
+            "attribute": ["novelty", "novelty", "glare"], "train_share": [0.046, 0.02, 0.046],
+            "eval_share": [0.066, 0.066, 0.066], "train_count": [43, 43, 43], "q_value": [0.001] * 3,
+            "adjusted_risk_ratio": [5.0] * 3, "adjusted_low": [3.0] * 3, "adjusted_high": [8.0] * 3,
+            "train_elevated": [False] * 3, "collect": [18] * 3,
+        }
+    )  # fmt: skip
+    found = assess(table, pl.lit(True))
+    assert found["assessment"].to_list() == ["hard", "coverage_gap", "coverage_gap"]
+    assert found["collect"].to_list() == [None, 18, 18]

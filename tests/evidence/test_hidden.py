@@ -36,6 +36,7 @@ def test_an_object_that_is_seen_as_its_upper_part_is_told_and_one_seen_whole_is_
 def test_the_mean_over_photos_decides_and_boxes_keep_their_order() -> None:
     target = np.array([[0.3, 0.9, 0, 0, 0, 0.3, 0, 0, 0, 0.2], [0.3, 0.1, 0, 0, 0, 0.3, 0, 0, 0, 0.5]])
     assert seen(["a", "b"], target) == [("a", "top", 0.3, 0.5), ("b", "right", 0.3, 0.35)]
+    assert seen(["a", "b"], target / 16) == []  # 0.031 and 0.022 are next to nothing, however many times the whole
     assert seen(["a", "b"], target[:, [0, 1, 2, 3, 4] * 2][1:]) == []
     box = np.array([[0.0, 0.0, 10.0, 20.0], [5.0, 5.0, 9.0, 9.0]])
     assert with_parts(box)[[0, 5]].tolist() == box.tolist()

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 from scipy import sparse
 
+from xai.catalog import OF_DETECTOR
 from xai.coverage.intervals import Floats, sum_rows
 from xai.coverage.joint import Codes
 from xai.rules import RARE_COUNT, RARE_SHARE
@@ -79,8 +80,12 @@ def assess(family: pl.DataFrame, tested: pl.Expr) -> pl.DataFrame:
         family: figures of the coverage table, ``q_value`` and ``train_elevated`` included.
         tested: False for rows that are shown only.
     """
-    rare = (pl.col("train_share") < RARE_SHARE * pl.col("eval_share")) | (pl.col("train_count") < RARE_COUNT)
-    rare = rare.fill_null(False)
+    few = pl.col("train_count") < RARE_COUNT
+    if "attribute" in family.columns:
+        # Bins between percentiles of the training set hold the same share of any training set: how many objects that
+        # makes says how large the set is, not what it lacks.
+        few &= ~pl.col("attribute").is_in(list(OF_DETECTOR))
+    rare = ((pl.col("train_share") < RARE_SHARE * pl.col("eval_share")) | few).fill_null(False)
     elevated = (pl.col("q_value") <= FALSE_DISCOVERY_RATE) & (pl.col("adjusted_risk_ratio") >= ELEVATED_RATIO)
     low, high = pl.col("adjusted_low"), pl.col("adjusted_high")
     allows_none = (low <= UNDECIDED[0]) | (pl.col("q_value") > FALSE_DISCOVERY_RATE)

@@ -49,8 +49,9 @@ def tabulate(
     ``assessment`` (null for ``unknown``), the first that applies:
 
     - ``coverage_gap``: elevated (q ≤ 0.05, adjusted ratio ≥ 1.5), rare in training (under half of the evaluation share
-      or under 50 objects), and not elevated among the training objects (ratio ≥ 1.5 with a 95% interval above 1, told
-      only by 50 or more objects: a few examples that fail too were not enough to learn from);
+      or under 50 objects; by share alone for novelty, whose bins are percentiles of training), and not elevated among
+      the training objects (ratio ≥ 1.5 with a 95% interval above 1, told only by 50 or more objects: a few examples
+      that fail too were not enough to learn from);
     - ``hard``: elevated otherwise; also without a training set, where nothing can be called rare;
     - ``too_few``: the adjusted interval allows 3, and it or the q-value allows 1; or nothing can be compared;
     - ``rare_harmless``: rare in training;

@@ -9,11 +9,14 @@ import numpy as np
 import polars as pl
 
 from xai import tables
+from xai.catalog import OF_DETECTOR
 from xai.causes import CAUSES, alike, same_change
 from xai.rules import ELEVATED, RARE_COUNT, RARE_SHARE
+from xai.verdict.changes import FOUND, idle_changes, repaired
 from xai.verdict.conditions import misses, show, untold
 from xai.verdict.features import SURE_CUT, features, trials
 from xai.verdict.scene import Promised, Scene
+from xai.verdict.seen import seen as seen_by_detector
 from xai.verdict.sentences import sentence
 from xai.verdict.weights import LEAST, LEAST_GUESS, LEAST_SECOND, LEAST_STRENGTH, NEAR_THRESHOLD, weigh
 
@@ -58,13 +61,16 @@ def judge(
     score_threshold: float,
     is_training_set: bool,
     reported: bool = False,
+    predictions: pl.DataFrame | None = None,
+    match_iou: float = 0.5,
 ) -> pl.DataFrame:
     """Return one verdict per miss, columns as in ``tables.TABLES["verdicts"]``.
 
     A cause is admissible if the object shows its condition, a line speaks for it (``weights.SPEAKS``), its weight is at
-    least that of ``unexplained``, and neither the mechanism nor the joint risk rules it out; of a miss that was
-    reported without a box the condition has to be elevated. The admissible cause of the greatest weight is the
-    verdict's, where its strength is 0.33 (``weights.LEAST_STRENGTH``) or its risk elevated; else none is admissible.
+    least that of ``unexplained``, and neither the mechanism nor the joint risk rules it out, nor a repair that failed
+    together with an adjusted risk ratio of 1 at most where the condition is not elevated; of a miss that was reported
+    without a box the condition has to be elevated. The admissible cause of the greatest weight is the verdict's, where
+    its strength is 0.33 (``weights.LEAST_STRENGTH``) or its risk elevated; else none is admissible.
     The strength is that of all names of one physical change (``causes.ONE_CHANGE``).
     Verdicts, the first that applies: ``label`` (the photo's labels fit the detections better in another
     frame, or the detector contradicts the label), ``coverage_gap`` and ``hard`` (by the coverage table where it calls
@@ -89,6 +95,8 @@ def judge(
         score_threshold: the deployed threshold.
         is_training_set: False makes sentences speak of the reference set.
         reported: the misses are reported cases; sentences speak of reports and production photos, not of rates.
+        predictions: evaluation detections; without them sentences do not say whose box it is that is seen.
+        match_iou: IoU at which a detection finds an object.
     """
     found = misses(errors)
     shown = show(errors, objects, images, bins, coverage)
@@ -101,7 +109,7 @@ def judge(
     )
     homeless = _without_box(objects)
     causes = _rule_out(_weigh(shown, tried, features(evidence, errors, score_threshold)), found)
-    causes = _only_if_elevated(causes, found, homeless)
+    causes = _unless_refuted(_only_if_elevated(causes, found, homeless))
     causes = causes.join(parts, on="error_id", how="left", maintain_order="left")
     causes = causes.join(cut, on=["error_id", "cause"], how="left", maintain_order="left")
     asked = evidence.filter(pl.col("kind") == "upright").select(
@@ -113,6 +121,7 @@ def judge(
         "is_training_set": is_training_set,
         "reported": reported,
         "score_threshold": score_threshold,
+        "match_iou": match_iou,
         "promise": _recall_promise(promises),
     }
     by_miss = {str(key[0]): part.to_dicts() for key, part in causes.partition_by("error_id", as_dict=True).items()}
@@ -120,14 +129,11 @@ def judge(
     special = {(error_id, name): effect for error_id, name, effect in marks.select("error_id", "name", "effect").rows()}
     doubts = marks.filter(pl.col("name") != "score_threshold").select("error_id", "name", "before", "after")
     figures = {(error_id, name): (before, after) for error_id, name, before, after in doubts.iter_rows()}
-    vain = dict(tried.filter("failed").group_by("error_id").len().iter_rows())
-    lucky: dict[str, list[tuple[str, float | None, float, float | None]]] = {}
-    by_luck = tried.filter(~pl.col("succeeded") & ~pl.col("failed")).sort("error_id", "cause")
-    for key, cause, *told_ in by_luck.select("error_id", "cause", "hit_placebo", "after", "placebo").iter_rows():
-        if cause in CAUSES and CAUSES[cause].repair is not None:
-            lucky.setdefault(key, []).append((CAUSES[cause].repair, *told_))
-    rescued = tried.filter("succeeded").group_by("error_id", maintain_order=True).agg("cause")
-    restored = {key: [CAUSES[cause].repair for cause in names if cause in CAUSES] for key, names in rescued.iter_rows()}
+    lucky = repaired(tried.filter(~pl.col("succeeded") & ~pl.col("failed")).sort("error_id", "cause"))
+    restored = repaired(tried.filter("succeeded"))
+    covered = set(tried.filter(pl.col("hit_before") > FOUND)["error_id"])
+    idle = idle_changes(evidence)
+    views = seen_by_detector(errors, objects, predictions, complete=not reported)
     blind = untold(errors, bins, coverage)
     rows = []
     for miss in found.iter_rows(named=True):
@@ -136,7 +142,9 @@ def judge(
         seen = {
             **context,
             "placed": not unplaced,
-            "tried": vain.get(key, 0),
+            **views.get(key, {}),
+            "idle": idle.get(key),
+            "covered": key in covered,
             "restored": restored.get(key, []),
             "lucky": lucky.get(key, []),
             "untold": blind.get(key, []),
@@ -176,6 +184,12 @@ def _only_if_elevated(causes: pl.DataFrame, found: pl.DataFrame, homeless: set[t
     unplaced = pl.DataFrame(sorted(homeless), schema={name: found.schema[name] for name in keys}, orient="row")
     ids = found.join(unplaced, on=keys, how="semi")["error_id"].to_list()
     return causes.with_columns(pl.col("admissible") & (pl.col("elevated") | ~pl.col("error_id").is_in(ids)))
+
+
+def _unless_refuted(causes: pl.DataFrame) -> pl.DataFrame:
+    """Do not name a cause that nothing shows and two things deny: its repair fails, and its objects do no worse."""
+    denied = pl.col("failed").fill_null(False) & (pl.col("adjusted_risk_ratio") <= 1).fill_null(False)
+    return causes.with_columns(admissible=pl.col("admissible") & (pl.col("elevated") | ~denied))
 
 
 def _rule_out(causes: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
@@ -274,7 +288,7 @@ def _gap_or_hard(condition: dict[str, Any], has_training: bool) -> str:
         return str(condition["assessment"])
     if not has_training or condition["train_count"] is None:
         return "hard"
-    rare = condition["train_count"] < RARE_COUNT
+    rare = condition["train_count"] < RARE_COUNT and condition["attribute"] not in OF_DETECTOR
     share, usual = condition["train_share"], condition["eval_share"]
     return "coverage_gap" if rare or (usual is not None and share < RARE_SHARE * usual) else "hard"
 

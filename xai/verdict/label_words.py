@@ -7,6 +7,9 @@ from collections.abc import Callable, Mapping
 from xai.verdict.scene import Scene
 from xai.verdict.words import article, percent
 
+SURE_WORD = 0.5
+"""Score below which the detector is not called sure."""
+
 
 def doubt_label(verdict: str, scene: Scene) -> list[str]:
     """Return what is said of a miss whose label is doubted."""
@@ -21,9 +24,13 @@ def doubt_label(verdict: str, scene: Scene) -> list[str]:
             "the object seems to be annotated twice; check the label."
         ]
     return [
-        f"The detector is sure of {article(scene.label)} ({scene.score:.2f}) of the size of this box, but at another "
-        f"place (overlap {percent(scene.iou)}): check the label."
+        f"The detector {_sees(scene.score)} {article(scene.label)} ({scene.score:.2f}) of the size of this box, but at "
+        f"another place (overlap {percent(scene.iou)}): check the label."
     ]
+
+
+def _sees(score: float) -> str:
+    return "is sure of" if score >= SURE_WORD else "sees"
 
 
 def _drawn_elsewhere(scene: Scene, drawn: float, turned: float) -> str:
@@ -37,15 +44,15 @@ def _drawn_elsewhere(scene: Scene, drawn: float, turned: float) -> str:
 def _other_class(scene: Scene, overlap: float, score: float) -> str:
     seen = "an object of another class" if scene.seen in (None, scene.label) else article(str(scene.seen))
     return (
-        f"The detector is sure of {seen} ({score:.2f}) in this very box (overlap {percent(overlap)}) and sees nothing "
+        f"The detector {_sees(score)} {seen} ({score:.2f}) in this very box (overlap {percent(overlap)}) and nothing "
         f"of {article(scene.label)} in it: check the label's class."
     )
 
 
 def _loose_box(scene: Scene, overlap: float, score: float) -> str:
     return (
-        f"The detector is sure of {article(scene.label)} ({score:.2f}) in the middle of this box, which is much larger "
-        f"(overlap {percent(overlap)}): check the label's box."
+        f"The detector's box of {article(scene.label)} (score {score:.2f}) lies inside this one and is much smaller "
+        f"(overlap {percent(overlap)}): the label is too large, or only a part is seen: look at it."
     )
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
+
+from xai.catalog import CATALOG
+from xai.verdict.words import number, percent, with_unit
 
 CONDITIONS: Mapping[str, tuple[str, str]] = {
     "glare=strong": ("strong glare lies over the photo of {this}", "are in photos with strong glare"),
@@ -16,7 +20,10 @@ CONDITIONS: Mapping[str, tuple[str, str]] = {
     "brightness=bright": ("the photo of {this} is very bright", "are in very bright photos"),
     "object_brightness=bright": ("{this} is very bright", "are very bright"),
     "contrast=low": ("the photo of {this} has low contrast", "are in photos of low contrast"),
-    "object_contrast=low": ("{this} hardly stands out from its surroundings", "hardly stand out from theirs"),
+    "object_contrast=low": (
+        "{this} has much the same colours as its surroundings",
+        "have much the colours of their surroundings",
+    ),
     "sharpness=blurred": ("the photo of {this} is blurred", "are in blurred photos"),
     "object_sharpness=blurred": ("{this} is blurred", "are blurred"),
     "noise=strong": ("the photo of {this} is very noisy", "are in very noisy photos"),
@@ -33,7 +40,7 @@ CONDITIONS: Mapping[str, tuple[str, str]] = {
     "object_size=huge": ("{this} fills the photo", "fill the photo"),
     "truncation=cut": ("{this} is cut off by the photo's edge", "are cut off by the edge"),
     "crowding=crowded": ("other objects crowd {this}", "are crowded by other objects"),
-    "occlusion=much": ("much of {this} is hidden by what is in front of it", "are hidden for a large part"),
+    "occlusion=much": ("boxes in front cover much of {this}", "are covered for a large part by boxes in front"),
     "object_aspect=tall": ("{this} is unusually tall for its width", "are unusually tall for their width"),
     "novelty=novel": ("{this} looks unlike the examples of its class", "look so unlike the others of their class"),
     "object_aspect=wide": ("{this} is unusually wide for its height", "are unusually wide for their height"),
@@ -54,9 +61,43 @@ REPAIRS: Mapping[str, tuple[str, str]] = {
     "zoom_in": ("zoomed in", "zooming in"),
     "zoom_out": ("zoomed out", "zooming out"),
     "pad": ("with room added at the edge", "adding room at the edge"),
-    "hide_neighbours": ("with its neighbours hidden", "hiding its neighbours"),
+    "hide_neighbours": ("with its neighbours hidden outside its own box", "hiding its neighbours"),
 }
 """Repair → what it did, what doing it is called."""
+
+SHARES: Mapping[str, tuple[str, float]] = {
+    "truncation": ("{} of its outline lies on the edge", 1),
+    "crowding": ("their boxes cover {} of its own", 1),
+    "occlusion": ("{} of its box", 1),
+    "object_brightness": ("its mean brightness is {} of full white", 1),
+    "brightness": ("its mean brightness is {} of full white", 1),
+    "clipped": ("{} of its pixels", 1),
+    "haze": ("a veil adds {} of its light", 1),
+    "object_size": ("its box covers {} of it", 2),
+}
+"""Attribute that is a share → what it says of one object or photo, and the power of the value that is that share."""
+
+
+def measured(attribute: str, value: float, set_name: str) -> str:
+    """Return a measured value in words that stand behind what is said of one object.
+
+    >>> measured("truncation", 0.36, "training"), measured("noise", 6.0, "training")
+    ('36% of its outline lies on the edge', 'noise 6.0 grey levels')
+    >>> measured("object_aspect", -1.9, "training")
+    '3.7 times as high as wide'
+    >>> measured("novelty", 98.4, "reference")
+    'further from them than 98% of the reference objects of its class'
+    """
+    if attribute in SHARES:
+        words, power = SHARES[attribute]
+        return words.format(percent(value**power))
+    if attribute == "object_aspect":
+        return f"{number(2 ** abs(value))} times as {'high as wide' if value < 0 else 'wide as high'}"
+    if attribute == "novelty":
+        many = f"every {set_name} object" if value >= 100 else f"{math.floor(value)}% of the {set_name} objects"
+        return f"further from them than {many} of its class"
+    unit = CATALOG[attribute].unit if attribute in CATALOG else ""
+    return f"{attribute.replace('_', ' ')} {with_unit(value, unit)}"
 
 
 def phrase(condition: Mapping[str, Any]) -> tuple[str, str]:

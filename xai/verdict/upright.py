@@ -96,7 +96,8 @@ def with_hidden(
         told: lines of evidence, of which those of kind ``part`` are read (``evidence.hidden``).
 
     Returns:
-        Objects, whose ``occlusion`` is then null: nobody measured how much is hidden; and bins.
+        Objects, whose ``occlusion`` is then null where it was not much before: nobody measured how much is hidden; and
+        bins.
     """
     told = told.filter(pl.col("kind") == "part")
     if told.is_empty() or "occlusion" not in objects.columns or "occlusion" not in bins.columns:
@@ -105,9 +106,10 @@ def with_hidden(
     seen = errors.join(told, on="error_id", how="semi").select(*keys, hides=True)
     values = objects.join(seen, on=keys, how="left", maintain_order="left")
     names = bins.join(seen, on=keys, how="left", maintain_order="left")
-    much = pl.col("hides").fill_null(False) & (pl.col("occlusion") != "much")
-    blank = pl.when(pl.col("hides").fill_null(False)).then(None).otherwise("occlusion")
-    return (
-        values.with_columns(blank.alias("occlusion")).drop("hides"),
-        names.with_columns(pl.when(much).then(pl.lit("much")).otherwise("occlusion").alias("occlusion")).drop("hides"),
+    more = names.select(
+        *keys, "hides", more=pl.col("hides").fill_null(False) & (pl.col("occlusion").cast(pl.String) != "much")
     )
+    blank = values.join(more.select(*keys, "more"), on=keys, how="left", maintain_order="left")
+    values = blank.with_columns(occlusion=pl.when(pl.col("more").fill_null(False)).then(None).otherwise("occlusion"))
+    much = pl.when(more["more"]).then(pl.lit("much")).otherwise("occlusion")
+    return values.drop("hides", "more"), names.with_columns(much.alias("occlusion")).drop("hides")

@@ -59,6 +59,18 @@ def percent(share: float) -> str:
     return f"{value:.{digits}f}".removesuffix(".0").removesuffix(".00") + "%"
 
 
+def under(share: float, limit: float) -> str:
+    """Return a share in percent that is not rounded up to a limit which it lies under.
+
+    >>> under(0.495, 0.5), under(0.38, 0.5), under(0.4999, 0.5), under(0.6, 0.5)
+    ('49.5%', '38%', '49.9%', '60%')
+    """
+    told = percent(share)
+    if share >= limit or float(told.rstrip("%").removeprefix("under ")) < 100 * limit:
+        return told
+    return f"{math.floor(1000 * share) / 10:g}%"
+
+
 def number(value: float) -> str:
     """Return a number with two significant digits, whole from 10 on.
 

@@ -69,17 +69,17 @@ def upright_lines(told: pl.DataFrame, errors: pl.DataFrame) -> pl.DataFrame:
 def level_lines(told: pl.DataFrame, errors: pl.DataFrame) -> pl.DataFrame:
     """Return a line of evidence for each miss on a photo that the detector takes for tilted.
 
-    ``kind`` is ``upright``, ``name`` is ``roll``, ``before`` how sure the detector is of what it finds in the photo as
-    it is (the sum of its squared scores), ``after`` in the photo levelled, ``effect`` their difference.
+    ``kind`` is ``upright``, ``name`` is ``roll``, ``before`` how sure the detector is of what it finds in the photo
+    tilted further (the sum of its squared scores), ``after`` in the photo levelled, ``effect`` their difference.
     """
     lost = misses(errors).join(told, on="image_id")
     lines = lost.select(
         "error_id",
         kind=pl.lit("upright"),
         name=pl.lit("roll"),
-        before=pl.col("as_is"),
+        before=pl.col("further"),
         after=pl.col("levelled"),
-        effect=pl.col("levelled") - pl.col("as_is"),
+        effect=pl.col("levelled") - pl.col("further"),
     )
     return tables.conform(lines, tables.TABLES["evidence"])
 

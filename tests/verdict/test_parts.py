@@ -3,6 +3,7 @@ import pytest
 
 from xai import tables
 from xai.verdict import own_parts, with_hidden
+from xai.verdict.features import features
 from xai.verdict.seen import seen
 
 CORNERS = ("x1", "y1", "x2", "y2")
@@ -38,10 +39,20 @@ def told(after: float) -> pl.DataFrame:
 def test_a_part_that_a_found_neighbour_fills_is_the_neighbours() -> None:
     """The found car is the lower 45% of the missed one: its score of 0.9 is all that 0.9 tells, not what 1.3 would."""
     kept = own_parts(told(0.9), ERRORS, OBJECTS, PREDICTIONS)
-    assert kept.select("error_id", "kind").rows() == [("e1", "part"), ("e0", "repair")]
-    assert len(own_parts(told(1.3), ERRORS, OBJECTS, PREDICTIONS)) == 3
-    assert len(own_parts(told(0.9), ERRORS, OBJECTS, PREDICTIONS.with_columns(label=pl.lit("bus")))) == 3
-    assert len(own_parts(told(0.9), ERRORS, OBJECTS, PREDICTIONS.clear())) == 3
+    assert kept["kind"].to_list() == ["neighbours_part", "part", "repair"]
+    assert own_parts(told(1.3), ERRORS, OBJECTS, PREDICTIONS).equals(told(1.3))
+    assert own_parts(told(0.9), ERRORS, OBJECTS, PREDICTIONS.with_columns(label=pl.lit("bus"))).equals(told(0.9))
+    assert own_parts(told(0.9), ERRORS, OBJECTS, PREDICTIONS.clear()).equals(told(0.9))
+
+
+def test_a_neighbours_part_speaks_for_crowding_and_not_for_something_in_front() -> None:
+    shown = [("e0", "joint_risk", cause, 2.0, 1.5, None, 0.5) for cause in ("crowding", "occlusion")]
+    lines = pl.concat([told(0.9), pl.DataFrame(shown, schema=dict(tables.TABLES["evidence"]), orient="row")])
+    errors = ERRORS.with_columns(mechanism=pl.lit("unknown"))
+    for evidence, hidden in ((lines, True), (own_parts(lines, errors, OBJECTS, PREDICTIONS), False)):
+        parts = dict(features(evidence, errors, 0.25).select("cause", "part").rows())
+        assert parts["crowding"] > 1
+        assert (parts["occlusion"] > 1) == hidden
 
 
 def test_a_measured_occlusion_is_kept_where_it_is_much_already() -> None:

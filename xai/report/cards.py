@@ -208,6 +208,9 @@ _GENERAL = {
 _TOLD_BY = {"roll": "tilt", **dict.fromkeys(("top", "bottom", "left", "right"), "occlusion")}
 """Names of evidence that are no cause → the cause that it speaks of."""
 
+_OF_KIND = {"neighbours_part": "crowding"}
+"""Kinds of evidence that speak of one cause, whatever their name."""
+
 _SIDES = ("x1", "y1", "x2", "y2")
 
 
@@ -217,7 +220,8 @@ def _ledger(lines: Sequence[Mapping[str, Any]], cause: str | None) -> dict[str, 
     general: dict[str, list[Mapping[str, Any]]] = {"heat map": [], "placebo": [], "control": []}
     for line in lines:
         group = _GENERAL.get(line["kind"])
-        (general[group] if group else named.setdefault(_TOLD_BY.get(line["name"], line["name"]), [])).append(line)
+        cause = _OF_KIND.get(line["kind"]) or _TOLD_BY.get(line["name"], line["name"])
+        (general[group] if group else named.setdefault(cause, [])).append(line)
     return {name: group for name, group in {**named, **general}.items() if group}
 
 

@@ -196,6 +196,7 @@ EVIDENCE: Mapping[str, str] = {
     "severity": "How far",
     "cut": "How much is cut off",
     "part": "Seen in part",
+    "neighbours_part": "Neighbour seen in its place",
     "repair": "Repair, score",
     "repair_found": "Repair, found",
     "saliency": "Heat map",

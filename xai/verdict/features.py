@@ -20,8 +20,11 @@ SURE_CUT = 1.0
 """Spreads by which an object that the edge cuts is shorter than whole ones of its class, which say no more than that it
 touches the edge: of the found ones a fifth is as short."""
 
-SURE_TURN, SURE_LEVEL, _LEAST_SURETY = 2.0, 0.6, 0.5
-"""Log odds of a turn, and log gain by levelling, that say as much as the attributes do; what is added to surety."""
+SURE_TURN, SURE_LEVEL, _LEAST_SURETY = 2.0, 0.7, 0.5
+"""Log odds of a turn, and log of how many times surer levelled than tilted further, that say as much as the attributes do; what is added to surety."""
+
+THEIRS = "neighbours_part"
+"""Kind of a line about a part that a found neighbour's box explains."""
 
 HIDING = ("occlusion", "crowding")
 """Causes that leave a part of the object to be seen."""
@@ -43,7 +46,8 @@ def cheap_features(evidence: pl.DataFrame) -> pl.DataFrame:
     - ``cut``: of objects at the photo's edge, spreads by which they are shorter than whole ones, less ``SURE_CUT``; −1
       to 2.
     - ``upright``, ``level``: where the detector was asked about the photo's turn or tilt: log odds of the turn over
-      ``SURE_TURN``, and log of how many times surer it is of the photo levelled over ``SURE_LEVEL``; −2 to 3.
+      ``SURE_TURN``, and log of how many times surer it is of the photo levelled than of it tilted further over
+      ``SURE_LEVEL``; −2 to 3.
     """
 
     def effects(kind: str) -> pl.DataFrame:
@@ -87,7 +91,8 @@ def features(evidence: pl.DataFrame, errors: pl.DataFrame, score_threshold: floa
     - ``gain``: log of how many times closer to being found the object comes by the repair than by the best placebo,
       beyond what the same repair does on misses that do not show the condition; −2 to 2.
     - ``part``: for hidden and crowded objects of which the detector sees a part: 1 and log of how many times closer
-      that part is to being found than the whole, 1 to 3; else 0.
+      that part is to being found than the whole, 1 to 3; else 0. A part that is a found neighbour's (``parts``) counts
+      for crowding alone.
     - ``mark``: log-likelihood ratio of the mechanism, for a cause that leaves a mark in the detector, −3 to 3.
 
     Args:
@@ -101,9 +106,11 @@ def features(evidence: pl.DataFrame, errors: pl.DataFrame, score_threshold: floa
     joined = wide.join(tried, on=_KEYS, how="left", maintain_order="left")
     joined = joined.join(marks, on=_KEYS, how="left", maintain_order="left")
     ratio = (pl.col("after") + _LEAST_TARGET) / (pl.col("before") + _LEAST_TARGET)
-    seen = evidence.filter(pl.col("kind") == "part").select("error_id", part=1 + ratio.log().clip(0, 2))
+    seen = evidence.filter(pl.col("kind").is_in(["part", THEIRS]))
+    seen = seen.select("error_id", part=1 + ratio.log().clip(0, 2), theirs=pl.col("kind") == THEIRS)
     joined = joined.join(seen, on="error_id", how="left", maintain_order="left")
-    joined = joined.with_columns(part=pl.when(pl.col("cause").is_in(HIDING)).then("part").otherwise(0.0).fill_null(0.0))
+    hiding = pl.col("cause").is_in(HIDING) & ~(pl.col("theirs").fill_null(False) & (pl.col("cause") == "occlusion"))
+    joined = joined.with_columns(part=pl.when(hiding).then("part").otherwise(0.0).fill_null(0.0)).drop("theirs")
     # Of what boxes in front of objects do, which the joint risk is of, a part that is seen says nothing.
     unlike = (pl.col("cause") == "occlusion") & (pl.col("part") > 0)
     return joined.with_columns(

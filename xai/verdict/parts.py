@@ -1,10 +1,11 @@
-"""Parts of missed objects that the detector sees, less those that it sees as a neighbour's."""
+"""Parts of missed objects that the detector sees: their own, or a found neighbour's."""
 
 from __future__ import annotations
 
 import polars as pl
 
 from xai.rules import PART_SHARE
+from xai.verdict.features import THEIRS
 from xai.verdict.seen import area, common
 
 EXPLAINS = 0.75
@@ -17,10 +18,12 @@ _KEYS = ["image_id", "object_id"]
 def own_parts(
     evidence: pl.DataFrame, errors: pl.DataFrame, objects: pl.DataFrame, predictions: pl.DataFrame
 ) -> pl.DataFrame:
-    """Leave out the lines of kind ``part`` that a found neighbour of the same class explains.
+    """Call lines of kind ``part`` ``neighbours_part`` where a found neighbour of the same class explains them.
+
+    Such an object is crowded; that something hides it is not shown.
 
     Args:
-        evidence: lines of evidence; those of other kinds are kept.
+        evidence: lines of evidence.
         errors: all errors of the run.
         objects: evaluation objects with boxes.
         predictions: evaluation detections.
@@ -45,4 +48,5 @@ def own_parts(
     pairs = boxes.join(neighbours, on=["image_id", "label"]).filter(pl.col("whose") != pl.col("object_id"))
     overlap = common("", "d") / (area("") + area("d") - common("", "d"))
     theirs = pairs.filter(pl.col("score") * overlap >= EXPLAINS * pl.col("part"))["error_id"].to_list()
-    return evidence.filter(~((pl.col("kind") == "part") & pl.col("error_id").is_in(theirs)))
+    renamed = (pl.col("kind") == "part") & pl.col("error_id").is_in(theirs)
+    return evidence.with_columns(kind=pl.when(renamed).then(pl.lit(THEIRS)).otherwise("kind"))

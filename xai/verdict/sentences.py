@@ -18,6 +18,9 @@ from xai.verdict.words import capitalise, listing, percent
 TELL = ("wrong_class", "suppressed", "poor_box", "low_score")
 """Mechanisms that add a figure to what is said of a condition."""
 
+RARE = 0.1
+"""Share of found objects up to which a value is worth calling extreme: what speaks for a cause that nothing shows."""
+
 
 def sentence(verdict: str, scene: Scene) -> str:
     """Return what the verdict says, in one to five plain sentences; every figure stands in the run's tables."""
@@ -62,6 +65,10 @@ def _named(scene: Scene, condition: Mapping[str, Any]) -> str:
     figures = f" ({'; '.join(known)})" if known else ""
     if condition["elevated"]:
         return f"{capitalise(here)}{figures}."
+    tail = condition.get("tail_share")
+    if tail is not None and tail <= RARE and not condition["succeeded"]:
+        known.append(f"only {percent(tail)} of found objects are as extreme")
+    figures = f" ({'; '.join(known)})" if known else ""
     return f"Suspected{'' if condition['succeeded'] else ', not shown'}: {here}{figures}."
 
 
@@ -75,7 +82,7 @@ def _beside(scene: Scene, condition: Mapping[str, Any]) -> str:
 
 def _asked(scene: Scene, condition: Mapping[str, Any], this: str) -> str:
     """Say what the detector told of the photo, of which no attribute could be measured."""
-    done = "levelled" if condition["cause"] == "tilt" else "turned"
+    done = "levelled than tilted further" if condition["cause"] == "tilt" else "turned"
     here = phrase(condition)[0].format(this=this)
     known = _measured(scene, condition)
     return f"The detector is surer of the photo {done}, as where {here}{f' ({known[0]})' if known else ''}."

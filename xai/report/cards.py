@@ -220,8 +220,8 @@ def _ledger(lines: Sequence[Mapping[str, Any]], cause: str | None) -> dict[str, 
     general: dict[str, list[Mapping[str, Any]]] = {"heat map": [], "placebo": [], "control": []}
     for line in lines:
         group = _GENERAL.get(line["kind"])
-        cause = _OF_KIND.get(line["kind"]) or _TOLD_BY.get(line["name"], line["name"])
-        (general[group] if group else named.setdefault(cause, [])).append(line)
+        told = _OF_KIND.get(line["kind"]) or _TOLD_BY.get(line["name"], line["name"])
+        (general[group] if group else named.setdefault(told, [])).append(line)
     return {name: group for name, group in {**named, **general}.items() if group}
 
 

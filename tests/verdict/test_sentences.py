@@ -332,6 +332,13 @@ def test_few_training_objects_of_a_larger_share_are_not_called_only_so_many() ->
 def test_a_risk_whose_own_interval_excludes_one_may_still_be_chance() -> None:
     calm = {**FIGURES, "elevated": False}
     assert "which among so many comparisons may be chance." in sentence("coverage_gap", scene(calm))
+    rare = sentence("coverage_gap", scene({**calm, "tail_share": 0.012, "succeeded": False, "failed": True}))
+    assert rare.startswith(
+        "Suspected, not shown: strong glare covers this car (object glare 0.41; only 1.2% of found objects are as "
+        "extreme). "
+    )
+    none = {**calm, "bin": "dark", "attribute": "object_brightness", "train_count": 0, "train_share": 0.0}
+    assert "No training cars are dark; in the evaluation set, 8% are." in sentence("coverage_gap", scene(none))
     open_ = {**calm, "adjusted_low": 0.8}
     assert "interval 0.80–8.4), which may be chance." in sentence("coverage_gap", scene(open_))
     less = sentence("coverage_gap", scene({**open_, "adjusted_risk_ratio": 0.9}))

@@ -36,7 +36,8 @@ def coverage(verdict: str, scene: Scene, condition: Mapping[str, Any]) -> str:
     name, many, objects = set_name(scene), phrase(condition)[1], things(condition)
     here = percent(condition["eval_share"])
     if condition["train_count"] == 0:
-        return f"No {name} {objects} {many}; in the evaluation set, {here} do."
+        verb = "are" if many.startswith("are ") else "do"
+        return f"No {name} {objects} {many}; in the evaluation set, {here} {verb}."
     share, count = percent(condition["train_share"]), condition["train_count"]
     scarce = condition["train_share"] < condition["eval_share"] / 2
     if verdict == "coverage_gap" and condition["train_share"] > condition["eval_share"]:

@@ -18,7 +18,7 @@ from xai.verdict.words import capitalise, listing, percent
 TELL = ("wrong_class", "suppressed", "poor_box", "low_score")
 """Mechanisms that add a figure to what is said of a condition."""
 
-RARE = 0.1
+RARE = 0.05
 """Share of found objects up to which a value is worth calling extreme: what speaks for a cause that nothing shows."""
 
 

@@ -130,9 +130,9 @@ def _triage(config: Config, folder: Path, progress: Progress, command: str) -> r
                 score_threshold=detector.score_threshold,
             )
 
-        splits = [(split.objects, split.images) for split in [*([train.tables] if train else []), evaluation]]
+        looked_at = [(split.objects, split.images) for split in [*([train.tables] if train else []), evaluation]]
         more = [verdict.upright_lines(upright.told, errors), verdict.level_lines(level.told, errors)]
-        more.append(verdict.cut_lines(errors, splits, splits[-1]))
+        more.append(verdict.cut_lines(errors, looked_at, looked_at[-1]))
         lines = tables.stack([rank(compared, bins), *more], tables.TABLES["evidence"])
         shown = replace(evaluation, images=images)
         tried = experiment(

@@ -56,8 +56,8 @@ def cut_lines(
     shorter = pl.col("middle") - pl.col("octaves")
     narrow = shorter / (pl.col("middle") - pl.col("low") + LEAST_SPREAD)
     flat = -shorter / (pl.col("high") - pl.col("middle") + LEAST_SPREAD)
-    lack = pl.when(pl.col("sides") & pl.col("ends")).then(pl.max_horizontal(narrow, flat))
-    lack = lack.when(pl.col("sides")).then(narrow).when(pl.col("ends")).then(flat)
+    corner = pl.when(pl.col("sides") & pl.col("ends")).then(pl.max_horizontal(narrow, flat))
+    lack = corner.when(pl.col("sides")).then(narrow).when(pl.col("ends")).then(flat)
     lines = told.select(
         "error_id",
         kind=pl.lit("cut"),

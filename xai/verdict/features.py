@@ -21,7 +21,8 @@ SURE_CUT = 1.0
 touches the edge: of the found ones a fifth is as short."""
 
 SURE_TURN, SURE_LEVEL, _LEAST_SURETY = 2.0, 0.7, 0.5
-"""Log odds of a turn, and log of how many times surer levelled than tilted further, that say as much as the attributes do; what is added to surety."""
+"""Log odds of a turn, and log of how many times surer levelled than tilted further, that say as much as the attributes
+do; what is added to surety."""
 
 THEIRS = "neighbours_part"
 """Kind of a line about a part that a found neighbour's box explains."""

@@ -87,8 +87,9 @@ def explain(
     """Explain one miss of a finished run.
 
     Loads the detector of the run and shows it the photo with parts of it hidden: ``n_masks / 3`` times with the
-    gradient (``evidence.extremal``), or ``n_masks`` times where the detector passes none (``evidence.drise``); and
-    about a hundred times more to judge the map. Writes ``RUN/explain/ERROR_ID.png`` and ``.npz``.
+    gradient (``evidence.extremal``), or ``n_masks`` times where the detector passes none or these are under 96
+    (``evidence.drise``); and about a hundred times more to judge the map. Writes ``RUN/explain/ERROR_ID.png`` and
+    ``.npz``.
 
     Args:
         run: the run directory.

@@ -18,6 +18,7 @@ import polars as pl
 
 from attributes.decode import DecodeError
 from attributes.workers import MOST_CRASHES
+from xai import provenance
 from xai.begun import MARK, TRIES
 from xai.config import Config
 from xai.dataset import codes
@@ -159,7 +160,7 @@ PICTURES = ("gallery", "maps", "repairs")
 
 
 def open_journal(config: Config, folder: Path, split: str) -> Journal:
-    """Open the journal of a run's experiments; it is begun anew where a photo, a label or the detector changed.
+    """Open the journal of a run's experiments; begun anew where a photo, a label, the detector or the code changed.
 
     Args:
         config: of the run.
@@ -168,6 +169,8 @@ def open_journal(config: Config, folder: Path, split: str) -> Journal:
     """
     asked = {"explain": config.explain.model_dump(mode="json"), "seed": config.seed}
     total = hashlib.sha256(json.dumps(asked, sort_keys=True).encode())
+    # What another version of the experiments kept may mean something else under the same name.
+    total.update(provenance.code(provenance.EXPERIMENTS).encode())
     for stamp in sorted((folder / "shards" / split).glob(f"*/{STAMP}")):
         total.update(stamp.read_bytes())
     return Journal(folder / "shards" / f"{split}.jsonl", total.hexdigest())

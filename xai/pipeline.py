@@ -147,7 +147,8 @@ def _triage(config: Config, folder: Path, progress: Progress, command: str) -> r
             spent=upright.forwards + level.forwards,
             kept=kept,
         )
-        tried = verdict.own_parts(tried, errors, *_seen(evaluation))
+        if config.detector.exif != "ignore":  # else parts are sides of the photo as stored, and boxes are not
+            tried = verdict.own_parts(tried, errors, *_seen(evaluation))
         hiding, bins = verdict.with_hidden(compared, bins, errors, tried)
         if hiding is not compared:
             lines = tables.stack([rank(hiding, bins), *more], tables.TABLES["evidence"])

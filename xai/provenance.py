@@ -46,13 +46,20 @@ _ROWS_COME_FROM = (
 )
 """The toolkit's own files that decide what a scan finds."""
 
+EXPERIMENTS = ("xai/evidence/**/*.py", "xai/experiments.py")
+"""Those that decide what experiments and heat maps find."""
+
 
 @functools.cache
-def code() -> str:
-    """Return a digest of the code that a scan's rows come from: its version stays the same between two commits."""
+def code(patterns: tuple[str, ...] = _ROWS_COME_FROM) -> str:
+    """Return a digest of the code that a scan's rows come from: its version stays the same between two commits.
+
+    Args:
+        patterns: of other files that decide, from the folder of the packages.
+    """
     root = Path(__file__).parents[1]
     total = hashlib.sha256()
-    for path in sorted(path for pattern in _ROWS_COME_FROM for path in root.glob(pattern)):
+    for path in sorted(path for pattern in patterns for path in root.glob(pattern)):
         total.update(f"{path.relative_to(root).as_posix()}\0".encode() + path.read_bytes())
     return total.hexdigest()
 

@@ -12,6 +12,7 @@ from toy_detector import SIDE, ToyDetector, photo_with
 from attributes.decode import read
 from attributes.frames import displayed_boxes, displayed_pixels
 from xai import evidence
+from xai.detect.memory import Sparing
 from xai.evidence import maps
 from xai.evidence.experiment import Spent
 from xai.evidence.pictures import HELPS, SUPPRESSES, write_gallery_photo, write_overlay
@@ -37,7 +38,7 @@ def explain(
     load: Callable[[str], Pixels],
     folder: Path,
     *,
-    detector: ToyDetector | None = None,
+    detector: ToyDetector | Sparing | None = None,
     n_maps: int = 9,
     budget: int = 10_000,
     n_masks: int = 80,
@@ -147,16 +148,20 @@ def test_a_detector_with_gradients_is_mapped_by_them(tmp_path: Path) -> None:
     assert np.isfinite(np.load(tmp_path / "f0.npz")["standard_error"].astype(float)).all()
 
 
-def test_where_there_is_no_room_for_gradients_masks_alone_make_the_map(tmp_path: Path) -> None:
+@pytest.mark.parametrize("failure", [torch.OutOfMemoryError(), RuntimeError("an in-place operation"), None])
+def test_where_no_gradient_comes_back_masks_alone_make_the_map(failure: Exception | None, tmp_path: Path) -> None:
     class Small(FeatureDetector):
         def forward(self, inputs: torch.Tensor) -> Candidates:
             if torch.is_grad_enabled() and inputs.requires_grad:
-                raise torch.OutOfMemoryError
+                if failure is not None:
+                    raise failure
+                inputs = inputs.detach()
             return super().forward(inputs)
 
-    misses = misses_of(("e", "a", BOX))
-    explain(misses, lambda _: photo_with(BOX, light=0.4), tmp_path, detector=Small(), n_masks=200)
+    misses, sparing = misses_of(("e", "a", BOX)), Sparing(Small())
+    explain(misses, lambda _: photo_with(BOX, light=0.4), tmp_path, detector=sparing, n_masks=200)
     assert np.isfinite(np.load(tmp_path / "e.npz")["standard_error"].astype(float)).all()
+    assert sparing.most is None, "what gradients have no room for says nothing of forwards alone"
 
 
 def test_no_region_suppresses_where_everything_helps(tmp_path: Path) -> None:

@@ -235,8 +235,8 @@ def test_another_class_is_told_by_how_its_box_fits() -> None:
     assert "The detector calls it a truck (score 0.61; as a car 0.10). Why it is" in sentence("unexplained", called)
     both = sentence("unexplained", scene(mechanism="wrong_class", seen="truck", score=0.61, iou=0.9, own=0.41))
     assert (
-        "The detector calls it a truck (score 0.61); as a car it scores 0.41, above the threshold, but only the surer "
-        "class is reported."
+        "The detector calls it a truck (score 0.61); as a car it scores 0.41 there, above the threshold, but that "
+        "box is not among the detections."
     ) in both
     loose = sentence("unexplained", scene(mechanism="wrong_class", seen="dining table", score=0.64, iou=0.51))
     assert "reports a dining table (score 0.64) that overlaps it by 51%, which may be another object." in loose
@@ -252,8 +252,8 @@ def test_a_class_that_no_label_has_asks_to_check_the_labels_where_it_recurs() ->
     odd = {"mechanism": "wrong_class", "seen": "truck", "score": 0.61, "iou": 0.9, "own": 0.3, "unused": True}
     assert sentence("unexplained", scene(**odd, likewise=14)).endswith(
         "The detector calls it a truck (score 0.61), like 14 other missed cars; these labels never use that class: "
-        "check which class such objects should have. As a car it scores 0.30, above the threshold, but only the surer "
-        "class is reported."
+        "check which class such objects should have. As a car it scores 0.30 there, above the threshold, but that "
+        "box is not among the detections."
     )
     once = sentence("unexplained", scene(**odd, likewise=1))
     assert "a class that these labels never use. As a car" in once
@@ -276,7 +276,7 @@ def test_what_a_placebo_does_as_well_is_told_with_its_figures() -> None:
     vain = scene(others=[quiet], lucky=[Repaired("tone_down_glare", 0.1, 0.81, 0.15, 1 / 3)], idle=(1, 3, 0.14))
     assert "often. 1 of 3 changes that mean nothing finds it: it lies on" in sentence("unexplained", vain)
     as_is = scene(others=[quiet], lucky=[Repaired("zoom_in", 0.4, 0.5, 0.4, 1.0)], idle=(3, 3, 0.4), covered=True)
-    assert "A box covers it in the photo as it is too, so that changes of the photo tell nothing." in sentence(
+    assert "A box covers it in the photo as it is, so that changes of the photo tell nothing." in sentence(
         "unexplained", as_is
     )
     same = scene(others=[quiet], lucky=[Repaired("zoom_in", 0.2, 0.31, 0.33, 0.0)])
@@ -334,7 +334,7 @@ def test_a_risk_whose_own_interval_excludes_one_may_still_be_chance() -> None:
     assert "which among so many comparisons may be chance." in sentence("coverage_gap", scene(calm))
     rare = sentence("coverage_gap", scene({**calm, "tail_share": 0.012, "succeeded": False, "failed": True}))
     assert rare.startswith(
-        "Suspected, not shown: strong glare covers this car (object glare 0.41; only 1.2% of found objects are as "
+        "Suspected, not shown: strong glare covers this car (object glare 0.41; at most 1.2% of found objects are as "
         "extreme). "
     )
     none = {**calm, "bin": "dark", "attribute": "object_brightness", "train_count": 0, "train_share": 0.0}
@@ -385,7 +385,7 @@ def test_what_lies_beyond_a_percentile_of_training_is_compared_with_what_always_
     assert sentence("hard", scene(novel, others=[small])).startswith(
         "This car looks unlike the examples of its class (further from them than 98% of the training objects of its "
         "class). 6.6% of the evaluation objects look so unlike the others of their class; about 5% would if both sets "
-        "were alike. Of such training objects 35% are missed too. Of such objects, 31% are missed, of others 6% (risk "
+        "were alike. Of such training objects 35% are missed. Of such objects, 31% are missed, of others 6% (risk "
         "ratio 5.2 at equal size and class, 95% interval 3.1–8.4). Beside that, it is small in the photo."
     )
 
@@ -401,3 +401,17 @@ def test_changes_that_bring_it_back_without_a_cause_are_told_with_their_figures(
         "Several changes bring it back, so that none alone shows the cause: zoomed in (0.53) and with room added at "
         "the edge (0.26); score × overlap, 0.10 before; changes that mean nothing reach 0.16 at most."
     )
+
+
+def test_how_extreme_a_value_is_is_told_of_values_measured_on_labelled_photos_alone() -> None:
+    doubted = {**FIGURES, "elevated": False, "succeeded": False, "failed": True, "tail_share": 0.02}
+    assert "at most 2% of found objects" in sentence("hard", scene(doubted))
+    assert "as extreme" not in sentence("hard", scene(doubted, reported=True))
+    assert "as extreme" not in sentence("hard", scene({**doubted, "value": None}))
+    turned = {**doubted, "cause": "rotation", "attribute": "rotation", "bin": "180", "value": 180.0}
+    assert "as extreme" not in sentence("hard", scene(turned))
+
+
+def test_one_training_object_is_one() -> None:
+    gap = {**FIGURES, "train_count": 1, "train_share": 0.002, "scope": "car"}
+    assert "there is one such car (0.20%; " in sentence("coverage_gap", scene(gap))

@@ -114,7 +114,7 @@ def explain(
     quiet: Quiet = False,
     json_: Json = False,
 ) -> None:
-    """Explain one miss in depth: a heat map with as many masks as asked, and the ledger of evidence."""
+    """Explain one miss in depth: a heat map from as many masked copies as asked, and the ledger of evidence."""
     from xai import explaining
 
     voice = Voice(quiet, json_)

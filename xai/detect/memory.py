@@ -54,6 +54,11 @@ class Sparing(Room):
         return self._detector.score_threshold
 
     @property
+    def model(self) -> object:
+        """The network, whose modes and hooks attributions put back; None where there is none to be seen."""
+        return getattr(self._detector, "model", None)
+
+    @property
     def sees_candidates(self) -> bool:
         """Whether ``forward`` gives what was considered before suppression."""
         return self._detector.sees_candidates

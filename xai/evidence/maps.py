@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -26,8 +27,12 @@ from xai.evidence.masks import blurred, inpainted
 from xai.evidence.pictures import write_overlay
 from xai.evidence.targets import Score, to_input
 from xai.evidence.trial import BATCH_SIZE, boxes_of, by_photo, labels_of
+from xai.exceptions import DetectorError
 from xai.files import replacing
+from xai.room import Room
 from xai.types import Boxes, Detector, Pixels, Prepared, Progress, no_progress
+
+_LOG = logging.getLogger("xai")
 
 Floats = NDArray[np.float32]
 Row = tuple[str, str, str, float | None, float | None, float | None, float | None]
@@ -227,13 +232,26 @@ def estimated(score: Score, inputs: Tensor, baseline: Tensor, n_masks: int, seed
 
 
 def _by_gradient(score: Score, inputs: Tensor, baseline: Tensor, n_masks: int, seed: int) -> Tensor | None:
-    """Maps (k, h, w) by gradient; None where the GPU has no room for what a backward needs."""
+    """Maps (k, h, w) by gradient; None where no usable one comes back, or the GPU has no room for a backward.
+
+    What a forward with its gradient has no room for says nothing of forwards alone, whose batches stay as they are.
+    """
+    detector: object = score.detector
+    most = detector.most if isinstance(detector, Room) else None
     try:
         return METHODS["extremal"](
             score, inputs, baselines=baseline, n_masks=n_masks, perturbations_per_eval=_GRADIENT_BATCH, seed=seed
         )[0]
-    except torch.OutOfMemoryError:
-        return None
+    except DetectorError as error:
+        if not isinstance(error.__cause__, torch.OutOfMemoryError):
+            raise
+        _LOG.warning("the GPU has no room for gradients: this heat map is made by masks alone")
+    except (ValueError, RuntimeError) as error:  # of autograd, or out of memory; masks alone meet what else is wrong
+        _LOG.warning("no usable gradient comes back, so that this heat map is made by masks alone: %s", error)
+    finally:
+        if isinstance(detector, Room):
+            detector.most = most
+    return None
 
 
 def _hide_suppressors(

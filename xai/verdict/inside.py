@@ -43,7 +43,8 @@ def says_why(scene: Scene) -> bool:
     """Whether the way in which the detector lost it is all there is to say of the reason."""
     if scene.mechanism == "suppressed":
         return scene.claimed
-    return scene.mechanism == "wrong_class" and scene.unused and scene.likewise >= OFTEN and _fits(scene)
+    passes = scene.score is None or scene.score >= scene.score_threshold
+    return scene.mechanism == "wrong_class" and passes and scene.unused and scene.likewise >= OFTEN and _fits(scene)
 
 
 def _another_class(scene: Scene, seen: str) -> str:
@@ -74,8 +75,8 @@ def _another_class(scene: Scene, seen: str) -> str:
     if not passes:
         return f"{text}."
     joint = ". As" if scene.unused else "; as"
-    also = "above the threshold, but only the surer class is reported"
-    return f"{text}{joint} {article(scene.label)} it scores {own:.2f}, {also}."
+    also = "above the threshold, but that box is not among the detections"
+    return f"{text}{joint} {article(scene.label)} it scores {own:.2f} there, {also}."
 
 
 def _poor_box(scene: Scene, iou: float) -> str:

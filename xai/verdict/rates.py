@@ -24,6 +24,8 @@ def held(scene: Scene, condition: Mapping[str, Any]) -> str:
     many = phrase(condition)[1]
     if condition["train_count"] == 0:
         return f"No {set_name(scene)} objects {many}."
+    if condition["train_count"] == 1:
+        return f"In the {set_name(scene)} set there is one such object ({percent(condition['train_share'])})."
     return f"{condition['train_count']:,} {set_name(scene)} objects {many} ({percent(condition['train_share'])})."
 
 
@@ -39,6 +41,8 @@ def coverage(verdict: str, scene: Scene, condition: Mapping[str, Any]) -> str:
         verb = "are" if many.startswith("are ") else "do"
         return f"No {name} {objects} {many}; in the evaluation set, {here} {verb}."
     share, count = percent(condition["train_share"]), condition["train_count"]
+    if count == 1:
+        return f"In the {name} set there is one such {single(condition)} ({share}; {here} in the evaluation set)."
     scarce = condition["train_share"] < condition["eval_share"] / 2
     if verdict == "coverage_gap" and condition["train_share"] > condition["eval_share"]:
         return (
@@ -63,7 +67,7 @@ def _beyond_a_percentile(scene: Scene, condition: Mapping[str, Any]) -> str:
     text = f"{here} of the evaluation {things(condition)} {many}; about {like} would if both sets were alike."
     if condition["train_miss_rate"] is None or not condition["train_count"]:
         return text
-    return f"{text} Of such {set_name(scene)} objects {percent(condition['train_miss_rate'])} are missed too."
+    return f"{text} Of such {set_name(scene)} objects {percent(condition['train_miss_rate'])} are missed."
 
 
 def reports(scene: Scene, condition: Mapping[str, Any]) -> str:
@@ -140,6 +144,11 @@ def adjusted_for(condition: Mapping[str, Any]) -> str:
 def things(condition: Mapping[str, Any]) -> str:
     """The objects that a condition's figures are of."""
     return plural(condition["scope"]) if condition["scope"] is not None else "objects"
+
+
+def single(condition: Mapping[str, Any]) -> str:
+    """One of the objects that a condition's figures are of."""
+    return str(condition["scope"]) if condition["scope"] is not None else "object"
 
 
 def set_name(scene: Scene) -> str:

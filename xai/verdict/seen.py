@@ -62,7 +62,9 @@ def _claims(facts: pl.DataFrame, predictions: pl.DataFrame) -> dict[str, tuple[b
     pairs = pairs.filter((pl.col("d_score") - pl.col("best_score")).abs() < SAME_SCORE)
     pairs = pairs.with_columns(iou=common("", "d") / (area("") + area("d") - common("", "d")))
     claimed = (pl.col("outcome") == "matched") & (pl.col("whose") != pl.col("object_id"))
-    nearest = pairs.filter(pl.col("iou") > 0).sort("iou", descending=True).unique("error_id", keep="first")
+    nearest = (
+        pairs.filter(pl.col("iou").fill_nan(None) > 0).sort("iou", descending=True).unique("error_id", keep="first")
+    )
     return {
         key: (bool(theirs), iou)
         for key, theirs, iou in nearest.select("error_id", claimed.fill_null(False), "iou").iter_rows()

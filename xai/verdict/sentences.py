@@ -13,7 +13,7 @@ from xai.verdict.phrases import REPAIRS, measured, phrase
 from xai.verdict.rates import coverage, held, report_risk, reports, risk, set_name
 from xai.verdict.scene import Repaired, Scene
 from xai.verdict.vain import by_luck, changed, found_anyway, loosely, nothing, told
-from xai.verdict.words import capitalise, listing, percent
+from xai.verdict.words import capitalise, listing, number, percent
 
 TELL = ("wrong_class", "suppressed", "poor_box", "low_score")
 """Mechanisms that add a figure to what is said of a condition."""
@@ -66,8 +66,10 @@ def _named(scene: Scene, condition: Mapping[str, Any]) -> str:
     if condition["elevated"]:
         return f"{capitalise(here)}{figures}."
     tail = condition.get("tail_share")
-    if tail is not None and tail <= RARE and not condition["succeeded"]:
-        known.append(f"only {percent(tail)} of found objects are as extreme")
+    # Of words and turns it is the share of the same kind, and beside reports nobody knows what was found.
+    extreme = condition["value"] is not None and condition["attribute"] != "rotation" and not scene.reported
+    if extreme and tail is not None and tail <= RARE and not condition["succeeded"]:
+        known.append(f"at most {percent(tail)} of found objects are as extreme")
     figures = f" ({'; '.join(known)})" if known else ""
     return f"Suspected{'' if condition['succeeded'] else ', not shown'}: {here}{figures}."
 
@@ -117,8 +119,9 @@ def _shortened(scene: Scene, condition: Mapping[str, Any]) -> list[str]:
     """Say by its shape how much of an object the edge cuts off, where that is clearly more than of most."""
     if condition.get("cut_here") is None:
         return []
-    usual, here = (f"{condition[name]:.2g}" for name in ("cut_usual", "cut_here"))
-    return [f"its box is {here} times as wide as high, that of the middle whole {scene.label} {usual} times"]
+    usual, here = (number(condition[name]) for name in ("cut_usual", "cut_here"))
+    wide = "as wide as high" if here in ("1", "1.0") else f"{here} times as wide as high"
+    return [f"its box is {wide}, that of the middle whole {scene.label} {usual} times"]
 
 
 def _doubted(condition: Mapping[str, Any]) -> list[str]:

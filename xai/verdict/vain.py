@@ -49,7 +49,9 @@ def nothing(scene: Scene) -> list[str]:
         by_photo = any(item["eval_share"] is not None for item in shown)
         unknown = "how often such objects are missed is not known"
         reasons = ["such photos are not reported clearly more often" if by_photo else unknown]
-    elevated = next((item for item in shown if item["elevated"]), None)
+    # Rates are of boxes in front, which say nothing of what only a part tells.
+    rated = [item for item in shown if item["attribute"] != "occlusion" or item["value"] is not None]
+    elevated = next((item for item in rated if item["elevated"]), None)
     if elevated is not None:
         reasons = [_outweighed(scene, elevated)]
     reasons += _failed(shown)
@@ -114,7 +116,7 @@ def found_anyway(scene: Scene) -> list[str]:
     if scene.covered and scene.mechanism == "suppressed" and scene.claimed:
         return []  # that box counts for another object, which is said of where the miss was lost
     if scene.covered:
-        return ["A box covers it in the photo as it is too, so that changes of the photo tell nothing."]
+        return ["A box covers it in the photo as it is, so that changes of the photo tell nothing."]
     if scene.idle is None or not scene.idle[0]:
         return []
     count, many, _ = scene.idle
@@ -131,6 +133,10 @@ def by_luck(scene: Scene, item: Repaired) -> str:
         return "".join(found_anyway(scene))
     text = f"{capitalise(REPAIRS[item.repair][0])}, the detector finds it (score × overlap {item.after:.2f})"
     if item.hit_placebo:
+        if (
+            scene.idle is not None and not scene.idle[0]
+        ):  # all that it was found after is a turn, of which idle knows none
+            return f"{text}, but so it does after a turn that does not bring it upright."
         share, reach = f"{percent(item.hit_placebo)} of the", item.placebo
         if scene.idle is not None and scene.idle[0]:
             share, reach = f"{scene.idle[0]} of {scene.idle[1]}", scene.idle[2]

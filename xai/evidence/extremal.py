@@ -89,7 +89,8 @@ class ExtremalPerturbation(GradientAttribution):  # type: ignore[misc]
             target: the column to explain; None for all k, one after another.
             additional_forward_args: handed on to ``forward_func`` after the inputs.
             n_masks: masked copies of each input, for each object.
-            perturbations_per_eval: masked copies a forward.
+            perturbations_per_eval: masked copies a forward. Another number may move a map by 2% of its maximum, as an
+                ascent amplifies what rounding changes.
             seed: of the random masks and areas.
             show_progress: draw a bar of the masks.
 
@@ -101,7 +102,8 @@ class ExtremalPerturbation(GradientAttribution):  # type: ignore[misc]
             suppresses it. Zero where nothing moves the target.
 
         Raises:
-            ValueError: shapes or numbers do not fit, or the target is not finite or has no gradient to the inputs.
+            ValueError: shapes or numbers do not fit, or the target is not finite or has no gradient to the inputs, as
+                within ``torch.inference_mode`` (``METHODS["extremal"]`` leaves it).
         """
         if inputs.ndim != 4:
             raise ValueError(f"expected inputs (n, channels, h, w), got {tuple(inputs.shape)}")

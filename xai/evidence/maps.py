@@ -23,7 +23,7 @@ from xai.evidence.extremal import COST
 from xai.evidence.faithfulness import Faithfulness, insertion_deletion, random_difference
 from xai.evidence.gradients import METHODS
 from xai.evidence.kept import Kept, not_kept
-from xai.evidence.masks import blurred, inpainted
+from xai.evidence.masks import blurred, inpainted, mean_colour
 from xai.evidence.pictures import write_overlay
 from xai.evidence.targets import Score, to_input
 from xai.evidence.trial import BATCH_SIZE, boxes_of, by_photo, labels_of
@@ -104,7 +104,8 @@ def explain_maps(
       mass beyond half of the deepest) is painted over from around it; ``placebo`` the largest that the region's mirror
       images give. It stands only where the map has such a region.
     - ``faithfulness``, name ``better_than_random`` or ``no_better_than_random``: ``before`` deletion, ``after``
-      insertion, ``effect`` insertion − deletion, ``placebo`` the largest that random maps reach.
+      insertion, ``effect`` insertion − deletion, ``placebo`` the largest that random maps reach; what is hidden shows
+      the photo's mean colour, behind which no map was made.
 
     Args:
         misses: ``error_id image_id label x1 y1 x2 y2``, most important first.
@@ -188,13 +189,13 @@ def _photo(
     score = Score(detector, to_input(boxes, prepared, 0), labels)
     baseline = blurred(prepared.inputs)
     slopes, errors = estimated(score, prepared.inputs, baseline, n_masks, seed)
-    judged = insertion_deletion(
-        score, prepared.inputs, slopes, baseline, steps=STEPS, perturbations_per_eval=BATCH_SIZE
-    )
+    # A map that was optimised behind the blurred photo would be better than chance there whatever it shows.
+    judging = mean_colour(prepared.inputs)
+    judged = insertion_deletion(score, prepared.inputs, slopes, judging, steps=STEPS, perturbations_per_eval=BATCH_SIZE)
     chance = random_difference(
         score,
         prepared.inputs,
-        baseline,
+        judging,
         repeats=RANDOM_MAPS,
         seed=seed,
         steps=STEPS,

@@ -6,12 +6,14 @@ import logging
 import os
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
@@ -158,3 +160,10 @@ def test_where_nothing_can_be_locked_that_is_said(
     with caplog.at_level(logging.WARNING, "xai"), owned(tmp_path):
         pass
     assert "cannot be locked (no locks available)" in caplog.text
+
+
+def test_the_end_of_a_table_that_finds_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    error = pl.exceptions.ComputeError("parquet: File out of specification: Invalid thrift: transport error")
+    assert output_error(error, tmp_path / "table") is None, "there is room: the file is broken"
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=4096))
+    assert "no space left on device (0.0 MB free)" in str(output_error(error, tmp_path / "table"))

@@ -183,6 +183,10 @@ def to_disk(path: Path) -> None:
         os.close(handle)
 
 
+NO_ROOM = 1_000_000
+"""Bytes free below which a disk is full."""
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Say in a sentence why a file or folder cannot be written.
@@ -209,6 +213,9 @@ def output_error(error: Exception, path: Path | None = None) -> OutputError | No
     number = error.errno if isinstance(error, OSError) else None
     if number is None and (found := re.search(r"\(os error (\d+)\)", str(error))):
         number = int(found[1])
+    # Of the end of a table that finds no room, polars says no more than this.
+    if number is None and path is not None and "transport error" in str(error) and _room(path) < NO_ROOM:
+        number = errno.ENOSPC
     if number not in _ADVICE:
         return None
     named = getattr(error, "filename", None)
@@ -220,9 +227,14 @@ def output_error(error: Exception, path: Path | None = None) -> OutputError | No
     )
 
 
+def _room(path: Path) -> int:
+    """Bytes that are free where a file is to be."""
+    folder = next((parent for parent in path.absolute().parents if parent.is_dir()), Path("/"))
+    return shutil.disk_usage(folder).free
+
+
 def _free(path: Path | None, number: int) -> str:
     """Return how much room there is, where that is the reason."""
     if path is None or number != errno.ENOSPC:
         return ""
-    folder = next((parent for parent in path.absolute().parents if parent.is_dir()), Path("/"))
-    return f" ({shutil.disk_usage(folder).free / 1e6:,.1f} MB free)"
+    return f" ({_room(path) / 1e6:,.1f} MB free)"

@@ -70,8 +70,8 @@ def judge(
     least that of ``unexplained``, and neither the mechanism nor the joint risk rules it out; of a miss that was
     reported without a box the condition has to be elevated. The admissible cause of the greatest weight is the
     verdict's, where its strength is 0.33 (``weights.LEAST_STRENGTH``) or its risk elevated; else none is admissible.
-    That its repair fails and that its objects are missed no more often rules out no cause: of planted causes 45 of 745
-    that were named would be lost by it.
+    That its repair fails and that its objects are missed no more often rules out no cause, which would lose planted
+    ones: many repairs take their condition away in part.
     The strength is that of all names of one physical change (``causes.ONE_CHANGE``).
     Verdicts, the first that applies: ``label`` (the photo's labels fit the detections better in another
     frame, or the detector contradicts the label), ``coverage_gap`` and ``hard`` (by the coverage table where it calls

@@ -15,7 +15,7 @@ how often misses under the cause's condition carry the mark, f how often other m
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import polars as pl
@@ -128,21 +128,30 @@ NEAR_THRESHOLD = 0.05
 """A score this far below the threshold is near it."""
 
 
+def log_weight(
+    columns: Collection[str],
+    weights: Mapping[str, float] = WEIGHTS,
+    own: Mapping[str, Mapping[str, float]] = OWN,
+    intercepts: Mapping[str, float] = INTERCEPTS,
+) -> pl.Expr:
+    """Return the log weight of the causes in ``cause`` by the features among the columns; others count nothing."""
+    default = intercepts[""]
+    total = pl.col("cause").replace_strict(dict(intercepts), default=default, return_dtype=pl.Float64)
+    for name, weight in weights.items():
+        if name in columns:
+            more = {cause: beyond[name] for cause, beyond in own.items() if name in beyond}
+            total += pl.col(name) * (weight + pl.col("cause").replace_strict(more, default=0.0) if more else weight)
+    return total
+
+
 def weigh(features: pl.DataFrame) -> pl.DataFrame:
     """Return ``error_id cause log_weight speaks`` of rows of ``features``; features that are not there count nothing.
 
     ``speaks`` is whether any feature exceeds its entry in ``SPEAKS``.
     """
-    total = pl.lit(0.0)
-    for name, weight in WEIGHTS.items():
-        if name in features.columns:
-            more = {cause: own[name] for cause, own in OWN.items() if name in own}
-            beyond = pl.col("cause").replace_strict(more, default=0.0, return_dtype=pl.Float64) if more else 0.0
-            total += pl.col(name) * (weight + beyond)
-    default = INTERCEPTS[""]
-    own = pl.col("cause").replace_strict(dict(INTERCEPTS), default=default, return_dtype=pl.Float64)
+    total = log_weight(features.columns)
     known = [pl.col(name) > least for name, least in SPEAKS.items() if name in features.columns]
-    return features.select("error_id", "cause", log_weight=total + own, speaks=pl.any_horizontal(pl.lit(False), *known))
+    return features.select("error_id", "cause", log_weight=total, speaks=pl.any_horizontal(pl.lit(False), *known))
 
 
 def mark_log_ratio(marked: Bools, under: Bools) -> Floats:
